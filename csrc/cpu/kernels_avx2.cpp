@@ -1,0 +1,7 @@
+#define DDS_LEVEL level_avx2
+#define DDS_VECTOR_BYTES 32
+#include "kernels.h"
+
+namespace dds {
+const Kernels kernels_avx2 = level_avx2::kKernels;
+}

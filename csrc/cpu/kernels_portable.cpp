@@ -1,0 +1,7 @@
+#define DDS_LEVEL level_portable
+#define DDS_VECTOR_BYTES 16
+#include "kernels.h"
+
+namespace dds {
+const Kernels kernels_portable = level_portable::kKernels;
+}

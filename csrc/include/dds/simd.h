@@ -1,0 +1,66 @@
+// Vectors of float for the instruction set that the including file is compiled for.
+//
+// A kernel file defines DDS_LEVEL (a namespace of its own, so that no function compiled with its
+// flags can be linked into another level) and DDS_VECTOR_BYTES before including this header. The
+// types are the vector extensions of GCC and Clang: the same source serves every level.
+#pragma once
+
+#include <cstdint>
+
+#if !defined(DDS_LEVEL) || !defined(DDS_VECTOR_BYTES)
+#error "define DDS_LEVEL and DDS_VECTOR_BYTES before including dds/simd.h"
+#endif
+
+namespace dds::DDS_LEVEL {
+
+typedef float Vec __attribute__((vector_size(DDS_VECTOR_BYTES)));
+typedef int32_t IntVec __attribute__((vector_size(DDS_VECTOR_BYTES)));
+typedef float UnalignedVec __attribute__((vector_size(DDS_VECTOR_BYTES), aligned(4), may_alias));
+
+constexpr int kLanes = DDS_VECTOR_BYTES / 4;
+
+// x - 0 is x for every x (0 + x is not, for -0), so the subtraction costs nothing.
+static inline Vec broadcast(float x) { return x - Vec{}; }
+
+static inline Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
+
+static inline void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
+
+// The first `n` lanes from memory, zeros in the others. Never reads past `p + n`.
+static inline Vec load(const float* p, int64_t n) {
+  if (n >= kLanes) return load(p);
+  float lanes[kLanes] = {};
+  for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+
+// The first `n` lanes to memory. Never writes past `p + n`.
+static inline void store(float* p, Vec v, int64_t n) {
+  if (n >= kLanes) return store(p, v);
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
+}
+
+static inline IntVec bits(Vec v) { return reinterpret_cast<IntVec>(v); }
+
+static inline Vec from_bits(IntVec v) { return reinterpret_cast<Vec>(v); }
+
+// The first `n` lanes, zeros in the others.
+static inline Vec keep_first(Vec v, int64_t n) {
+  IntVec index;
+  for (int i = 0; i < kLanes; ++i) index[i] = i;
+  return index < static_cast<int32_t>(n) ? v : Vec{};
+}
+
+// Sum of the lanes, added pairwise.
+static inline float sum(Vec v) {
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int width = kLanes / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  }
+  return lanes[0];
+}
+
+}  // namespace dds::DDS_LEVEL

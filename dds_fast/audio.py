@@ -1,0 +1,276 @@
+"""Recordings in and out: loading, the log-compressed spectrogram, its inverse, frame times.
+
+The spectrogram is the one that all methods share (DDS paper, section IV-A): magnitudes without the
+DC bin, normalised so that a full-scale sinusoid is 1, log-compressed to about [0, 1].
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+logger = logging.getLogger("dds_fast")
+
+MAX_CHANNELS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectrogramConfig:
+    """What turns a waveform into a spectrogram. A dictionary decides it for its recordings.
+
+    Attributes:
+        sr: sampling rate in Hz.
+        n_fft: window length in samples; the spectrogram has ``F = n_fft // 2`` bins.
+        hop: samples between frames.
+        gamma: strength of the log compression ``log(1 + gamma A) / log(1 + gamma)``.
+
+    Raises:
+        ValueError: a parameter that is not positive, an odd `n_fft`, or a hop beyond the window.
+
+    Example:
+        >>> config = SpectrogramConfig(n_fft=1024)
+        >>> config.n_features, config.frame_rate
+        (512, 31.25)
+    """
+
+    sr: int = 16000
+    n_fft: int = 2048
+    hop: int = 512
+    gamma: float = 1e4
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise ValueError(f"SpectrogramConfig: {name} must be positive, not {value!r}")
+        if self.n_fft % 2:
+            raise ValueError(f"SpectrogramConfig: n_fft must be even, not {self.n_fft}")
+        if self.hop > self.n_fft:
+            raise ValueError(
+                f"SpectrogramConfig: hop {self.hop} leaves gaps between windows of {self.n_fft}"
+            )
+
+    @property
+    def n_features(self) -> int:
+        """F, the number of frequency bins."""
+        return self.n_fft // 2
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.sr / self.hop
+
+    @property
+    def frequencies(self) -> np.ndarray:
+        """``(F,)`` centre frequencies in Hz; the first bin is the one above DC."""
+        return np.arange(1, self.n_features + 1) * (self.sr / self.n_fft)
+
+    def times(self, n_frames: int) -> np.ndarray:
+        """``(T,)`` frame centres in seconds."""
+        return np.arange(n_frames) * (self.hop / self.sr)
+
+    def frames(self, seconds: np.ndarray | float) -> np.ndarray:
+        """Index of the frame nearest to each time."""
+        return np.rint(np.asarray(seconds) * self.frame_rate).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrogram:
+    """A log-compressed spectrogram and the config that it was made with.
+
+    Attributes:
+        values: ``(F, T)`` NumPy array or torch tensor, non-negative.
+        config: a `SpectrogramConfig` with ``n_features == F``.
+    """
+
+    values: Any
+    config: SpectrogramConfig
+
+
+def load(path: str | Path, sr: int) -> np.ndarray:
+    """Read an audio file, average its channels and resample it.
+
+    Args:
+        path: wav, flac, ogg, mp3 or whatever else libsndfile reads.
+        sr: sampling rate wanted, in Hz.
+
+    Returns:
+        ``(n,)`` float32 waveform in [-1, 1].
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is not audio, is empty, or has more than 8 channels.
+    """
+    import soundfile
+
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no such audio file: {path}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not an audio file")
+    try:
+        samples, file_sr = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{path} is not a readable audio file: {error}") from error
+    if samples.size == 0:
+        raise ValueError(f"{path} holds no samples")
+    try:
+        return to_mono(samples.T, sr=file_sr, target_sr=sr)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def to_mono(waveform: np.ndarray, *, sr: float, target_sr: int) -> np.ndarray:
+    """Check a waveform, average its channels and resample it.
+
+    Args:
+        waveform: float array ``(n,)`` or ``(channels, n)``, at most 8 channels.
+        sr: its sampling rate in Hz.
+        target_sr: the rate wanted, in Hz.
+
+    Returns:
+        ``(n',)`` waveform of the same floating dtype (float16 becomes float32).
+
+    Raises:
+        ValueError: integer samples, NaN or infinity, no samples, or an ambiguous shape.
+    """
+    if not np.issubdtype(waveform.dtype, np.floating):
+        raise ValueError(
+            f"the waveform holds {waveform.dtype} samples; scale integer PCM to floats in [-1, 1] "
+            "first (16 bit: waveform / 32768)"
+        )
+    if waveform.ndim not in (1, 2):
+        raise ValueError(f"the waveform must be (n,) or (channels, n), not {waveform.shape}")
+    if waveform.size == 0:
+        raise ValueError(f"the waveform is empty: shape {waveform.shape}")
+    if not sr > 0:
+        raise ValueError(f"the sampling rate must be positive, not {sr!r}")
+    check_finite(waveform, "the waveform", "sample")
+    if waveform.ndim == 2:
+        if waveform.shape[0] > MAX_CHANNELS:
+            raise ValueError(
+                f"a 2-D array of shape {waveform.shape} is ambiguous: a waveform is (channels, n) "
+                f"with at most {MAX_CHANNELS} channels (transpose it?); wrap a spectrogram in "
+                "dds_fast.Spectrogram(values, config)"
+            )
+        if waveform.shape[0] > 1:
+            logger.info("averaging %d channels to mono", waveform.shape[0])
+        waveform = waveform.mean(axis=0)
+    if waveform.dtype == np.float16:
+        waveform = waveform.astype(np.float32)
+    if sr != target_sr:
+        import librosa
+
+        logger.info("resampling from %g Hz to %d Hz", sr, target_sr)
+        waveform = librosa.resample(waveform, orig_sr=sr, target_sr=target_sr)
+    return waveform
+
+
+def check_finite(array: np.ndarray, what: str, axis_name: str) -> None:
+    """Raise a ValueError that counts the NaN and infinite entries and places the first one."""
+    bad = ~np.isfinite(array)
+    if bad.any():
+        first = int(np.argwhere(bad)[:, -1].min())
+        raise ValueError(
+            f"{what} holds {int(bad.sum())} NaN or infinite values, the first at "
+            f"{axis_name} {first}"
+        )
+
+
+def stft(waveform: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
+    """Complex ``(F + 1, T)`` STFT, periodic Hann, centred frames, reflected edges; with DC.
+
+    Raises:
+        ValueError: the waveform is shorter than one window.
+    """
+    import librosa
+
+    if len(waveform) < config.n_fft:
+        raise ValueError(
+            f"the recording has {len(waveform)} samples at {config.sr} Hz, shorter than one "
+            f"window of {config.n_fft}"
+        )
+    return librosa.stft(
+        waveform, n_fft=config.n_fft, hop_length=config.hop, window="hann", pad_mode="reflect"
+    )
+
+
+def _amplitude_scale(config: SpectrogramConfig) -> float:
+    return 2.0 / float(np.hanning(config.n_fft).sum())
+
+
+def compress(magnitude: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
+    """Log-compressed values of STFT magnitudes ``(F, T)`` (DDS paper, section IV-A; spec. 3.4)."""
+    scale = config.gamma * _amplitude_scale(config)
+    return np.log1p(scale * magnitude) / np.log1p(config.gamma)
+
+
+def expand(values: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
+    """STFT magnitudes of log-compressed values: the inverse of `compress`."""
+    scale = config.gamma * _amplitude_scale(config)
+    return np.expm1(values * np.log1p(config.gamma)) / scale
+
+
+def spectrogram(waveform: np.ndarray, config: SpectrogramConfig) -> Spectrogram:
+    """The log-compressed spectrogram of a mono waveform at ``config.sr``.
+
+    Args:
+        waveform: ``(n,)`` floats.
+        config: window, hop and compression.
+
+    Returns:
+        `Spectrogram` with ``(F, T)`` values of the waveform's dtype, DC dropped.
+
+    Raises:
+        ValueError: the waveform is shorter than one window.
+
+    Example:
+        >>> import numpy as np
+        >>> config = SpectrogramConfig(n_fft=1024)
+        >>> tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
+        >>> X = spectrogram(tone, config)
+        >>> X.values.shape, float(X.values.max().round(2))
+        ((512, 32), 1.0)
+    """
+    return Spectrogram(compress(np.abs(stft(waveform, config))[1:], config), config)
+
+
+def inverse(
+    spectrogram: Spectrogram, phase: np.ndarray | None = None, length: int | None = None
+) -> np.ndarray:
+    """A waveform whose spectrogram is, or comes close to, the given one.
+
+    Args:
+        spectrogram: ``(F, T)`` log-compressed values and their config.
+        phase: ``(F, T)`` in radians; without it, Griffin-Lim estimates one.
+        length: number of samples wanted.
+
+    Returns:
+        ``(n,)`` waveform at ``config.sr``.
+    """
+    import librosa
+
+    config = spectrogram.config
+    magnitude = expand(np.asarray(spectrogram.values), config)
+    magnitude = np.concatenate([np.zeros_like(magnitude[:1]), magnitude])
+    if phase is None:
+        return librosa.griffinlim(
+            magnitude,
+            hop_length=config.hop,
+            n_fft=config.n_fft,
+            window="hann",
+            pad_mode="reflect",
+            length=length,
+            random_state=0,
+        )
+    if phase.shape != spectrogram.values.shape:
+        raise ValueError(
+            f"phase has shape {phase.shape}, the spectrogram {spectrogram.values.shape}"
+        )
+    phase = np.concatenate([np.zeros_like(phase[:1]), phase])
+    return librosa.istft(
+        magnitude * np.exp(1j * phase), hop_length=config.hop, n_fft=config.n_fft, length=length
+    )

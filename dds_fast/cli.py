@@ -1,0 +1,235 @@
+"""The command line: ``dds-fast decompose | evaluate | fit | inspect | plot | info | demo``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dds_fast.ops.dispatch import PRECISIONS
+
+DEMO_CLIP = Path(__file__).parent / "models" / "demo_chord.flac"
+
+logger = logging.getLogger("dds_fast")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit status: 0; 1 after an error or if some recordings failed; 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s"
+    )
+    logging.captureWarnings(True)
+    try:
+        return options.run(options)
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        print(f"dds-fast: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("dds-fast: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dds-fast", description="Decompose audio into its sources.", allow_abbrev=False
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what is done")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_decompose(commands)
+    _add_evaluate(commands)
+    _add_fit(commands)
+    _add_inspect(commands)
+    _add_plot(commands)
+    info = commands.add_parser("info", help="versions, devices and the backends that would run")
+    info.set_defaults(run=_info)
+    demo = commands.add_parser("demo", help="decompose a short piano clip that ships with dds-fast")
+    demo.add_argument("-o", "--output", type=Path, default=Path("dds-fast-demo"), metavar="OUT")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _add_decompose(commands: Any) -> None:
+    parser = commands.add_parser("decompose", help="recordings to notes, MIDI and pictures")
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="audio file")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
+    parser.add_argument(
+        "-d", "--dictionary", type=Path, help="dictionary file (default: the packaged piano)"
+    )
+    parser.add_argument("--components", type=int, metavar="K", help="entries per source")
+    parser.add_argument("--max-steps", type=int, metavar="N")
+    parser.add_argument("--step-size", type=float)
+    parser.add_argument("--penalty", type=float, help="weight of the likelihood penalty")
+    parser.add_argument("--likelihood", choices=["latent", "data"], default="latent")
+    parser.add_argument("--preset", choices=["paper"], help="the paper's search settings")
+    parser.add_argument("--device", help="cpu, cuda (default: a GPU if there is one)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace existing results")
+    existing.add_argument(
+        "--skip-existing", action="store_true", help="leave finished recordings alone"
+    )
+    parser.set_defaults(run=_decompose)
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = commands.add_parser("evaluate", help="score results against reference notes")
+    parser.add_argument("output", type=Path, metavar="OUT", help="folder made by decompose")
+    parser.add_argument(
+        "labels", type=Path, metavar="LABELS", help="folder of <stem>.mid or <stem>.txt, or a file"
+    )
+    parser.add_argument(
+        "--label-delay", type=float, default=0.0, metavar="S", help="sound after label, seconds"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
+    parser.add_argument("--overwrite", action="store_true", help="replace the JSON file")
+    parser.set_defaults(run=_evaluate)
+
+
+def _add_fit(commands: Any) -> None:
+    from dds_fast.fit import KINDS, PRESETS
+
+    parser = commands.add_parser("fit", help="learn a dictionary from isolated notes")
+    parser.add_argument("notes", nargs="+", type=Path, metavar="NOTES", help="folder of notes")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--kind", choices=KINDS, default="dds2")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="small")
+    parser.add_argument("--max-epochs", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    parser.set_defaults(run=_fit)
+
+
+def _add_inspect(commands: Any) -> None:
+    parser = commands.add_parser("inspect", help="what a dictionary is and how it was made")
+    parser.add_argument("dictionary", type=Path, nargs="?", help="default: the packaged piano")
+    parser.set_defaults(run=_inspect)
+
+
+def _add_plot(commands: Any) -> None:
+    parser = commands.add_parser("plot", help="draw saved activations again")
+    parser.add_argument("result", type=Path, help="an activations.npz")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="PNG")
+    parser.add_argument("--labels", type=Path, help="reference notes to outline")
+    parser.add_argument("--label-delay", type=float, default=0.0, metavar="S")
+    parser.add_argument("--overwrite", action="store_true")
+    parser.set_defaults(run=_plot)
+
+
+def _decompose(options: argparse.Namespace) -> int:
+    from dds_fast import batch
+    from dds_fast.decompose import resolve_dictionary
+
+    jobs = batch.plan(
+        options.inputs,
+        options.output,
+        overwrite=options.overwrite,
+        skip_existing=options.skip_existing,
+    )
+    return batch.run(
+        jobs,
+        resolve_dictionary(options.dictionary),
+        overwrite=options.overwrite,
+        n_components=options.components,
+        max_steps=options.max_steps,
+        step_size=options.step_size,
+        penalty=options.penalty,
+        likelihood=options.likelihood,
+        preset=options.preset,
+        device=options.device,
+        precision=options.precision,
+        backend=options.backend,
+        random_state=options.seed,
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from dds_fast import batch
+    from dds_fast.files import writing
+
+    scores = batch.evaluate(options.output, options.labels, label_delay=options.label_delay)
+    print(batch.table(scores))
+    print(f"label delay {options.label_delay:g} s")
+    if options.json is not None:
+        record = {"label_delay": options.label_delay, "scores": scores}
+        with writing(options.json, options.overwrite) as path:
+            path.write_text(json.dumps(record, indent=1))
+    return 0
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from dds_fast.fit import fit
+
+    if options.output.exists() and not options.overwrite:
+        raise FileExistsError(f"{options.output} exists; pass --overwrite to replace it")
+    dictionary = fit(
+        options.notes,
+        options.kind,
+        preset=options.preset,
+        max_epochs=options.max_epochs,
+        random_state=options.seed,
+        progress=True,
+    )
+    dictionary.save(options.output, overwrite=options.overwrite)
+    print(f"{dictionary} -> {options.output}")
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from dds_fast.decompose import resolve_dictionary
+
+    dictionary = resolve_dictionary(options.dictionary)
+    print(dictionary)
+    print(dictionary.spectrogram)
+    print(dictionary.search)
+    metadata = {k: v for k, v in dictionary.metadata.items()}
+    metadata.get("training", {}).pop("history", None)
+    print(json.dumps(metadata, indent=1))
+    return 0
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from dds_fast.datasets import load_labels
+    from dds_fast.plots import save_figure
+    from dds_fast.result import Decomposition
+
+    result = Decomposition.load(options.result)
+    roll = None
+    if options.labels is not None:
+        labels = load_labels(options.labels).shifted(options.label_delay)
+        roll = labels.roll(result.sources, result.times)
+    save_figure(result.plot(roll=roll), options.output, overwrite=options.overwrite)
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from dds_fast.info import report
+
+    print(report())
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from dds_fast import batch
+    from dds_fast.decompose import resolve_dictionary
+
+    dictionary = resolve_dictionary(None)
+    print(f"Decomposing {DEMO_CLIP.name}, a recorded piano chord, with the packaged dictionary:")
+    print(f"{dictionary}, {dictionary.search}")
+    jobs = batch.plan([DEMO_CLIP], options.output, overwrite=True)
+    status = batch.run(jobs, dictionary, overwrite=True)
+    folder = jobs[0].folder
+    if status == 0:
+        print((folder / "notes.csv").read_text().rstrip())
+        print(f"Picture, MIDI, CSV and arrays are in {folder.resolve()}")
+    return status

@@ -1,0 +1,6 @@
+"""Notes to learn dictionaries from, and labels to score decompositions against."""
+
+from dds_fast.datasets.labels import Labels, load_labels
+from dds_fast.datasets.notes import NoteFrames, Recording, find_notes, load_notes
+
+__all__ = ["Labels", "NoteFrames", "Recording", "find_notes", "load_labels", "load_notes"]

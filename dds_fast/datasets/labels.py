@@ -1,0 +1,110 @@
+"""Reference notes of a recording, from MIDI or text, and their piano-roll."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Notes of a recording.
+
+    Attributes:
+        intervals: ``(n, 2)`` onset and offset in seconds.
+        pitches: ``(n,)`` MIDI numbers.
+        velocities: ``(n,)`` MIDI velocities (64 where the file gives none).
+    """
+
+    intervals: np.ndarray
+    pitches: np.ndarray
+    velocities: np.ndarray
+
+    def shifted(self, seconds: float) -> Labels:
+        """The same notes with onsets and offsets delayed."""
+        return Labels(self.intervals + seconds, self.pitches, self.velocities)
+
+    def only(self, sources: Sequence[int]) -> Labels:
+        """The notes whose pitch is one of the sources."""
+        keep = np.isin(self.pitches, np.asarray(sources))
+        return Labels(self.intervals[keep], self.pitches[keep], self.velocities[keep])
+
+    def roll(self, sources: Sequence[int], times: np.ndarray) -> np.ndarray:
+        """Binary piano-roll ``(S, T)``: True where a source sounds at a frame's centre.
+
+        Args:
+            sources: MIDI number of each row.
+            times: ``(T,)`` frame centres in seconds.
+        """
+        roll = np.zeros((len(sources), len(times)), dtype=bool)
+        rows = {source: row for row, source in enumerate(sources)}
+        for (onset, offset), pitch in zip(self.intervals, self.pitches, strict=True):
+            if pitch in rows:
+                roll[rows[pitch], (times >= onset) & (times < offset)] = True
+        return roll
+
+
+def load_labels(path: str | Path) -> Labels:
+    """Read reference notes.
+
+    Args:
+        path: a MIDI file (``.mid``, ``.midi``), or text with the columns ``onset offset pitch``
+            and perhaps ``velocity`` (seconds, MIDI numbers), separated by tabs, spaces or commas,
+            with or without a header line.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is neither, naming the line that could not be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such label file: {path}")
+    if path.suffix.lower() in (".mid", ".midi"):
+        rows = _read_midi(path)
+    else:
+        rows = _read_text(path)
+    table = np.asarray(rows, dtype=float).reshape(-1, 4)
+    if np.any(table[:, 1] < table[:, 0]):
+        first = int(np.argmax(table[:, 1] < table[:, 0]))
+        raise ValueError(f"{path}: note {first + 1} ends before it begins")
+    return Labels(table[:, :2], np.rint(table[:, 2]).astype(int), table[:, 3])
+
+
+def _read_midi(path: Path) -> list[tuple[float, float, float, float]]:
+    import pretty_midi
+
+    try:
+        midi = pretty_midi.PrettyMIDI(str(path))
+    except Exception as error:  # mido raises whatever the broken bytes provoke
+        raise ValueError(f"{path} is not a readable MIDI file: {error}") from error
+    return sorted(
+        (note.start, note.end, float(note.pitch), float(note.velocity))
+        for instrument in midi.instruments
+        if not instrument.is_drum
+        for note in instrument.notes
+    )
+
+
+def _read_text(path: Path) -> list[tuple[float, float, float, float]]:
+    rows = []
+    try:
+        lines = path.read_text().splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is neither MIDI nor text") from error
+    for number, line in enumerate(lines, start=1):
+        fields = line.replace(",", " ").split()
+        if not fields or fields[0].startswith("#"):
+            continue
+        try:
+            onset, offset, pitch, *rest = map(float, fields)
+        except ValueError:
+            if not rows and number == 1:
+                continue  # a header
+            raise ValueError(
+                f"{path}, line {number}: expected 'onset offset pitch [velocity]', got {line!r}"
+            ) from None
+        rows.append((onset, offset, pitch, rest[0] if rest else 64.0))
+    return rows

@@ -1,0 +1,294 @@
+"""The one-call API: from a recording to its source activations."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dds_fast import audio
+from dds_fast.audio import Spectrogram, SpectrogramConfig
+from dds_fast.dictionary import PACKAGED_PIANO, Dictionary, load
+from dds_fast.methods import PAPER, SearchSettings, dds, nmf
+from dds_fast.methods.solver import Callback, solve
+from dds_fast.ops.dispatch import PRECISIONS
+from dds_fast.ops.update_step import Problem, Schedule
+from dds_fast.result import Decomposition, source_activations
+
+logger = logging.getLogger("dds_fast")
+
+Source = str | Path | np.ndarray | Tensor | Spectrogram
+
+
+@dataclass(frozen=True, eq=False)
+class _Input:
+    """A source brought to the dictionary's spectrogram, and how to hand results back."""
+
+    X: Tensor
+    dtype: torch.dtype
+    as_torch: bool
+    stft: np.ndarray | None = None
+    n_samples: int | None = None
+
+    def give_back(self, tensor: Tensor | None) -> Any:
+        """A result in the source's dtype, on its device if it was a tensor, else NumPy."""
+        if tensor is None:
+            return None
+        if self.as_torch:
+            return tensor.to(self.X.device, self.dtype)
+        return tensor.to("cpu", self.dtype).numpy()
+
+
+def decompose(
+    source: Source | Sequence[Source],
+    dictionary: Dictionary | str | Path | None = None,
+    *,
+    sr: float | None = None,
+    n_components: int | None = None,
+    max_steps: int | None = None,
+    step_size: float | None = None,
+    penalty: float | None = None,
+    likelihood: str = "latent",
+    preset: str | None = None,
+    precision: str = "float32",
+    backend: str = "auto",
+    device: str | torch.device | None = None,
+    random_state: int = 0,
+    callback: Callback | None = None,
+    progress: bool = False,
+    keep_components: bool = True,
+) -> Decomposition | list[Decomposition]:
+    """Decompose a recording into the sources of a dictionary.
+
+    The dictionary's kind selects the method: "nmf" (over-complete NMF), "dds1", "dds2" or "dds3".
+
+    Args:
+        source: path of an audio file; float waveform ``(n,)`` or ``(channels, n)`` with `sr`, as
+            NumPy array or torch tensor; a `Spectrogram` whose config equals the dictionary's; or
+            a list of these, decomposed one by one into a list of results.
+        dictionary: a `Dictionary`, the path of one, or None for the packaged piano.
+        sr: sampling rate of a waveform, in Hz.
+        n_components: K, dictionary entries per source ("dds2" and "dds3" only).
+        max_steps: most update steps.
+        step_size: initial Adam step size.
+        penalty: weight of the likelihood penalty.
+        likelihood: "latent" (density of the codes) or "data" (with the log-determinant).
+        preset: None for the dictionary's own settings, "paper" for the DDS paper's. Arguments
+            given explicitly win over both.
+        precision: "float64", "float32", "tf32", "bf16x3" or "bfloat16".
+        backend: "auto" or a backend's name.
+        device: where to compute; by default a tensor's own device, else a GPU if there is one.
+        random_state: seed of the initial activations.
+        callback: called after each step with ``{"step", "cost", "step_size"}``; returning False
+            stops.
+        progress: show a progress bar.
+        keep_components: whether the result holds the components (large for "dds1").
+
+    Returns:
+        A `Decomposition`, in the source's floating dtype (float32 for paths); or a list of them.
+        Ctrl-C returns what was reached so far.
+
+    Raises:
+        FileNotFoundError: no such recording or dictionary.
+        ValueError: bad input; the message names the problem and the place.
+        RuntimeError: no backend can run the request, with the reasons.
+        MemoryError: the search does not fit, with its size and what lowers it.
+
+    Source: DDS paper (arXiv 2211.15524).
+
+    Example:
+        >>> import numpy as np
+        >>> import dds_fast
+        >>> from dds_fast.flows import ConditionalGlow
+        >>> flow = ConditionalGlow(2, 64, n_steps=2, width=16, depth=1)
+        >>> dictionary = dds_fast.Dictionary.from_flow(flow, sources=[60, 64])
+        >>> tone = np.sin(np.arange(8000) / 10)
+        >>> result = decompose(tone, dictionary, sr=16000, n_components=2, max_steps=3)
+        >>> result.source_activations.shape, result.n_steps, result.stop_reason
+        ((2, 16), 3, 'max_steps')
+    """
+    dictionary = resolve_dictionary(dictionary)
+    settings = _settings(
+        dictionary,
+        preset,
+        n_components=n_components,
+        max_steps=max_steps,
+        step_size=step_size,
+        penalty=penalty,
+    )
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
+    sources = source if isinstance(source, list | tuple) else [source]
+    if not sources:
+        raise ValueError("the list of sources is empty")
+    results = []
+    for one in sources:
+        given = _read(one, sr, dictionary.spectrogram)
+        X = given.X.to(
+            _device(device, given),
+            torch.float64 if precision == "float64" else torch.float32,
+        )
+        silent = not bool(X.any())
+        if silent:
+            warnings.warn("the recording is silent: all activations are zero", stacklevel=2)
+        problem = _problem(X, dictionary, settings, likelihood, random_state)
+        schedule = Schedule(settings.step_size, 0 if silent else settings.max_steps)
+        try:
+            step = solve(
+                problem,
+                schedule,
+                precision=precision,
+                backend=backend,
+                callback=callback,
+                progress=progress and not silent,
+            )
+        except (MemoryError, RuntimeError) as error:
+            if not _ran_out_of_memory(error):
+                raise
+            raise MemoryError(_memory_advice(problem, dictionary)) from error
+        state, controller = step.state(), step.controller
+        labels = _labels(dictionary, settings).to(X.device)
+        results.append(
+            Decomposition(
+                components=given.give_back(state.W) if keep_components else None,
+                activations=given.give_back(state.H),
+                source_activations=given.give_back(
+                    source_activations(state.W, state.H, labels, len(dictionary.sources))
+                ),
+                log_likelihoods=given.give_back(state.log_likelihoods),
+                labels=labels.cpu().numpy(),
+                sources=dictionary.sources,
+                kind=dictionary.kind,
+                config=dictionary.spectrogram,
+                history=np.array(controller.history),
+                stop_reason="silent" if silent else str(controller.stop_reason),
+                threshold=dictionary.threshold,
+                settings={
+                    **asdict(settings),
+                    "likelihood": likelihood,
+                    "precision": precision,
+                    "random_state": random_state,
+                },
+                stft=given.stft,
+                n_samples=given.n_samples,
+            )
+        )
+    return results if isinstance(source, list | tuple) else results[0]
+
+
+def resolve_dictionary(dictionary: Dictionary | str | Path | None) -> Dictionary:
+    """The given dictionary, the one at a path, or the packaged piano for None."""
+    if isinstance(dictionary, Dictionary):
+        return dictionary
+    return load(PACKAGED_PIANO if dictionary is None else dictionary)
+
+
+def _settings(dictionary: Dictionary, preset: str | None, **overrides: Any) -> SearchSettings:
+    if preset not in (None, "paper"):
+        raise ValueError(f"preset must be None or 'paper', not {preset!r}")
+    base = dictionary.search if preset is None else PAPER[dictionary.kind]
+    return base.with_overrides(dictionary.kind, **overrides)
+
+
+def _read(source: Source, sr: float | None, config: SpectrogramConfig) -> _Input:
+    """Bring any kind of source to an ``(F, T)`` tensor."""
+    if isinstance(source, Spectrogram):
+        return _read_spectrogram(source, config)
+    if isinstance(source, str | Path):
+        waveform, as_torch, device = audio.load(source, config.sr), False, torch.device("cpu")
+    elif isinstance(source, np.ndarray | Tensor):
+        if sr is None:
+            raise ValueError("a waveform needs its sampling rate: pass sr=")
+        as_torch = isinstance(source, Tensor)
+        device = source.device if isinstance(source, Tensor) else torch.device("cpu")
+        samples = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
+        waveform = audio.to_mono(samples, sr=sr, target_sr=config.sr)
+    else:
+        raise ValueError(
+            f"a source is a path, a waveform, a Spectrogram or a list of these, not {type(source)}"
+        )
+    stft = audio.stft(waveform, config)
+    X = torch.from_numpy(audio.compress(np.abs(stft[1:]), config))
+    return _Input(X.to(device), X.dtype, as_torch, stft, len(waveform))
+
+
+def _read_spectrogram(source: Spectrogram, config: SpectrogramConfig) -> _Input:
+    if source.config != config:
+        raise ValueError(
+            f"the spectrogram was made with {source.config}, the dictionary needs {config}"
+        )
+    as_torch = isinstance(source.values, Tensor)
+    X = source.values.detach() if as_torch else torch.from_numpy(np.asarray(source.values))
+    if X.ndim != 2 or X.shape[0] != config.n_features or X.shape[1] == 0:
+        raise ValueError(
+            f"a spectrogram for this dictionary is ({config.n_features}, T) with T > 0, not "
+            f"{tuple(X.shape)}"
+        )
+    if not X.is_floating_point():
+        raise ValueError(f"the spectrogram holds {X.dtype} values, not floats")
+    audio.check_finite(X.cpu().numpy(), "the spectrogram", "frame")
+    if bool((X < 0).any()):
+        first = int((X < 0).nonzero()[:, 1].min())
+        raise ValueError(
+            f"the spectrogram has {int((X < 0).sum())} negative values, the first in frame {first}"
+        )
+    return _Input(X, X.dtype, as_torch)
+
+
+def _device(device: str | torch.device | None, given: _Input) -> torch.device:
+    if device is not None:
+        device = torch.device(device)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("device='cuda' was asked for, but torch sees no CUDA device")
+        return device
+    if given.as_torch:
+        return given.X.device
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _problem(
+    X: Tensor, dictionary: Dictionary, settings: SearchSettings, likelihood: str, random_state: int
+) -> Problem:
+    if dictionary.kind == "nmf":
+        assert dictionary.W is not None
+        return nmf.problem(X, dictionary.W.to(X))
+    return dds.problem(
+        X,
+        dictionary.frozen(X.dtype, X.device),
+        dictionary.kind,
+        n_sources=len(dictionary.sources),
+        n_components=settings.n_components,
+        penalty=settings.penalty,
+        likelihood=likelihood,
+        random_state=random_state,
+    )
+
+
+def _labels(dictionary: Dictionary, settings: SearchSettings) -> Tensor:
+    """``(J,)`` source index of each row of H."""
+    if dictionary.labels is not None:
+        return dictionary.labels
+    return torch.arange(len(dictionary.sources)).repeat_interleave(settings.n_components or 1)
+
+
+def _ran_out_of_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text
+
+
+def _memory_advice(problem: Problem, dictionary: Dictionary) -> str:
+    lower = {
+        "nmf": "a dictionary of fewer frames or a shorter recording",
+        "dds1": "a shorter recording or as_kind('dds2')",
+    }.get(dictionary.kind, "n_components or a shorter recording")
+    return (
+        f"out of memory: this {dictionary.kind} search keeps about "
+        f"{problem.bytes_needed() / 2**30:.1f} GiB; {lower} lowers it"
+    )

@@ -1,0 +1,57 @@
+"""Search settings: how a decomposition looks for its dictionary and activations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+KINDS = ("nmf", "dds1", "dds2", "dds3")
+KINDS_WITH_COMPONENTS = ("dds2", "dds3")
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Settings of one search.
+
+    Attributes:
+        max_steps: most update steps.
+        step_size: initial Adam step size.
+        penalty: weight lambda of the likelihood penalty (0 for nmf).
+        n_components: K, dictionary entries per source; None for nmf and dds1, which fix it.
+    """
+
+    max_steps: int
+    step_size: float
+    penalty: float
+    n_components: int | None = None
+
+    def with_overrides(self, kind: str, **overrides: Any) -> SearchSettings:
+        """The same settings with those that are not None replaced.
+
+        Raises:
+            ValueError: `n_components` or `penalty` for a kind that has none, or a bad value.
+        """
+        given = {name: value for name, value in overrides.items() if value is not None}
+        if "n_components" in given and kind not in KINDS_WITH_COMPONENTS:
+            raise ValueError(f"n_components has no meaning for a {kind!r} dictionary")
+        if kind == "nmf" and given.get("penalty", 0) != 0:
+            raise ValueError("penalty has no meaning for an 'nmf' dictionary: it has no likelihood")
+        settings = replace(self, **given)
+        if settings.n_components is not None and settings.n_components < 1:
+            raise ValueError(f"n_components must be at least 1, not {settings.n_components!r}")
+        if settings.max_steps < 0:
+            raise ValueError(f"max_steps must not be negative, not {settings.max_steps!r}")
+        if not settings.step_size > 0:
+            raise ValueError(f"step_size must be positive, not {settings.step_size!r}")
+        if settings.penalty < 0:
+            raise ValueError(f"penalty must not be negative, not {settings.penalty!r}")
+        return settings
+
+
+PAPER = {
+    "nmf": SearchSettings(max_steps=1000, step_size=1e-2, penalty=0.0),
+    "dds1": SearchSettings(max_steps=1000, step_size=1e-3, penalty=1e-4),
+    "dds2": SearchSettings(max_steps=1000, step_size=1e-3, penalty=1e-4, n_components=20),
+    "dds3": SearchSettings(max_steps=1000, step_size=1e-3, penalty=1e-4, n_components=20),
+}
+"""The DDS paper's settings by kind."""

@@ -1,0 +1,125 @@
+"""Figures. Every function takes ``ax=`` and returns the Axes that it drew on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dds_fast.files import writing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
+
+
+def note_name(pitch: int) -> str:
+    """Name of a MIDI number, as C4 for 60.
+
+    Example:
+        >>> note_name(60), note_name(61)
+        ('C4', 'C♯4')
+    """
+    return f"{_NAMES[pitch % 12]}{pitch // 12 - 1}"
+
+
+def piano_roll(
+    source_activations: np.ndarray,
+    sources: Sequence[int | str],
+    times: np.ndarray,
+    *,
+    threshold: float | None = None,
+    roll: np.ndarray | None = None,
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Source activations over time, one row per source.
+
+    Args:
+        source_activations: ``(S, T)``.
+        sources: S MIDI numbers or names, for the vertical axis.
+        times: ``(T,)`` seconds.
+        threshold: activations are drawn on a scale that turns from pale to dark here.
+        roll: ``(S, T)`` binary reference, outlined.
+        title: above the figure.
+        ax: where to draw; by default a new figure.
+    """
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        width = float(np.clip(len(times) / 60, 8, 18))
+        ax = plt.subplots(figsize=(width, 5), layout="constrained")[1]
+    strongest = float(np.max(source_activations, initial=0.0))
+    ceiling = strongest if threshold is None else max(min(strongest, 4 * threshold), threshold)
+    step = times[1] - times[0] if len(times) > 1 else 1.0
+    extent = (times[0] - step / 2, times[-1] + step / 2, -0.5, len(sources) - 0.5)
+    image = ax.imshow(
+        source_activations,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        extent=extent,
+        cmap="magma_r",
+        vmin=0,
+        vmax=ceiling or 1,
+    )
+    if roll is not None and np.any(roll):
+        grid = np.linspace(extent[0], extent[1], roll.shape[1] + 1)
+        centres = (grid[:-1] + grid[1:]) / 2
+        ax.contour(
+            centres, np.arange(len(sources)), roll, levels=[0.5], colors="tab:cyan", linewidths=0.8
+        )
+    ax.figure.colorbar(
+        image, ax=ax, label="source activation", pad=0.01, extend="max" if threshold else "neither"
+    )
+    _label_sources(ax, sources)
+    ax.set_xlabel("time in seconds")
+    if title:
+        ax.set_title(title)
+    return ax
+
+
+def _label_sources(ax: Axes, sources: Sequence[int | str]) -> None:
+    """Names on the vertical axis: every C of a keyboard (all notes if few), or every label."""
+    pitches = [s if isinstance(s, int) else None for s in sources]
+    if None in pitches:
+        ax.set_yticks(range(len(sources)), [str(s) for s in sources])
+        ax.set_ylabel("source")
+        return
+    few = len(sources) <= 16
+    ticks = [i for i, p in enumerate(pitches) if p is not None and (few or p % 12 in (0, 5, 9))]
+    ax.set_yticks(ticks, [note_name(int(sources[i])) for i in ticks])
+    for i, p in enumerate(pitches):
+        if p is not None and p % 12 == 0:
+            ax.axhline(i - 0.5, color="0.85", linewidth=0.6, zorder=0.5)
+    ax.set_ylabel("note")
+
+
+def cost(history: np.ndarray, *, ax: Axes | None = None) -> Axes:
+    """The cost after each update step."""
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        ax = plt.subplots(figsize=(6, 4), layout="constrained")[1]
+    ax.plot(np.arange(len(history)), history)
+    ax.set_xlabel("update step")
+    ax.set_ylabel("cost")
+    return ax
+
+
+def save_figure(ax: Axes, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write the figure that `ax` belongs to, and close it.
+
+    Raises:
+        FileExistsError: the file exists and `overwrite` is false.
+    """
+    import matplotlib.pyplot as plt
+
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    with writing(path, overwrite) as temporary:
+        figure.savefig(temporary, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,248 @@
+"""What a decomposition returns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dds_fast import export
+from dds_fast.audio import SpectrogramConfig
+from dds_fast.files import writing
+
+if TYPE_CHECKING:
+    import pretty_midi
+    from matplotlib.axes import Axes
+
+_ARRAYS = ("components", "activations", "source_activations", "log_likelihoods")
+
+
+@dataclass(eq=False)
+class Decomposition:
+    """Components, activations and what they mean. Unpacks as ``(components, activations)``.
+
+    Arrays are NumPy arrays, or torch tensors where the source was one.
+
+    Attributes:
+        components: W after clipping, ``(F, J)``; ``(S, F, T)`` for dds1; None if dropped.
+        activations: H after clipping, ``(J, T)``, not rescaled.
+        source_activations: ``(S, T)``, activations rescaled by the norms of their components and
+            summed per source.
+        log_likelihoods: nats per dimension of each component as used in the objective, ``(J,)``
+            (``(S, T)`` for dds1); None for nmf.
+        labels: ``(J,)`` index of each component's source.
+        sources: S MIDI numbers or names.
+        kind: kind of the dictionary.
+        config: the spectrogram's config.
+        history: n_steps + 1 costs, the initial one first.
+        stop_reason: "max_steps", "converged", "diverged", "interrupted", "callback", "silent" or
+            "non-finite".
+        threshold: source activation above which a note is taken to sound, None if not calibrated.
+        settings: the search settings used.
+        stft: ``(F + 1, T)`` complex STFT of the recording; None for a spectrogram source and
+            after `load`.
+        n_samples: length of the recording at ``config.sr``, None for a spectrogram source.
+    """
+
+    components: Any
+    activations: Any
+    source_activations: Any
+    log_likelihoods: Any
+    labels: np.ndarray
+    sources: tuple[int | str, ...]
+    kind: str
+    config: SpectrogramConfig
+    history: np.ndarray
+    stop_reason: str
+    threshold: float | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    stft: np.ndarray | None = field(default=None, repr=False)
+    n_samples: int | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self.components
+        yield self.activations
+
+    @property
+    def n_steps(self) -> int:
+        """Update steps done."""
+        return len(self.history) - 1
+
+    @property
+    def times(self) -> np.ndarray:
+        """``(T,)`` frame centres in seconds."""
+        return self.config.times(self.activations.shape[1])
+
+    @property
+    def frequencies(self) -> np.ndarray:
+        """``(F,)`` bin centres in Hz."""
+        return self.config.frequencies
+
+    def reconstruction(self) -> Any:
+        """``(F, T)`` approximation of the spectrogram, W H.
+
+        Raises:
+            ValueError: the components were dropped.
+        """
+        components = self._kept_components()
+        if components.ndim == 3:
+            return (components * self.activations[:, None, :]).sum(0)
+        return components @ self.activations
+
+    def _kept_components(self) -> Any:
+        if self.components is None:
+            raise ValueError("the components were dropped (keep_components=False)")
+        return self.components
+
+    def note_threshold(self) -> float:
+        """The calibrated threshold, else a quarter of the strongest source activation."""
+        if self.threshold is not None:
+            return self.threshold
+        return 0.25 * float(self.source_activations.max())
+
+    def notes(
+        self, *, threshold: float | None = None, min_duration: float = 0.06
+    ) -> list[export.Note]:
+        """Notes found where source activations exceed a threshold.
+
+        Args:
+            threshold: in the units of the source activations; by default `note_threshold()`.
+            min_duration: shorter notes are dropped, in seconds.
+
+        Returns:
+            Notes sorted by start; see `dds_fast.export.Note`.
+        """
+        return export.find_notes(
+            np.asarray(self.source_activations),
+            self.sources,
+            self.config,
+            threshold=self.note_threshold() if threshold is None else threshold,
+            min_duration=min_duration,
+        )
+
+    def to_midi(self, **options: Any) -> pretty_midi.PrettyMIDI:
+        """The notes as a MIDI file; `options` as for `notes`.
+
+        Raises:
+            ValueError: the sources are not MIDI numbers.
+        """
+        return export.to_midi(self.notes(**options))
+
+    def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
+        """Draw the source activations as a piano-roll; see `dds_fast.plots.piano_roll`."""
+        from dds_fast import plots
+
+        options.setdefault("threshold", self.note_threshold())
+        return plots.piano_roll(
+            np.asarray(self.source_activations), self.sources, self.times, ax=ax, **options
+        )
+
+    def separate(self) -> np.ndarray:
+        """One waveform per source, ``(S, n)``, that sum to the recording.
+
+        Masks on linear magnitudes, from each source's part of the reconstruction; the
+        recording's phase.
+
+        Raises:
+            ValueError: the recording's phase is not known (a spectrogram source, or a loaded
+                result), or the components were dropped.
+        """
+        from dds_fast import separation
+
+        if self.stft is None:
+            raise ValueError(
+                "separate() needs the recording's phase: decompose a path or a waveform, not a "
+                "Spectrogram, and separate before saving"
+            )
+        return separation.separate(
+            np.asarray(self._kept_components()),
+            np.asarray(self.activations),
+            self.labels,
+            len(self.sources),
+            self.stft,
+            self.config,
+            self.n_samples,
+        )
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write a compressed ``.npz`` (no pickle), all but the recording's STFT.
+
+        Raises:
+            FileExistsError: the file exists and `overwrite` is false.
+        """
+        header = {
+            "sources": self.sources,
+            "kind": self.kind,
+            "config": asdict(self.config),
+            "stop_reason": self.stop_reason,
+            "threshold": self.threshold,
+            "settings": self.settings,
+            "n_samples": self.n_samples,
+        }
+        arrays = {
+            name: np.asarray(value)
+            for name in _ARRAYS
+            if (value := getattr(self, name)) is not None
+        }
+        with writing(path, overwrite) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                labels=self.labels,
+                history=self.history,
+                times=self.times,
+                frequencies=self.frequencies,
+                header=np.array(json.dumps(header)),
+                **arrays,
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Decomposition:
+        """Read what `save` wrote; no code is executed.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: the file is truncated or is not a saved decomposition.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"no such file: {path}")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                header = json.loads(str(file["header"]))
+                arrays = {name: file[name] if name in file else None for name in _ARRAYS}
+                return cls(
+                    **arrays,
+                    labels=file["labels"],
+                    history=file["history"],
+                    **{
+                        **header,
+                        "sources": tuple(header["sources"]),
+                        "config": SpectrogramConfig(**header["config"]),
+                    },
+                )
+        except Exception as error:  # zip, zlib, npy and JSON readers each raise their own
+            raise ValueError(f"{path} is not a saved decomposition: {error}") from error
+
+
+def source_activations(components: Any, activations: Any, labels: Any, n_sources: int) -> Any:
+    """Rescale activations by the norms of their components and sum them per source.
+
+    A component of zero norm counts as having norm 1 (DDS paper, section IV-C; spec. 7).
+
+    Args:
+        components: torch tensor, ``(F, J)`` or ``(S, F, T)``.
+        activations: torch tensor, ``(J, T)`` or ``(S, T)``, non-negative.
+        labels: ``(J,)`` tensor, source index of each row of `activations`.
+        n_sources: S.
+
+    Returns:
+        ``(S, T)`` tensor.
+    """
+    norms = components.norm(dim=-2)
+    norms = norms.masked_fill(norms == 0, 1)
+    rescaled = activations * (norms if norms.ndim == 2 else norms[:, None])
+    return rescaled.new_zeros(n_sources, rescaled.shape[1]).index_add_(0, labels, rescaled)

@@ -1,0 +1,66 @@
+"""Stems: masks on linear magnitudes, from each source's part of a decomposition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from dds_fast import audio
+
+
+def source_parts(
+    components: np.ndarray, activations: np.ndarray, labels: np.ndarray, n_sources: int
+) -> Iterator[np.ndarray]:
+    """Each source's ``(F, T)`` part of the reconstruction, one after the other.
+
+    Args:
+        components: ``(F, J)`` or ``(S, F, T)``.
+        activations: ``(J, T)`` or ``(S, T)``.
+        labels: ``(J,)`` source index of each row of the activations.
+        n_sources: S.
+    """
+    for source in range(n_sources):
+        rows = labels == source
+        if components.ndim == 3:
+            yield (components[rows] * activations[rows, None, :]).sum(0)
+        else:
+            yield components[:, rows] @ activations[rows]
+
+
+def separate(
+    components: np.ndarray,
+    activations: np.ndarray,
+    labels: np.ndarray,
+    n_sources: int,
+    stft: np.ndarray,
+    config: audio.SpectrogramConfig,
+    n_samples: int | None,
+) -> np.ndarray:
+    """One waveform per source, ``(S, n)``; they sum to the recording.
+
+    Each source's mask is its share of the linear magnitude; bins that no source explains are
+    shared equally, and DC goes with its neighbour bin.
+
+    Args:
+        components, activations, labels, n_sources: as for `source_parts`.
+        stft: ``(F + 1, T)`` complex STFT of the recording.
+        config: its spectrogram config.
+        n_samples: length of the recording.
+    """
+    import librosa
+
+    def magnitudes() -> Iterator[np.ndarray]:
+        for part in source_parts(components, activations, labels, n_sources):
+            yield audio.expand(part, config)
+
+    total = sum(magnitudes(), np.zeros_like(stft[1:], dtype=activations.dtype))
+    unexplained = total <= np.finfo(total.dtype).tiny
+    stems = []
+    for magnitude in magnitudes():
+        mask = np.where(unexplained, 1 / n_sources, magnitude / np.where(unexplained, 1, total))
+        mask = np.concatenate([mask[:1], mask])
+        stems.append(
+            librosa.istft(stft * mask, hop_length=config.hop, n_fft=config.n_fft, length=n_samples)
+        )
+    return np.stack(stems)
