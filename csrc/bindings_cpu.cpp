@@ -72,7 +72,7 @@ void coupling_forward(int64_t groups, int64_t rows, const dds::Widths& widths,
   tensors.x = pointer(x);
   tensors.out = pointer(out);
   tensors.log_det = pointer(log_det);
-  tensors.hidden = bounded ? hidden_pointers.data() : nullptr;
+  tensors.hidden = hidden.empty() ? nullptr : hidden_pointers.data();
   tensors.bounded = pointer(bounded);
   tensors.scale = pointer(scale);
   tensors.moved = pointer(moved);

@@ -5,7 +5,7 @@ Importing loads no native code; the compiled kernels are loaded when first used.
 
 from dds_fast.audio import Spectrogram, SpectrogramConfig
 from dds_fast.decompose import decompose
-from dds_fast.dictionary import Dictionary, load
+from dds_fast.dictionary import PIANO, Dictionary, load
 from dds_fast.fit import fit
 from dds_fast.result import Decomposition
 
@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Decomposition",
     "Dictionary",
+    "PIANO",
     "Spectrogram",
     "SpectrogramConfig",
     "decompose",

@@ -16,6 +16,7 @@ import numpy as np
 logger = logging.getLogger("dds_fast")
 
 MAX_CHANNELS = 8
+SR_RANGE = (1000, 1_000_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,11 @@ class SpectrogramConfig:
             raise ValueError(
                 f"SpectrogramConfig: hop {self.hop} leaves gaps between windows of {self.n_fft}"
             )
+
+    @classmethod
+    def for_features(cls, n_features: int) -> SpectrogramConfig:
+        """The default config with F bins: a window of 2 F, a hop of 512 or at most half a window."""
+        return cls(n_fft=2 * n_features, hop=min(cls.hop, n_features))
 
     @property
     def n_features(self) -> int:
@@ -135,7 +141,8 @@ def to_mono(waveform: np.ndarray, *, sr: float, target_sr: int) -> np.ndarray:
         ``(n',)`` waveform of the same floating dtype (float16 becomes float32).
 
     Raises:
-        ValueError: integer samples, NaN or infinity, no samples, or an ambiguous shape.
+        ValueError: integer samples, NaN or infinity, no samples, an ambiguous shape, or a
+            sampling rate outside 1 kHz to 1 MHz.
     """
     if not np.issubdtype(waveform.dtype, np.floating):
         raise ValueError(
@@ -146,8 +153,8 @@ def to_mono(waveform: np.ndarray, *, sr: float, target_sr: int) -> np.ndarray:
         raise ValueError(f"the waveform must be (n,) or (channels, n), not {waveform.shape}")
     if waveform.size == 0:
         raise ValueError(f"the waveform is empty: shape {waveform.shape}")
-    if not sr > 0:
-        raise ValueError(f"the sampling rate must be positive, not {sr!r}")
+    if not SR_RANGE[0] <= sr <= SR_RANGE[1]:
+        raise ValueError(f"the sampling rate must lie in {SR_RANGE} Hz, not {sr!r}")
     check_finite(waveform, "the waveform", "sample")
     if waveform.ndim == 2:
         if waveform.shape[0] > MAX_CHANNELS:

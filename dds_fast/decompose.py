@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dds_fast import audio
 from dds_fast.audio import Spectrogram, SpectrogramConfig
-from dds_fast.dictionary import PACKAGED_PIANO, Dictionary, load
+from dds_fast.dictionary import PIANO, Dictionary, load
 from dds_fast.methods import PAPER, SearchSettings, dds, nmf
 from dds_fast.methods.solver import Callback, solve
 from dds_fast.ops.dispatch import PRECISIONS
@@ -112,7 +112,7 @@ def decompose(
         >>> tone = np.sin(np.arange(8000) / 10)
         >>> result = decompose(tone, dictionary, sr=16000, n_components=2, max_steps=3)
         >>> result.source_activations.shape, result.n_steps, result.stop_reason
-        ((2, 16), 3, 'max_steps')
+        ((2, 126), 3, 'max_steps')
     """
     dictionary = resolve_dictionary(dictionary)
     settings = _settings(
@@ -187,7 +187,7 @@ def resolve_dictionary(dictionary: Dictionary | str | Path | None) -> Dictionary
     """The given dictionary, the one at a path, or the packaged piano for None."""
     if isinstance(dictionary, Dictionary):
         return dictionary
-    return load(PACKAGED_PIANO if dictionary is None else dictionary)
+    return load(PIANO if dictionary is None else dictionary)
 
 
 def _settings(dictionary: Dictionary, preset: str | None, **overrides: Any) -> SearchSettings:

@@ -21,7 +21,7 @@ from dds_fast.ops.frozen import FrozenFlow
 
 FORMAT_VERSION = 1
 FLOWS = {"dds1": RealNVPBank, "dds2": RealNVPBank, "dds3": ConditionalGlow}
-PACKAGED_PIANO = Path(__file__).parent / "models" / "piano.safetensors"
+PIANO = Path(__file__).parent / "models" / "piano.safetensors"
 
 
 class Dictionary:
@@ -84,7 +84,7 @@ class Dictionary:
         Args:
             flow: the flow; its parameters are shared, not copied.
             sources: S MIDI numbers or names.
-            spectrogram: by default 16 kHz, hop 512 and a window of 2 F.
+            spectrogram: by default `SpectrogramConfig.for_features(F)`.
             metadata: stored with the dictionary.
 
         Raises:
@@ -92,7 +92,7 @@ class Dictionary:
         """
         kind = "dds3" if isinstance(flow, ConditionalGlow) else "dds2"
         if spectrogram is None:
-            spectrogram = SpectrogramConfig(n_fft=2 * flow.n_features)
+            spectrogram = SpectrogramConfig.for_features(flow.n_features)
         return cls(kind, sources, spectrogram, flow=flow, metadata=metadata)
 
     @classmethod

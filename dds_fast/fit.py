@@ -131,7 +131,7 @@ def _frames(
         frames = notes if isinstance(notes, NoteFrames) else NoteFrames.from_mapping(notes)
         F = frames.frames.shape[1]
         if spectrogram is None:
-            spectrogram = SpectrogramConfig(n_fft=2 * F)
+            spectrogram = SpectrogramConfig.for_features(F)
         if F != spectrogram.n_features:
             raise ValueError(f"the frames have {F} bins, the config {spectrogram.n_features}")
         return frames, spectrogram

@@ -18,7 +18,8 @@ static inline int64_t valid_columns(int64_t panel, int64_t n_moving) {
   return smaller(kHalfPanel, n_moving - panel * kHalfPanel);
 }
 
-// ---- forward -------------------------------------------------------------------------------------
+// ---- forward
+// -------------------------------------------------------------------------------------
 
 template <class Activation>
 struct HiddenEpilogue {
@@ -47,29 +48,35 @@ struct AffineEpilogue {
   int64_t n_moving;
   float alpha;
   float beta;
-  double* log_scales;  // sum of s per row
+  CompensatedSum* log_scales;  // sum of s per row
 
   void operator()(int64_t row, int64_t panel, const float* values) const {
     const int64_t count = valid_columns(panel, n_moving);
     const int64_t in_row = row * stride + panel * kHalfPanel;
     const int64_t in_stash = row * n_moving + panel * kHalfPanel;
-    Vec total = {};
-    for (int64_t i = 0; i < count; i += kLanes) {
-      const Vec t = tanh(load(values + i));
-      const Vec s = t * alpha + beta;
-      const Vec factor = exp(kDecode ? -s : s);
+    constexpr int kVectors = kHalfPanel / kLanes;
+    Vec t[kVectors], s[kVectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      t[v] = tanh(load(values + v * kLanes));
+      s[v] = t[v] * alpha + beta;
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t i = v * kLanes, n = count - i;
+      if (n <= 0) break;
+      const Vec factor = exp(kDecode ? -s[v] : s[v]);
       const Vec translation = load(values + kHalfPanel + i);
-      const Vec input = load(x + in_row + i, count - i);
+      const Vec input = load(x + in_row + i, n);
       const Vec result = kDecode ? (input - translation) * factor : input * factor + translation;
-      store(out + in_row + i, result, count - i);
-      total += keep_first(s, count - i);
+      store(out + in_row + i, result, n);
+      log_scales[row].add(keep_first(s[v], n));
       if (bounded) {
-        store(bounded + in_stash + i, t, count - i);
-        store(scale + in_stash + i, factor, count - i);
-        if (kDecode) store(moved + in_stash + i, result, count - i);
+        store(bounded + in_stash + i, t[v], n);
+        store(scale + in_stash + i, factor, n);
+        if (kDecode) store(moved + in_stash + i, result, n);
       }
     }
-    log_scales[row] += sum(total);
   }
 };
 
@@ -95,18 +102,18 @@ static void forward_block(const Coupling& c, const ForwardTensors& t, int64_t gr
     stride = hidden_stride;
   }
 
-  double log_scales[kMaxRowBlock];
-  for (int64_t i = 0; i < count; ++i) log_scales[i] = 0.0;
+  CompensatedSum log_scales[kMaxRowBlock];
   const int64_t in_stash = first * c.n_moving;
   const bool keep = t.bounded != nullptr;
   multiply<true>(input, stride, count, c.layers[c.n_layers - 1], packed,
                  AffineEpilogue<kDecode>{x + c.n_passing, out + c.n_passing, n_features,
                                          keep ? t.bounded + in_stash : nullptr,
                                          keep ? t.scale + in_stash : nullptr,
-                                         keep && kDecode ? t.moved + in_stash : nullptr,
-                                         c.n_moving, c.alpha[group], c.beta[group], log_scales});
+                                         keep && kDecode ? t.moved + in_stash : nullptr, c.n_moving,
+                                         c.alpha[group], c.beta[group], log_scales});
   for (int64_t i = 0; i < count; ++i) {
-    t.log_det[first + i] = static_cast<float>(kDecode ? -log_scales[i] : log_scales[i]);
+    const double total = log_scales[i].reduce();
+    t.log_det[first + i] = static_cast<float>(kDecode ? -total : total);
     for (int64_t k = 0; k < c.n_passing; k += kLanes) {
       const int64_t n = c.n_passing - k;
       store(out + i * n_features + k, load(x + i * n_features + k, n), n);
@@ -114,7 +121,8 @@ static void forward_block(const Coupling& c, const ForwardTensors& t, int64_t gr
   }
 }
 
-// ---- backward ------------------------------------------------------------------------------------
+// ---- backward
+// ------------------------------------------------------------------------------------
 
 // Through the affine map: the moving half of grad_x, and [grad raw | grad translation] per row.
 template <bool kDecode>
@@ -195,7 +203,8 @@ static void backward_block(const Coupling& c, const BackwardTensors& t, int64_t 
                                   n_features, c.n_passing});
 }
 
-// ---- the level's table ---------------------------------------------------------------------------
+// ---- the level's table
+// ---------------------------------------------------------------------------
 
 static void forward(const Coupling& c, const ForwardTensors& t, int64_t group, int64_t row,
                     int64_t count, float* scratch) {

@@ -1,6 +1,15 @@
 """Notes to learn dictionaries from, and labels to score decompositions against."""
 
+from dds_fast.datasets.chords import random_chords
 from dds_fast.datasets.labels import Labels, load_labels
 from dds_fast.datasets.notes import NoteFrames, Recording, find_notes, load_notes
 
-__all__ = ["Labels", "NoteFrames", "Recording", "find_notes", "load_labels", "load_notes"]
+__all__ = [
+    "Labels",
+    "NoteFrames",
+    "Recording",
+    "find_notes",
+    "load_labels",
+    "load_notes",
+    "random_chords",
+]

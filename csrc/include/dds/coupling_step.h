@@ -1,8 +1,8 @@
 // The grouped coupling step in float32: forward and gradient to the input.
 //
-// With [a | b] the passing and the moving half of a row and [r | t] = MLP(a), s = alpha tanh r + beta:
-// encode b' = e^s b + t, decode b = (b' - t) e^-s. All matrices are row-major and contiguous unless
-// a stride is given; sizes and strides count floats.
+// With [a | b] the passing and the moving half of a row and [r | t] = MLP(a), s = alpha tanh r +
+// beta: encode b' = e^s b + t, decode b = (b' - t) e^-s. All matrices are row-major and contiguous
+// unless a stride is given; sizes and strides count floats.
 #pragma once
 
 #include <cstdint>

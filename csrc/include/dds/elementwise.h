@@ -22,8 +22,8 @@ static inline Reduced reduce_exponent(Vec x) {
   const Vec shifter = broadcast(12582912.0f);
   const Vec shifted = x * 1.44269504f + shifter;
   const Vec n = shifted - shifter;
-  Vec r = x - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
+  // ln 2 in two parts: n times the first is exact.
+  const Vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
   Vec q = r * 1.3882509665563703e-3f + 8.366580121219158e-3f;
   q = q * r + 4.166720062494278e-2f;
   q = q * r + 1.666654348373413e-1f;
@@ -57,18 +57,16 @@ static inline Vec tanh(Vec x) {
   const IntVec sign = bits(x) & INT32_MIN;
   const Vec magnitude = from_bits(bits(x) & INT32_MAX);
   const Vec t = expm1_negative(magnitude * -2.0f);
-  return from_bits(bits(-t / (t + 2.0f)) | sign);
+  return from_bits((bits(t / (t + 2.0f)) & INT32_MAX) | sign);
 }
 
 struct Selu {
   static inline Vec apply(Vec x) {
-    const Vec negative = expm1_negative(x > 0.0f ? -x : x) * kSeluScaleAlpha;
+    const Vec negative = expm1_negative(x > 0.0f ? Vec{} : x) * kSeluScaleAlpha;
     return x > 0.0f ? x * kSeluScale : negative;
   }
   // Derivative, from the output.
-  static inline Vec slope(Vec y) {
-    return y > 0.0f ? broadcast(kSeluScale) : y + kSeluScaleAlpha;
-  }
+  static inline Vec slope(Vec y) { return y > 0.0f ? broadcast(kSeluScale) : y + kSeluScaleAlpha; }
 };
 
 struct LeakyRelu {

@@ -17,11 +17,13 @@ constexpr int tile_vectors(int rows) {
   return vectors;
 }
 
-// values[m][:] = start[:] + sum_k a[m][k] * panel[k][:] for kRows rows and the kPanel columns of one
-// panel. Each element is one chain of multiply-adds in the order of k, whatever kRows.
+// values[m][:] = start[:] + sum_k a[m][k] * panel[k][:] for kRows rows and the kPanel columns of
+// one panel. Each element is one chain of multiply-adds in the order of k, whatever kRows. A cold
+// panel is fetched in whole rows by the pass over its first columns: one stream instead of several
+// strided.
 template <int kRows>
 static void multiply_tile(const float* a, int64_t stride, int64_t n_in, const float* start,
-                          const float* panel, float* values) {
+                          const float* panel, bool cold, float* values) {
   constexpr int kVectors = tile_vectors(kRows);
   for (int64_t column = 0; column < kPanel; column += kVectors * kLanes) {
     Vec sums[kRows][kVectors];
@@ -33,14 +35,31 @@ static void multiply_tile(const float* a, int64_t stride, int64_t n_in, const fl
     }
     const float* weights = panel + column;
     for (int64_t k = 0; k < n_in; ++k, weights += kPanel) {
-      Vec inputs[kRows];
-#pragma GCC unroll 8
-      for (int m = 0; m < kRows; ++m) inputs[m] = broadcast(a[m * stride + k]);
+      if (kVectors < kPanelVectors && cold && column == 0) {
 #pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) {
-        const Vec weight = load(weights + v * kLanes);
+        for (int i = kVectors * kLanes; i < kPanel; i += 16) __builtin_prefetch(weights + i);
+      }
+      // The smaller operand is held in registers, the larger one passes through a single register.
+      if (kVectors < kRows) {
+        Vec held[kVectors];
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v) held[v] = load(weights + v * kLanes);
 #pragma GCC unroll 8
-        for (int m = 0; m < kRows; ++m) sums[m][v] += inputs[m] * weight;
+        for (int m = 0; m < kRows; ++m) {
+          const Vec input = broadcast(a[m * stride + k]);
+#pragma GCC unroll 16
+          for (int v = 0; v < kVectors; ++v) sums[m][v] += input * held[v];
+        }
+      } else {
+        Vec held[kRows];
+#pragma GCC unroll 8
+        for (int m = 0; m < kRows; ++m) held[m] = broadcast(a[m * stride + k]);
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v) {
+          const Vec weight = load(weights + v * kLanes);
+#pragma GCC unroll 8
+          for (int m = 0; m < kRows; ++m) sums[m][v] += held[m] * weight;
+        }
       }
     }
 #pragma GCC unroll 8
@@ -53,7 +72,8 @@ static void multiply_tile(const float* a, int64_t stride, int64_t n_in, const fl
   }
 }
 
-using MultiplyTile = void (*)(const float*, int64_t, int64_t, const float*, const float*, float*);
+using MultiplyTile = void (*)(const float*, int64_t, int64_t, const float*, const float*, bool,
+                              float*);
 
 static constexpr MultiplyTile kMultiplyTile[kMaxTileRows] = {
     multiply_tile<1>, multiply_tile<2>, multiply_tile<3>,
@@ -73,7 +93,8 @@ static inline void multiply(const float* a, int64_t stride, int64_t rows, const 
     const float* weights = kBiased ? panel + kPanel : panel;
     for (int64_t t = 0; t < n_tiles; ++t) {
       const int64_t begin = rows * t / n_tiles, end = rows * (t + 1) / n_tiles;
-      kMultiplyTile[end - begin - 1](a + begin * stride, stride, layer.n_in, start, weights, values);
+      kMultiplyTile[end - begin - 1](a + begin * stride, stride, layer.n_in, start, weights, t == 0,
+                                     values);
       for (int64_t row = begin; row < end; ++row) {
         epilogue(row, p, values + (row - begin) * kPanel);
       }

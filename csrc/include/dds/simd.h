@@ -53,14 +53,24 @@ static inline Vec keep_first(Vec v, int64_t n) {
   return index < static_cast<int32_t>(n) ? v : Vec{};
 }
 
-// Sum of the lanes, added pairwise.
-static inline float sum(Vec v) {
-  float lanes[kLanes];
-  store(lanes, v);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+// Lane-wise sum that carries its rounding errors along (two-sum), good to about double precision.
+struct CompensatedSum {
+  Vec total = {};
+  Vec errors = {};
+
+  inline void add(Vec v) {
+    const Vec next = total + v;
+    const Vec added = next - total;
+    errors += (total - (next - added)) + (v - added);
+    total = next;
   }
-  return lanes[0];
-}
+
+  // Sum over the lanes.
+  inline double reduce() const {
+    double result = 0.0;
+    for (int i = 0; i < kLanes; ++i) result += static_cast<double>(total[i]) + errors[i];
+    return result;
+  }
+};
 
 }  // namespace dds::DDS_LEVEL

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from dds_fast.ops import dispatch
 from dds_fast.ops.flow import cpu, reference
 from dds_fast.ops.frozen import FrozenFlow
+from dds_fast.ops.once import once
 
 BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "reference": reference}
 
@@ -26,12 +26,12 @@ class _Flow(torch.autograd.Function):
         return out, log_det
 
     @staticmethod
-    @once_differentiable
     def backward(
         ctx: Any, grad_out: Tensor, grad_log_det: Tensor
     ) -> tuple[Tensor, None, None, None]:
-        grad = ctx.backend.backward(ctx.flow, ctx.stash, grad_out, grad_log_det, ctx.direction)
-        return grad, None, None, None
+        with torch.no_grad():
+            grad = ctx.backend.backward(ctx.flow, ctx.stash, grad_out, grad_log_det, ctx.direction)
+        return once(grad, f"flow_{ctx.direction}"), None, None, None
 
 
 def _apply(flow: FrozenFlow, rows: Tensor, direction: str, backend: str) -> tuple[Tensor, Tensor]:

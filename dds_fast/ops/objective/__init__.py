@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from dds_fast.ops import dispatch
 from dds_fast.ops.objective import reference
+from dds_fast.ops.once import once
 
 BACKENDS: dict[str, ModuleType] = {"reference": reference}
 
@@ -37,14 +37,17 @@ class _Objective(torch.autograd.Function):
         return torch.tensor(at.cost, dtype=torch.float64, device=X.device)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         at, D, active, likelihoods = ctx.at, ctx.D, ctx.active, ctx.log_likelihoods
-        ops, grad = ctx.backend, grad.to(D.dtype)
-        to_W = ops.gradient_dictionary(at, D, active).transpose(-1, -2)
-        to_H = ops.gradient_activations(at, D, active, likelihoods, ctx.penalty) * (active > 0)
-        to_l = ops.gradient_log_likelihoods(at, active, likelihoods, ctx.penalty)
-        return grad * to_W, grad * to_H, grad * to_l, None, None, None, None
+        ops = ctx.backend
+        with torch.no_grad():
+            grad = grad.to(D.dtype)
+            to_W = grad * ops.gradient_dictionary(at, D, active).transpose(-1, -2)
+            to_H = ops.gradient_activations(at, D, active, likelihoods, ctx.penalty)
+            to_H = grad * (to_H * (active > 0))
+            to_l = grad * ops.gradient_log_likelihoods(at, active, likelihoods, ctx.penalty)
+        gradients = (once(g, "objective") for g in (to_W, to_H, to_l))
+        return (*gradients, None, None, None, None)
 
 
 def objective(

@@ -127,7 +127,8 @@ class UpdateStep(interface.UpdateStep):
 
     def _move(self, adam: torch.optim.Adam, variable: Tensor, gradient: Tensor) -> None:
         adam.param_groups[0]["lr"] = self.controller.step_size
-        variable.grad = gradient
+        # The fused Adam walks both through memory side by side, whatever their strides.
+        variable.grad = gradient.contiguous()
         adam.step()
         variable.grad = None
 

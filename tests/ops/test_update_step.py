@@ -1,0 +1,202 @@
+"""The update step against a plain autograd program, step by step in float64."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from dds_fast import ops
+from dds_fast.flows import ConditionalGlow, RealNVPBank
+from dds_fast.methods import dds, nmf
+from dds_fast.ops.update_step import Problem, Schedule, reference, update_step
+
+S, F, T, K = 3, 11, 7, 2
+PENALTY = 0.05
+STEPS = 20
+SCHEDULE = Schedule(step_size=1e-2, max_steps=STEPS)
+
+
+def make_flow(kind: str) -> RealNVPBank | ConditionalGlow:
+    if kind != "dds3":
+        return RealNVPBank(S, F, n_steps=3, width=6, depth=2).double()
+    flow = ConditionalGlow(S, F, n_steps=3, width=6, depth=2).double()
+    flow.initialize(torch.rand(99, F, generator=torch.Generator().manual_seed(2)).double())
+    return flow
+
+
+def make_problem(kind: str, flow: RealNVPBank | ConditionalGlow, likelihood: str) -> Problem:
+    generator = torch.Generator().manual_seed(1)
+    X = torch.rand(F, T, generator=generator).double()
+    problem = dds.problem(
+        X,
+        flow.freeze(),
+        kind,
+        n_sources=S,
+        n_components=None if kind == "dds1" else K,
+        penalty=PENALTY,
+        likelihood=likelihood,
+    )
+    # Away from Z = 0: so short a flow passes some zeros through, where ReLU has no derivative and
+    # rounding decides which way the programs go.
+    Z = problem.Z.clone()
+    Z[..., problem.n_fixed :].normal_(std=0.3, generator=generator)
+    return replace(problem, Z=Z)
+
+
+def autograd_cost(
+    kind: str, flow: RealNVPBank | ConditionalGlow, X: Tensor, Z: Tensor, H: Tensor, data: bool
+) -> Tensor:
+    """Spec 6.1 as most people would write it."""
+    if kind == "dds3":
+        z_s = torch.eye(S, dtype=Z.dtype).repeat_interleave(K, 0)
+        x, log_det = flow.decode(torch.cat([z_s, Z], 1))
+    else:
+        x, log_det = flow.decode(Z)
+    D = Z.shape[-1]
+    likelihood = -0.5 * (Z.square().sum(-1) + D * math.log(2 * math.pi))
+    if data:
+        likelihood = likelihood - log_det
+    likelihood = likelihood / D
+    H = torch.relu(H)
+    if kind == "dds1":
+        approximation = (torch.relu(x) * H[..., None]).sum(0).T
+        penalty = (H * likelihood / (H.sum(0) + 1e-7)).sum()
+    else:
+        approximation = torch.relu(x.reshape(-1, F)).T @ H
+        penalty = (H / (H.sum(0) + 1e-3)).sum(1) @ likelihood.reshape(-1)
+    return torch.linalg.norm(X - approximation) - PENALTY * penalty
+
+
+def autograd_program(
+    kind: str, flow: RealNVPBank | ConditionalGlow, problem: Problem, data: bool
+) -> tuple[list[float], Tensor]:
+    """Alternating Adam steps with two optimizers; returns costs and activations."""
+    Z = problem.Z[0, :, S:].clone() if kind == "dds3" else problem.Z.clone()
+    H = problem.H.clone()
+    variables = {"Z": Z.requires_grad_(), "H": H.requires_grad_()}
+    optimizers = {n: torch.optim.Adam([v], lr=SCHEDULE.step_size) for n, v in variables.items()}
+    costs = [autograd_cost(kind, flow, problem.X, Z, H, data).item()]
+    for _ in range(STEPS):
+        for name, variable in variables.items():
+            cost = autograd_cost(kind, flow, problem.X, Z, H, data)
+            (variable.grad,) = torch.autograd.grad(cost, variable)
+            optimizers[name].step()
+        costs.append(autograd_cost(kind, flow, problem.X, Z, H, data).item())
+    return costs, H.detach()
+
+
+@pytest.mark.parametrize("likelihood", ["latent", "data"])
+@pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
+def test_steps_are_those_of_an_autograd_program(kind: str, likelihood: str) -> None:
+    flow = make_flow(kind)
+    problem = make_problem(kind, flow, likelihood)
+    costs, H = autograd_program(kind, flow, problem, likelihood == "data")
+    step = update_step(problem, SCHEDULE)
+    step.advance(STEPS)
+    assert step.controller.step_size == SCHEDULE.step_size  # else the programs may differ
+    assert step.controller.history == pytest.approx(costs, rel=1e-10)
+    torch.testing.assert_close(step.state().H, H.clamp_min(0), rtol=1e-9, atol=1e-9)
+
+
+def test_nmf_steps_are_those_of_an_autograd_program() -> None:
+    generator = torch.Generator().manual_seed(0)
+    X = torch.rand(F, T, generator=generator).double()
+    W = torch.rand(F, 40, generator=generator).double()
+    problem = nmf.problem(X, W)
+    assert torch.equal(problem.H, torch.full((40, T), 1 / 40, dtype=torch.float64))
+    H = problem.H.clone().requires_grad_()
+    adam = torch.optim.Adam([H], lr=SCHEDULE.step_size)
+    costs = [float(torch.linalg.norm(X - W @ H.detach()))]
+    for _ in range(STEPS):
+        (H.grad,) = torch.autograd.grad(torch.linalg.norm(X - W @ H), H)
+        adam.step()
+        H.data.clamp_min_(0)
+        costs.append(float(torch.linalg.norm(X - W @ H.detach())))
+    step = update_step(problem, SCHEDULE)
+    step.advance(STEPS)
+    assert step.controller.history == pytest.approx(costs, rel=1e-10)
+    torch.testing.assert_close(step.state().H, H.detach(), rtol=1e-9, atol=1e-9)
+    assert step.state().log_likelihoods is None
+
+
+@pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
+def test_chunks_of_rows_change_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = make_problem(kind, make_flow(kind), "data")
+    whole = update_step(problem, SCHEDULE)
+    whole.advance(5)
+    monkeypatch.setattr(reference, "STASH_BYTES", 1)  # one row at a time, decoded twice
+    chunked = update_step(problem, SCHEDULE)
+    chunked.advance(5)
+    assert chunked.controller.history == pytest.approx(whole.controller.history, rel=1e-12)
+    torch.testing.assert_close(chunked.state().W, whole.state().W)
+
+
+@pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
+def test_one_decode_and_one_backward_per_step(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    ops_of_flow = reference.UpdateStep.flow_ops
+    for name in ("forward", "backward"):
+        original = getattr(ops_of_flow, name)
+
+        def counting(*args: object, name: str = name, original: object = original) -> object:
+            calls.append(name)
+            return original(*args)
+
+        monkeypatch.setattr(ops_of_flow, name, counting)
+    step = update_step(make_problem(kind, make_flow(kind), "latent"), SCHEDULE)
+    step.advance(3)
+    assert calls == ["forward"] + 3 * ["backward", "forward"]
+
+
+@pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
+def test_backends_agree_in_float32(kind: str) -> None:
+    flow = make_flow(kind).float()
+    problem = make_problem(kind, flow, "latent")
+    problem32 = dds.problem(
+        problem.X.float(),
+        flow.freeze(),
+        kind,
+        n_sources=S,
+        n_components=None if kind == "dds1" else K,
+        penalty=PENALTY,
+    )
+    histories = []
+    for backend in ("reference", "cpu"):
+        step = update_step(problem32, SCHEDULE, backend=backend)
+        step.advance(STEPS)
+        histories.append(step.controller.history)
+    assert histories[1] == pytest.approx(histories[0], rel=1e-5)
+
+
+def test_initial_values_follow_the_paper() -> None:
+    flow = make_flow("dds3")
+    X = torch.rand(F, T).double()
+    problem = dds.problem(X, flow.freeze(), "dds3", n_sources=S, n_components=K, penalty=0.0)
+    assert torch.equal(problem.Z[0, :, :S], torch.eye(S).double().repeat_interleave(K, 0))
+    assert not problem.Z[0, :, S:].any()
+    assert problem.n_fixed == S
+    bound = math.sqrt(float(problem.X.mean()) / (S * K))
+    assert 0 <= float(problem.H.min()) and 0.8 * bound < float(problem.H.max()) < bound
+
+
+def test_the_class_code_stays_fixed() -> None:
+    problem = make_problem("dds3", make_flow("dds3"), "latent")
+    step = update_step(problem, SCHEDULE)
+    step.advance(5)
+    assert step.decoder.free.shape == (1, S * K, F - S)
+    x, _ = ops.flow_decode(problem.flow, torch.cat([problem.Z[..., :S], step.decoder.free], dim=-1))
+    torch.testing.assert_close(step.state().W, x[0].T.clamp_min(0))
+
+
+def test_problem_needs_one_kind_of_dictionary() -> None:
+    with pytest.raises(ValueError, match="either a fixed dictionary W or a flow"):
+        Problem(torch.rand(3, 4), torch.rand(2, 4), epsilon=0.0)
+
+
+def test_unknown_likelihood_is_refused() -> None:
+    with pytest.raises(ValueError, match="likelihood must be one of"):
+        make_problem("dds2", make_flow("dds2"), "posterior")

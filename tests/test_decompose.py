@@ -1,0 +1,679 @@
+"""The one-call API: sources, results, options, stops and bad input."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tiny import CONFIG, KINDS, SOURCES, dictionary, tone
+
+import dds_fast
+from dds_fast import Decomposition, Spectrogram, SpectrogramConfig, audio, decompose
+
+WITH_COMPONENTS = ("dds2", "dds3")
+
+
+def search(kind: str = "dds3", source: Any = None, **options: Any) -> Any:
+    """A short search of a tone, two components per source."""
+    if kind in WITH_COMPONENTS:
+        options.setdefault("n_components", 2)
+    options.setdefault("max_steps", 3)
+    source = tone() if source is None else source
+    return decompose(source, dictionary(kind), sr=16000, **options)
+
+
+def spectrogram_of_tone(dtype: type = np.float32) -> Spectrogram:
+    return audio.spectrogram(tone(dtype=dtype), CONFIG)
+
+
+def assert_same(a: Decomposition, b: Decomposition) -> None:
+    """Bitwise equal results."""
+    for name in ("components", "activations", "source_activations"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
+    if a.log_likelihoods is not None:
+        np.testing.assert_array_equal(a.log_likelihoods, b.log_likelihoods)
+    np.testing.assert_array_equal(a.history, b.history)
+
+
+class TestResults:
+    T = 51
+
+    @pytest.mark.parametrize(
+        ("kind", "components", "n_rows", "likelihoods"),
+        [
+            ("nmf", (64, 12), 12, None),
+            ("dds1", (3, 64, 51), 3, (3, 51)),
+            ("dds2", (64, 6), 6, (6,)),
+            ("dds3", (64, 6), 6, (6,)),
+        ],
+    )
+    def test_shapes(
+        self, kind: str, components: tuple[int, ...], n_rows: int, likelihoods: tuple | None
+    ) -> None:
+        result = search(kind)
+        assert result.components.shape == components
+        assert result.activations.shape == (n_rows, self.T)
+        assert result.source_activations.shape == (3, self.T)
+        if likelihoods is None:
+            assert result.log_likelihoods is None
+        else:
+            assert result.log_likelihoods.shape == likelihoods
+        assert result.reconstruction().shape == (64, self.T)
+        assert result.times.shape == (self.T,)
+        assert result.frequencies.shape == (64,)
+        assert result.labels.shape == (n_rows,)
+        assert result.sources == SOURCES
+        assert result.kind == kind
+        assert result.config == CONFIG
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_history_begins_with_the_initial_cost(self, kind: str) -> None:
+        result = search(kind, max_steps=4)
+        assert result.n_steps == 4
+        assert result.history.shape == (5,)
+        assert result.history.dtype == np.float64
+        assert result.stop_reason == "max_steps"
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_last_cost_belongs_to_the_returned_state(self, kind: str) -> None:
+        result = search(kind, tone(dtype=np.float64), precision="float64", penalty=0.0)
+        X = audio.spectrogram(tone(dtype=np.float64), CONFIG).values
+        assert np.linalg.norm(X - result.reconstruction()) == pytest.approx(
+            result.history[-1], rel=1e-9
+        )
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_components_and_activations_are_not_negative(self, kind: str) -> None:
+        result = search(kind, max_steps=20, step_size=0.1)
+        assert result.components.min() >= 0
+        assert result.activations.min() >= 0
+
+    @pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
+    def test_initial_log_likelihood_is_that_of_the_zero_code(self, kind: str) -> None:
+        likelihoods = search(kind, max_steps=0).log_likelihoods
+        np.testing.assert_allclose(likelihoods, -0.5 * np.log(2 * np.pi), rtol=1e-6)
+
+    @pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
+    def test_initial_activations_follow_the_mean_energy(self, kind: str) -> None:
+        result = search(kind, max_steps=0)
+        X = spectrogram_of_tone().values
+        bound = np.sqrt(X.mean() / len(result.activations))
+        assert 0 < result.activations.min()
+        assert 0.95 * bound < result.activations.max() < bound
+
+    def test_nmf_starts_at_one_over_the_number_of_entries(self) -> None:
+        np.testing.assert_allclose(search("nmf", max_steps=0).activations, 1 / 12, rtol=1e-6)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_the_search_lowers_the_cost(self, kind: str) -> None:
+        history = search(kind, max_steps=60, step_size=1e-2).history
+        assert history[-1] < 0.95 * history[0]
+
+    def test_unpacks_as_components_and_activations(self) -> None:
+        result = search()
+        components, activations = result
+        assert components is result.components
+        assert activations is result.activations
+
+    def test_rows_are_ordered_by_source(self) -> None:
+        assert search("dds2").labels.tolist() == [0, 0, 1, 1, 2, 2]
+        assert search("nmf").labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_source_activations_are_rescaled_and_summed(self, kind: str) -> None:
+        result = search(kind)
+        norms = np.linalg.norm(result.components, axis=-2)
+        norms = np.where(norms == 0, 1, norms)
+        rescaled = result.activations * (norms if kind == "dds1" else norms[:, None])
+        expected = [rescaled[result.labels == s].sum(0) for s in range(3)]
+        np.testing.assert_allclose(result.source_activations, expected, rtol=1e-5, atol=1e-7)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_components_can_be_dropped(self, kind: str) -> None:
+        kept, dropped = search(kind), search(kind, keep_components=False)
+        assert dropped.components is None
+        np.testing.assert_array_equal(dropped.activations, kept.activations)
+        with pytest.raises(ValueError, match="keep_components"):
+            dropped.reconstruction()
+
+    def test_times_are_frame_centres(self) -> None:
+        assert search().times[:3].tolist() == [0.0, 0.004, 0.008]
+
+    def test_threshold_comes_from_the_dictionary(self) -> None:
+        calibrated = dictionary("dds3", threshold={"dds3": 0.25, "dds2": 7.0})
+        result = decompose(tone(), calibrated, sr=16000, n_components=1, max_steps=0)
+        assert result.threshold == 0.25
+        assert search().threshold is None
+
+
+class TestSources:
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_array_dtype_is_the_results_dtype(self, dtype: type) -> None:
+        result = search(source=tone(dtype=dtype))
+        for array in (*result, result.source_activations, result.log_likelihoods):
+            assert isinstance(array, np.ndarray)
+            assert array.dtype == dtype
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_tensor_in_tensor_out(self, dtype: torch.dtype) -> None:
+        waveform = torch.from_numpy(tone()).to(dtype)
+        result = search(source=waveform)
+        for tensor in (*result, result.source_activations, result.log_likelihoods):
+            assert isinstance(tensor, torch.Tensor)
+            assert tensor.dtype == dtype
+            assert not tensor.requires_grad
+        assert isinstance(result.reconstruction(), torch.Tensor)
+        array = search(source=waveform.numpy())
+        np.testing.assert_array_equal(result.activations.numpy(), array.activations)
+
+    def test_tensor_that_requires_grad(self) -> None:
+        waveform = torch.from_numpy(tone()).requires_grad_()
+        assert_same(search(source=waveform), search(source=waveform.detach()))
+
+    def test_float16_waveforms_are_decomposed(self) -> None:
+        result = search(source=tone(dtype=np.float16))
+        assert np.isfinite(result.activations).all()
+
+    @pytest.mark.parametrize("as_type", [str, Path], ids=["str", "Path"])
+    def test_path(self, tmp_path: Path, as_type: type) -> None:
+        path = tmp_path / "tone.wav"
+        soundfile.write(path, tone(), 16000, subtype="FLOAT")
+        result = decompose(as_type(path), dictionary("dds3"), n_components=2, max_steps=3)
+        assert result.activations.dtype == np.float32
+        assert_same(result, search())
+
+    def test_spectrogram_equals_its_waveform(self) -> None:
+        assert_same(search(source=spectrogram_of_tone()), search())
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_spectrogram_dtype(self, dtype: type) -> None:
+        assert search(source=spectrogram_of_tone(dtype)).activations.dtype == dtype
+
+    def test_tensor_spectrogram(self) -> None:
+        given = spectrogram_of_tone()
+        result = search(source=Spectrogram(torch.from_numpy(given.values), CONFIG))
+        assert isinstance(result.activations, torch.Tensor)
+        np.testing.assert_array_equal(result.activations.numpy(), search(source=given).activations)
+
+    @pytest.mark.parametrize("view", ["reversed", "read-only", "strided"])
+    def test_unusual_views_of_a_spectrogram(self, view: str, recwarn: Any) -> None:
+        values = np.asfortranarray(spectrogram_of_tone().values)
+        if view == "reversed":
+            values = values[:, ::-1]
+        elif view == "strided":
+            values = values[:, ::2]
+        else:
+            values.flags.writeable = False
+        result = search(source=Spectrogram(values, CONFIG))
+        assert_same(result, search(source=Spectrogram(np.ascontiguousarray(values), CONFIG)))
+        assert [str(w.message) for w in recwarn] == []
+
+    def test_the_source_is_not_changed(self) -> None:
+        waveform, given = tone(), spectrogram_of_tone()
+        values = given.values.copy()
+        search(source=waveform)
+        search(source=given)
+        np.testing.assert_array_equal(waveform, tone())
+        np.testing.assert_array_equal(given.values, values)
+
+    def test_channels_are_averaged_and_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        stereo = np.stack([1.5 * tone(), 0.5 * tone()])
+        with caplog.at_level(logging.INFO, logger="dds_fast"):
+            result = search(source=stereo)
+        assert "averaging 2 channels" in caplog.text
+        np.testing.assert_allclose(result.activations, search().activations, rtol=1e-4, atol=1e-6)
+
+    def test_other_rates_are_resampled(self) -> None:
+        waveform = tone(2 * 3200, sr=32000)
+        result = decompose(waveform, dictionary("dds3"), sr=32000, n_components=2, max_steps=0)
+        X, mine = spectrogram_of_tone().values, result.stft
+        assert result.n_samples == 3200
+        inner = slice(3, -3)
+        np.testing.assert_allclose(
+            audio.compress(np.abs(mine[1:]), CONFIG)[5:40, inner], X[5:40, inner], atol=0.02
+        )
+
+    @pytest.mark.parametrize("container", [list, tuple])
+    def test_a_list_gives_a_list_of_the_single_results(self, container: type) -> None:
+        sources = [tone(), tone(2000, 700.0, dtype=np.float64), spectrogram_of_tone()]
+        results = search(source=container(sources))
+        assert isinstance(results, list)
+        assert [r.activations.shape[1] for r in results] == [51, 32, 51]
+        for source, result in zip(sources, results, strict=True):
+            assert_same(result, search(source=source))
+
+    def test_a_list_of_one_gives_a_list_of_one(self) -> None:
+        assert len(search(source=[tone()])) == 1
+
+    def test_dictionary_by_path(self, tmp_path: Path) -> None:
+        path = tmp_path / "dictionary.safetensors"
+        dictionary("dds3").save(path)
+        for given in (path, str(path)):
+            result = decompose(tone(), given, sr=16000, n_components=2, max_steps=3)
+            assert_same(result, search())
+
+
+class TestSettings:
+    OWN = {"max_steps": 2, "step_size": 0.02, "penalty": 0.003, "n_components": 4}
+
+    def with_settings(self, **options: Any) -> dict[str, Any]:
+        made = dictionary("dds2", search={"dds2": self.OWN, "dds1": {"max_steps": 5}})
+        settings = decompose(tone(), made, sr=16000, **options).settings
+        return {name: settings[name] for name in self.OWN}
+
+    def test_none_means_the_dictionarys_own(self) -> None:
+        assert self.with_settings() == self.OWN
+
+    def test_explicit_arguments_win(self) -> None:
+        given = {"max_steps": 1, "step_size": 0.5, "penalty": 0.0, "n_components": 1}
+        assert self.with_settings(**given) == given
+        assert self.with_settings(n_components=3) == {**self.OWN, "n_components": 3}
+
+    def test_preset_paper(self) -> None:
+        assert self.with_settings(preset="paper", max_steps=1) == {
+            "max_steps": 1,
+            "step_size": 1e-3,
+            "penalty": 1e-4,
+            "n_components": 20,
+        }
+
+    @pytest.mark.parametrize(
+        ("kind", "expected"),
+        [
+            ("nmf", (1000, 1e-2, 0.0, None)),
+            ("dds1", (1000, 1e-3, 1e-4, None)),
+            ("dds2", (1000, 1e-3, 1e-4, 20)),
+            ("dds3", (1000, 1e-3, 1e-4, 20)),
+        ],
+    )
+    def test_the_papers_settings_by_kind(self, kind: str, expected: tuple) -> None:
+        silence = Spectrogram(np.zeros((64, 1), np.float32), CONFIG)
+        with pytest.warns(UserWarning, match="silent"):
+            settings = decompose(silence, dictionary(kind), preset="paper").settings
+        names = ("max_steps", "step_size", "penalty", "n_components")
+        assert tuple(settings[name] for name in names) == expected
+
+    def test_settings_belong_to_a_kind(self) -> None:
+        made = dictionary("dds2", search={"dds2": self.OWN, "dds1": {"max_steps": 5}})
+        assert made.as_kind("dds1").search.max_steps == 5
+        assert made.as_kind("dds1").search.step_size == 1e-3
+
+    def test_n_components_sets_the_number_of_rows(self) -> None:
+        assert search("dds2", n_components=1).activations.shape[0] == 3
+        assert search("dds3", n_components=5).activations.shape[0] == 15
+
+    @pytest.mark.parametrize("kind", ["nmf", "dds1"])
+    def test_n_components_without_meaning_is_an_error(self, kind: str) -> None:
+        with pytest.raises(ValueError, match=f"n_components.*{kind}"):
+            search(kind, n_components=2)
+
+    def test_penalty_without_meaning_is_an_error(self) -> None:
+        with pytest.raises(ValueError, match="penalty.*nmf"):
+            search("nmf", penalty=0.1)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("n_components", 0),
+            ("n_components", 1.5),
+            ("max_steps", -1),
+            ("max_steps", 2.5),
+            ("step_size", 0.0),
+            ("step_size", -1e-3),
+            ("step_size", float("nan")),
+            ("step_size", float("inf")),
+            ("penalty", -1.0),
+            ("penalty", float("nan")),
+            ("penalty", float("inf")),
+            ("precision", "half"),
+            ("likelihood", "prior"),
+            ("preset", "quick"),
+        ],
+    )
+    def test_bad_values_are_named(self, name: str, value: object) -> None:
+        with pytest.raises(ValueError, match=name):
+            search(**{name: value})
+
+    @pytest.mark.parametrize(
+        ("name", "value", "choices"),
+        [
+            ("precision", "half", ("float64", "float32", "tf32", "bf16x3", "bfloat16")),
+            ("likelihood", "prior", ("latent", "data")),
+            ("preset", "quick", ("paper",)),
+            ("backend", "abacus", ("reference",)),
+        ],
+    )
+    def test_choices_are_listed(self, name: str, value: str, choices: tuple[str, ...]) -> None:
+        with pytest.raises(ValueError, match=value) as raised:
+            search(**{name: value})
+        for choice in choices:
+            assert choice in str(raised.value)
+
+    def test_unknown_keyword(self) -> None:
+        with pytest.raises(TypeError, match="n_component"):
+            search("dds1", n_component=3)
+
+    def test_options_are_keyword_only(self) -> None:
+        with pytest.raises(TypeError, match="positional"):
+            decompose(tone(), dictionary("dds1"), 16000)
+
+    def test_data_likelihood_uses_the_log_determinant(self) -> None:
+        latent = search("dds2", max_steps=0)
+        data = search("dds2", max_steps=0, likelihood="data")
+        frozen = dictionary("dds2").frozen(torch.float32, torch.device("cpu"))
+        log_det = dds_fast.ops.flow_decode(frozen, torch.zeros(3, 2, 64))[1].flatten().numpy()
+        np.testing.assert_allclose(
+            data.log_likelihoods, latent.log_likelihoods - log_det / 64, rtol=1e-5
+        )
+        assert np.abs(log_det).max() > 1e-3
+
+    def test_settings_survive_as_plain_numbers(self, tmp_path: Path) -> None:
+        result = search(
+            n_components=np.int64(2),
+            max_steps=np.int32(2),
+            step_size=np.float32(0.5),
+            random_state=np.int64(3),
+        )
+        result.save(tmp_path / "result.npz")
+        assert Decomposition.load(tmp_path / "result.npz").settings["max_steps"] == 2
+
+
+class TestBackendsAndPrecision:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_backends_agree(self, kind: str) -> None:
+        auto = search(kind)
+        reference = search(kind, backend="reference")
+        truth = search(kind, backend="reference", precision="float64")
+        for result in (auto, reference):
+            np.testing.assert_allclose(result.history, truth.history, rtol=1e-5)
+            np.testing.assert_allclose(
+                result.source_activations, truth.source_activations, rtol=2e-3, atol=2e-4
+            )
+
+    def test_float64_result_has_the_inputs_dtype(self) -> None:
+        assert search(precision="float64").activations.dtype == np.float32
+
+    def test_a_precision_that_the_backend_cannot_run_is_refused_with_the_reason(self) -> None:
+        with pytest.raises(RuntimeError, match="bf16x3"):
+            search(precision="bf16x3", backend="reference")
+
+    def test_a_precision_that_no_backend_runs_lists_every_reason(self) -> None:
+        with pytest.raises(RuntimeError, match="tf32") as raised:
+            search(precision="tf32", device="cpu")
+        assert "reference: " in str(raised.value)
+        assert "cpu: " in str(raised.value)
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+    def test_a_device_that_is_not_there(self) -> None:
+        with pytest.raises(RuntimeError, match="CUDA"):
+            search(device="cuda")
+
+    def test_backend_by_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DDS_FAST_BACKEND", "reference")
+        assert_same(search("dds2"), search("dds2", backend="reference"))
+        monkeypatch.setenv("DDS_FAST_BACKEND", "abacus")
+        with pytest.raises(ValueError, match="abacus"):
+            search("dds2")
+
+
+class TestDeterminism:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_same_seed_same_bits(self, kind: str) -> None:
+        assert_same(search(kind, random_state=5), search(kind, random_state=5))
+
+    @pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
+    def test_other_seed_other_result(self, kind: str) -> None:
+        first, second = search(kind, random_state=5), search(kind, random_state=6)
+        assert not np.array_equal(first.activations, second.activations)
+
+    def test_the_global_random_state_is_left_alone(self) -> None:
+        torch.manual_seed(3)
+        before = torch.get_rng_state()
+        search()
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_seeds_work_across_dtypes(self) -> None:
+        single = search("dds2", max_steps=0)
+        double = search("dds2", tone(dtype=np.float64), max_steps=0)
+        np.testing.assert_allclose(single.activations, double.activations, rtol=1e-5)
+
+
+class TestStops:
+    def test_callback_sees_every_step(self) -> None:
+        reports: list[dict[str, Any]] = []
+        result = search(callback=reports.append, max_steps=4, step_size=0.01)
+        assert [set(report) for report in reports] == [{"step", "cost", "step_size"}] * 4
+        assert [report["step"] for report in reports] == [1, 2, 3, 4]
+        assert [report["cost"] for report in reports] == result.history[1:].tolist()
+        assert [report["step_size"] for report in reports] == [0.01] * 4
+
+    @pytest.mark.parametrize("no", [False, np.False_], ids=["bool", "numpy-bool"])
+    def test_callback_stops(self, no: Any) -> None:
+        result = search(callback=lambda report: no if report["step"] == 2 else True, max_steps=9)
+        assert result.stop_reason == "callback"
+        assert result.n_steps == 2
+        np.testing.assert_array_equal(result.activations, search(max_steps=2).activations)
+
+    @pytest.mark.parametrize("answer", [None, True, 0, ""], ids=repr)
+    def test_only_false_stops(self, answer: object) -> None:
+        result = search(callback=lambda report: answer, max_steps=3)
+        assert (result.stop_reason, result.n_steps) == ("max_steps", 3)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_interruption_returns_what_was_reached(self, kind: str) -> None:
+        def interrupt(report: dict[str, Any]) -> None:
+            if report["step"] == 2:
+                raise KeyboardInterrupt
+
+        result = search(kind, callback=interrupt, max_steps=50)
+        assert result.stop_reason == "interrupted"
+        assert result.n_steps == 2
+        assert_same(result, search(kind, max_steps=2))
+
+    def test_interruption_ends_a_list(self) -> None:
+        def interrupt(report: dict[str, Any]) -> None:
+            raise KeyboardInterrupt
+
+        results = search(source=[tone(), tone(), tone()], callback=interrupt)
+        assert [result.stop_reason for result in results] == ["interrupted"]
+
+    def test_errors_of_the_callback_are_not_swallowed(self) -> None:
+        def fail(report: dict[str, Any]) -> None:
+            raise RuntimeError("the callback's own trouble")
+
+        with pytest.raises(RuntimeError, match="the callback's own trouble"):
+            search(callback=fail)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_max_steps_zero(self, kind: str) -> None:
+        result = search(kind, max_steps=0)
+        assert result.n_steps == 0
+        assert result.history.shape == (1,)
+        assert result.stop_reason == "max_steps"
+        assert result.activations.any()
+
+    def test_more_steps_continue_the_same_path(self) -> None:
+        short, long = search(max_steps=2), search(max_steps=6)
+        np.testing.assert_array_equal(long.history[:3], short.history)
+
+    def test_overshooting_halves_the_step_size(self) -> None:
+        sizes: list[float] = []
+        search("nmf", max_steps=60, step_size=5.0, callback=lambda r: sizes.append(r["step_size"]))
+        assert sizes[0] == 5.0
+        assert sizes[-1] in {5.0 / 2**n for n in range(1, 7)}
+
+    def test_non_finite_costs_stop_with_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.WARNING, logger="dds_fast"):
+            result = search("dds2", step_size=1e38, max_steps=20)
+        assert result.stop_reason == "non-finite"
+        assert result.n_steps < 20
+        assert "non-finite" in caplog.text
+
+    @pytest.mark.parametrize("progress", [False, True])
+    def test_progress_bar_only_on_request(
+        self, progress: bool, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        search(progress=progress)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert ("3/3" in captured.err) is progress
+
+
+class TestSilence:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_silence_has_no_activations(self, kind: str) -> None:
+        with pytest.warns(UserWarning, match="silent"):
+            result = search(kind, np.zeros(3200, np.float32))
+        assert result.stop_reason == "silent"
+        assert result.n_steps == 0
+        assert not result.activations.any()
+        assert not result.source_activations.any()
+        assert result.notes() == []
+
+    def test_silent_spectrogram(self) -> None:
+        with pytest.warns(UserWarning, match="silent"):
+            result = search(source=Spectrogram(np.zeros((64, 5)), CONFIG))
+        assert result.activations.dtype == np.float64
+        assert not result.activations.any()
+
+    def test_silence_in_a_list_leaves_the_others_alone(self) -> None:
+        with pytest.warns(UserWarning, match="silent"):
+            silent, loud = search(source=[np.zeros(3200, np.float32), tone()])
+        assert silent.stop_reason == "silent"
+        assert_same(loud, search())
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("source", "message"),
+        [
+            (np.zeros(3200, np.int16), r"int16.*32768"),
+            (torch.zeros(3200, dtype=torch.int32), "int32"),
+            (np.array([], np.float32), "empty"),
+            (np.float32(1.0).reshape(()), r"\(\)"),
+            (np.zeros((3200, 2), np.float32), "ambiguous"),
+            (np.zeros((64, 20), np.float32), "ambiguous.*Spectrogram"),
+            (np.zeros((9, 3200), np.float32), "at most 8 channels"),
+            (np.zeros((2, 3, 3200), np.float32), r"\(2, 3, 3200\)"),
+            (np.ones(127, np.float32), "127 samples.*window of 128"),
+            (42, "int"),
+            (None, "NoneType"),
+            ([], "empty"),
+            ({"a": 1}, "dict"),
+        ],
+        ids=[
+            "int16",
+            "int-tensor",
+            "empty",
+            "0-d",
+            "transposed-stereo",
+            "bare-spectrogram",
+            "nine-channels",
+            "3-d",
+            "short",
+            "number",
+            "none",
+            "empty-list",
+            "dict",
+        ],
+    )
+    def test_sources(self, source: Any, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            decompose(source, dictionary("dds1"), sr=16000)
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf], ids=str)
+    def test_non_finite_samples_are_counted_and_placed(self, bad: float) -> None:
+        waveform = tone()
+        waveform[[700, 1234, 5]] = bad
+        with pytest.raises(ValueError, match="3 NaN or infinite.*sample 5"):
+            search(source=waveform)
+
+    def test_first_bad_sample_of_any_channel(self) -> None:
+        stereo = np.stack([tone(), tone()])
+        stereo[0, 900], stereo[1, 80] = np.nan, np.inf
+        with pytest.raises(ValueError, match="2 NaN or infinite.*sample 80"):
+            search(source=stereo)
+
+    @pytest.mark.parametrize("sr", [0, -16000, float("nan"), float("inf")], ids=str)
+    def test_bad_sampling_rate(self, sr: float) -> None:
+        with pytest.raises(ValueError, match="sampling rate"):
+            decompose(tone(), dictionary("dds1"), sr=sr)
+
+    @pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["array", "tensor"])
+    def test_waveform_without_sampling_rate(self, make: Any) -> None:
+        with pytest.raises(ValueError, match="sr="):
+            decompose(make(tone()), dictionary("dds1"))
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            (np.zeros((63, 5)), r"\(64, T\).*\(63, 5\)"),
+            (np.zeros((5, 64)), r"\(64, T\).*\(5, 64\)"),
+            (np.zeros(64), r"\(64, T\)"),
+            (np.zeros((64, 0)), "T > 0"),
+            (np.zeros((64, 5), np.int64), "int64"),
+            (np.zeros((64, 5), bool), "bool"),
+            (np.zeros((64, 5), complex), "complex"),
+        ],
+        ids=["bins", "transposed", "1-d", "no-frames", "int", "bool", "complex"],
+    )
+    def test_spectrograms(self, values: np.ndarray, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            decompose(Spectrogram(values, CONFIG), dictionary("dds1"))
+
+    def test_negative_spectrogram(self) -> None:
+        values = spectrogram_of_tone().values
+        values[3, 7], values[1, 4] = -0.1, -1.0
+        with pytest.raises(ValueError, match="2 negative.*frame 4"):
+            search(source=Spectrogram(values, CONFIG))
+
+    def test_spectrogram_with_nan(self) -> None:
+        values = spectrogram_of_tone().values
+        values[3, 7] = values[1, 9] = np.nan
+        with pytest.raises(ValueError, match="2 NaN or infinite.*frame 7"):
+            search(source=Spectrogram(values, CONFIG))
+
+    @pytest.mark.parametrize(
+        "change", [{"hop": 32}, {"sr": 8000}, {"gamma": 1e3}, {"n_fft": 256}], ids=str
+    )
+    def test_spectrogram_of_another_config(self, change: dict[str, Any]) -> None:
+        other = SpectrogramConfig(**{"n_fft": 128, "hop": 64, **change})
+        values = np.zeros((other.n_features, 5))
+        with pytest.raises(ValueError, match=f"{next(iter(change))}.*dictionary"):
+            search(source=Spectrogram(values, other))
+
+    def test_missing_recording(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="gone.wav"):
+            search(source=tmp_path / "gone.wav")
+
+    def test_missing_dictionary(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="gone.safetensors"):
+            decompose(tone(), tmp_path / "gone.safetensors", sr=16000)
+
+    def test_a_file_that_is_not_audio(self, tmp_path: Path) -> None:
+        path = tmp_path / "notes.wav"
+        path.write_text("these are not samples")
+        with pytest.raises(ValueError, match="notes.wav.*not a readable audio file"):
+            search(source=path)
+
+
+class TestMemory:
+    @pytest.mark.parametrize(
+        ("kind", "advice"),
+        [("nmf", "fewer frames"), ("dds1", "dds2"), ("dds2", "n_components")],
+    )
+    def test_out_of_memory_says_the_size_and_what_lowers_it(self, kind: str, advice: str) -> None:
+        def fail(report: dict[str, Any]) -> None:
+            raise MemoryError
+
+        with pytest.raises(MemoryError, match=rf"\d GiB.*{advice}"):
+            search(kind, callback=fail)
+
+    def test_a_search_that_cannot_be_allocated(self) -> None:
+        with pytest.raises(MemoryError, match=r"GiB.*n_components"):
+            search("dds2", n_components=10**12)

@@ -1,0 +1,109 @@
+"""The compiled modules: lazy loading, messages, and the build switches."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dds_fast import _native
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_import_loads_no_native_code() -> None:
+    code = (
+        "import sys, dds_fast, dds_fast.ops; "
+        "print([m for m in sys.modules if m in ('dds_fast._cpu', 'dds_fast._cuda')])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda"])
+def test_missing_module_says_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, f"dds_fast._{name}", None)
+    loader = getattr(_native, name)
+    loader.cache_clear()
+    with pytest.raises(ImportError, match=rf"cannot load dds_fast\._{name} .*; (install|build)"):
+        loader()
+
+
+def test_cpu_levels() -> None:
+    native = _native.cpu()
+    levels = native.levels()
+    assert levels[0] == "portable"
+    assert native.level() in levels
+
+
+def test_cuda_module_reports_devices_or_reason() -> None:
+    """It imports without a driver, and then says why there is no device."""
+    try:
+        native = importlib.import_module("dds_fast._cuda")
+    except ModuleNotFoundError:
+        pytest.skip("the CUDA module was not built")
+    assert native.compiled_architectures()
+    devices = native.device_query()
+    if isinstance(devices, str):
+        assert devices.startswith("no device: ")
+    else:
+        assert devices and all(device["n_multiprocessors"] > 0 for device in devices)
+
+
+@pytest.mark.gpu
+def test_device_query_on_a_device() -> None:
+    (device, *_) = _native.cuda().device_query()
+    assert device["name"] and device["memory"] > 0
+    assert device["compute_capability"] >= (8, 0)
+
+
+def _configure(build: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    pybind11 = pytest.importorskip("pybind11")
+    if shutil.which("cmake") is None or shutil.which("c++") is None:
+        pytest.skip("needs cmake and a C++ compiler")
+    return subprocess.run(
+        [
+            "cmake",
+            f"-S{ROOT}",
+            f"-B{build}",
+            f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+            f"-DPython_EXECUTABLE={sys.executable}",
+            *options,
+        ],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_cuda_switch_off(tmp_path: Path) -> None:
+    result = _configure(tmp_path, "-DDDS_FAST_CUDA=OFF")
+    assert result.returncode == 0, result.stderr
+    assert "CUDA module: off" in result.stdout
+
+
+@pytest.mark.slow
+def test_cuda_switch_auto_without_nvcc(tmp_path: Path) -> None:
+    result = _configure(tmp_path, CUDACXX=str(tmp_path / "nvcc"))
+    assert result.returncode == 0, result.stderr
+    assert "CUDA module: skipped, no nvcc found" in result.stdout
+
+
+@pytest.mark.slow
+def test_cuda_switch_on_without_nvcc(tmp_path: Path) -> None:
+    result = _configure(tmp_path, "-DDDS_FAST_CUDA=ON", CUDACXX=str(tmp_path / "nvcc"))
+    assert result.returncode != 0
+    assert "DDS_FAST_CUDA=ON, but no CUDA compiler was found" in result.stderr
+
+
+@pytest.mark.slow
+def test_cuda_switch_unknown_value(tmp_path: Path) -> None:
+    result = _configure(tmp_path, "-DDDS_FAST_CUDA=maybe")
+    assert result.returncode != 0
+    assert "must be AUTO, ON or OFF, not 'maybe'" in result.stderr
