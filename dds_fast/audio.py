@@ -7,6 +7,7 @@ DC bin, normalised so that a full-scale sinusoid is 1, log-compressed to about [
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class SpectrogramConfig:
 
     @classmethod
     def for_features(cls, n_features: int) -> SpectrogramConfig:
-        """The default config with F bins: a window of 2 F, a hop of 512 or at most half a window."""
+        """The default config with F bins: a window of 2 F, a hop of 512 or half a window."""
         return cls(n_fft=2 * n_features, hop=min(cls.hop, n_features))
 
     @property
@@ -212,13 +213,13 @@ def _amplitude_scale(config: SpectrogramConfig) -> float:
 def compress(magnitude: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
     """Log-compressed values of STFT magnitudes ``(F, T)`` (DDS paper, section IV-A; spec. 3.4)."""
     scale = config.gamma * _amplitude_scale(config)
-    return np.log1p(scale * magnitude) / np.log1p(config.gamma)
+    return np.log1p(scale * magnitude) / math.log1p(config.gamma)
 
 
 def expand(values: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
     """STFT magnitudes of log-compressed values: the inverse of `compress`."""
     scale = config.gamma * _amplitude_scale(config)
-    return np.expm1(values * np.log1p(config.gamma)) / scale
+    return np.expm1(values * math.log1p(config.gamma)) / scale
 
 
 def spectrogram(waveform: np.ndarray, config: SpectrogramConfig) -> Spectrogram:

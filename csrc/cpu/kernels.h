@@ -13,7 +13,7 @@ namespace dds::DDS_LEVEL {
 
 static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Lanes of the vector at column `i` of a half panel that belong to one of `n_moving` columns.
+// Columns of half a panel that are not padding.
 static inline int64_t valid_columns(int64_t panel, int64_t n_moving) {
   return smaller(kHalfPanel, n_moving - panel * kHalfPanel);
 }

@@ -136,6 +136,31 @@ def test_chunks_of_rows_change_nothing(kind: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
+def test_dropping_dead_entries_changes_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = make_problem(kind, make_flow(kind), "data")
+    # All activations are too large; those of the first source cross zero on their way down.
+    H = torch.ones_like(problem.H)
+    H[: len(H) // S] = 0.03
+    problem = replace(problem, X=0.05 * problem.X, H=H)
+    monkeypatch.setattr(reference, "DROP_EVERY", 10**6)
+    whole = update_step(problem, SCHEDULE)
+    whole.advance(STEPS)
+    monkeypatch.setattr(reference, "DROP_EVERY", 3)
+    shrinking = update_step(problem, SCHEDULE)
+    shrinking.advance(STEPS)
+    alive = whole.state().H.any(dim=1)
+    assert alive.tolist() == [row >= len(H) // S for row in range(len(H))]
+    assert torch.equal(shrinking.entries, alive.nonzero()[:, 0])
+    assert shrinking.controller.history == pytest.approx(whole.controller.history, rel=1e-10)
+    torch.testing.assert_close(shrinking.state().H, whole.state().H, rtol=1e-8, atol=1e-10)
+    by_entry = [s.state().W.movedim(0 if kind == "dds1" else 1, 0) for s in (shrinking, whole)]
+    assert by_entry[0].shape == by_entry[1].shape and not by_entry[0].isnan().any()
+    torch.testing.assert_close(by_entry[0][alive], by_entry[1][alive], rtol=1e-8, atol=1e-10)
+    likelihoods = [s.state().log_likelihoods for s in (shrinking, whole)]
+    torch.testing.assert_close(likelihoods[0][alive], likelihoods[1][alive], rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
 def test_one_decode_and_one_backward_per_step(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     ops_of_flow = reference.UpdateStep.flow_ops

@@ -11,6 +11,7 @@ from torch import Tensor
 from dds_fast.ops import dispatch
 from dds_fast.ops.coupling_step import cpu, reference
 from dds_fast.ops.frozen import Coupling
+from dds_fast.ops.once import once
 
 BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "reference": reference}
 
@@ -39,25 +40,7 @@ class _CouplingStep(torch.autograd.Function):
             grad_y = bounded.new_zeros(*bounded.shape[:2], ctx.coupling.n_features)
         with torch.no_grad():
             grad_x = ctx.backend.backward(ctx.coupling, stash, grad_y, grad_log_det, ctx.direction)
-        if torch.is_grad_enabled():
-            grad_x = _NotTwiceDifferentiable.apply(grad_x.requires_grad_())
-        return grad_x, None, None, None
-
-
-class _NotTwiceDifferentiable(torch.autograd.Function):
-    """Identity whose derivative is an error.
-
-    ``once_differentiable`` would let a double backward through, as zero, whenever the incoming
-    gradient is a constant.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad.view_as(grad)
-
-    @staticmethod
-    def backward(ctx: Any, _: Tensor) -> Tensor:
-        raise RuntimeError("coupling_step: double backward is not supported")
+        return once(grad_x, "coupling_step"), None, None, None
 
 
 def _check(coupling: Coupling, x: Tensor, direction: str) -> None:

@@ -6,7 +6,9 @@ backward each pack a coupling's weights when they first need them and keep them 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,50 +53,61 @@ def _packed(coupling: Coupling) -> _Packed:
     return coupling.packed["cpu"]
 
 
-def _addresses(tensors: list[Tensor]) -> list[int]:
+def _addresses(tensors: Iterable[Tensor]) -> list[int]:
     return [tensor.data_ptr() for tensor in tensors]
 
 
-def _pack_forward(coupling: Coupling) -> _Packed:
-    packed = _packed(coupling)
+def _pack(
+    coupling: Coupling, size: int, pack: Callable[..., None], *parameters: tuple[Tensor, ...]
+) -> Tensor:
+    """A buffer of `size` floats per group, filled by the native function `pack`."""
+    contiguous = [[p.detach().contiguous() for p in layers] for layers in parameters]
+    target = torch.empty(coupling.n_groups * size, dtype=torch.float32)
+    pack(
+        coupling.n_groups,
+        _packed(coupling).widths,
+        *map(_addresses, contiguous),
+        target.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return target
+
+
+def _forward_weights(coupling: Coupling) -> Tensor:
+    packed, native = _packed(coupling), _native.cpu()
     if packed.forward is None:
-        native = _native.cpu()
-        weights = [w.detach().contiguous() for w in coupling.weights]
-        biases = [b.detach().contiguous() for b in coupling.biases]
         size = native.forward_packed_size(packed.widths)
-        target = torch.empty(coupling.n_groups * size, dtype=torch.float32)
-        native.pack_forward(
-            coupling.n_groups,
-            packed.widths,
-            _addresses(weights),
-            _addresses(biases),
-            target.data_ptr(),
-            torch.get_num_threads(),
+        packed.forward = _pack(
+            coupling, size, native.pack_forward, coupling.weights, coupling.biases
         )
-        packed.forward = target
-    return packed
+    return packed.forward
 
 
-def _pack_backward(coupling: Coupling) -> _Packed:
-    packed = _packed(coupling)
+def _backward_weights(coupling: Coupling) -> Tensor:
+    packed, native = _packed(coupling), _native.cpu()
     if packed.backward is None:
-        native = _native.cpu()
-        weights = [w.detach().contiguous() for w in coupling.weights]
         size = native.backward_packed_size(packed.widths)
-        target = torch.empty(coupling.n_groups * size, dtype=torch.float32)
-        native.pack_backward(
-            coupling.n_groups,
-            packed.widths,
-            _addresses(weights),
-            target.data_ptr(),
-            torch.get_num_threads(),
-        )
-        packed.backward = target
-    return packed
+        packed.backward = _pack(coupling, size, native.pack_backward, coupling.weights)
+    return packed.backward
 
 
-def _scratch(packed: _Packed, rows: int, n_threads: int) -> Tensor:
-    size = _native.cpu().scratch_size(packed.widths, rows, n_threads)
+def _step(coupling: Coupling, rows: int, direction: str, weights: Tensor) -> tuple[Any, ...]:
+    """The leading arguments of the native forward and backward."""
+    packed = _packed(coupling)
+    return (
+        coupling.n_groups,
+        rows,
+        packed.widths,
+        coupling.activation,
+        direction,
+        packed.alpha.data_ptr(),
+        packed.beta.data_ptr(),
+        weights.data_ptr(),
+    )
+
+
+def _scratch(coupling: Coupling, rows: int, n_threads: int) -> Tensor:
+    size = _native.cpu().scratch_size(_packed(coupling).widths, rows, n_threads)
     return torch.empty(size, dtype=torch.float32)
 
 
@@ -102,31 +115,25 @@ def forward(
     coupling: Coupling, x: Tensor, direction: str, keep: bool = True
 ) -> tuple[Tensor, Tensor, Stash | None]:
     """Apply the step to ``(G, R, F)`` rows; like ``reference.forward``."""
-    packed = _pack_forward(coupling)
+    weights = _forward_weights(coupling)
     x = x.detach().contiguous()
     groups, rows, n_features = x.shape
     out = torch.empty_like(x)
     log_det = x.new_empty(groups, rows)
-    stash = None
-    if keep:
-        shape = (groups, rows, n_features - coupling.n_passing)
-        stash = Stash(
-            hidden=tuple(x.new_empty(groups, rows, width) for width in packed.widths[1:-1]),
-            bounded=x.new_empty(shape),
-            scale=x.new_empty(shape),
-            moved=x.new_empty(shape) if direction == "decode" else x[..., coupling.n_passing :],
-        )
     n_threads = torch.get_num_threads()
-    scratch = None if keep else _scratch(packed, rows, n_threads)
+    stash = scratch = None
+    if keep:
+        moving = (groups, rows, n_features - coupling.n_passing)
+        stash = Stash(
+            hidden=tuple(x.new_empty(groups, rows, w.shape[1]) for w in coupling.weights[:-1]),
+            bounded=x.new_empty(moving),
+            scale=x.new_empty(moving),
+            moved=x.new_empty(moving) if direction == "decode" else x[..., coupling.n_passing :],
+        )
+    else:
+        scratch = _scratch(coupling, rows, n_threads)
     _native.cpu().coupling_forward(
-        groups,
-        rows,
-        packed.widths,
-        coupling.activation,
-        direction,
-        packed.alpha.data_ptr(),
-        packed.beta.data_ptr(),
-        packed.forward.data_ptr(),
+        *_step(coupling, rows, direction, weights),
         x.data_ptr(),
         out.data_ptr(),
         log_det.data_ptr(),
@@ -148,27 +155,19 @@ def backward(
     direction: str,
 ) -> Tensor:
     """Gradient to the input of `forward`; like ``reference.backward``."""
-    packed = _pack_backward(coupling)
+    weights = _backward_weights(coupling)
     grad_out = grad_out.detach().contiguous()
+    rows = grad_out.shape[1]
     grad_x = torch.empty_like(grad_out)
-    groups, rows, _ = grad_out.shape
     hidden = [h.contiguous() for h in stash.hidden]
-    bounded, scale, moved = stash.bounded.contiguous(), stash.scale.contiguous(), stash.moved
-    if moved.stride(-1) != 1:
-        moved = moved.contiguous()
+    bounded, scale = stash.bounded.contiguous(), stash.scale.contiguous()
+    moved = stash.moved if stash.moved.stride(-1) == 1 else stash.moved.contiguous()
     if grad_log_det is not None:
         grad_log_det = grad_log_det.detach().contiguous()
     n_threads = torch.get_num_threads()
-    scratch = _scratch(packed, rows, n_threads)
+    scratch = _scratch(coupling, rows, n_threads)
     _native.cpu().coupling_backward(
-        groups,
-        rows,
-        packed.widths,
-        coupling.activation,
-        direction,
-        packed.alpha.data_ptr(),
-        packed.beta.data_ptr(),
-        packed.backward.data_ptr(),
+        *_step(coupling, rows, direction, weights),
         _addresses(hidden),
         bounded.data_ptr(),
         scale.data_ptr(),

@@ -16,6 +16,14 @@ from dds_fast.ops.update_step import interface
 from dds_fast.ops.update_step.interface import Problem, State
 from dds_fast.ops.update_step.schedule import Controller, Schedule
 
+DROP_EVERY = 25
+DROP_SHARE = 0.1
+"""Every so many steps, entries that can no longer sound are dropped if they make up this share.
+
+An activation that has crossed zero has no gradient, and Adam's momentum, which carried it across,
+only pushes it further: it never returns. Entries that are dead in every frame change nothing any
+more, so the search goes on without them (whole flows of a bank, single rows of a Glow)."""
+
 STASH_BYTES = 2 << 30
 """Activations of a decode are kept for the backward up to this size; beyond it the rows are
 decoded in chunks, and once more in the backward."""
@@ -85,6 +93,19 @@ class _Decoder:
         self.stash = None
         return grad_free.addcmul_(self.free, grad_log_likelihoods[..., None], value=-1.0 / D)
 
+    @property
+    def droppable_dim(self) -> int:
+        """What can be dropped: the flows of a bank (dim 0), or the rows of a single flow (1)."""
+        return 0 if self.flow.n_groups > 1 else 1
+
+    def keep_only(self, units: Tensor) -> None:
+        """Go on with the given flows or rows; what was decoded before is void."""
+        if self.droppable_dim == 0:
+            self.flow = self.flow.select(units)
+        self.free = self.free.index_select(self.droppable_dim, units)
+        self.fixed = self.fixed.index_select(self.droppable_dim, units)
+        self.stash = None
+
 
 class UpdateStep(interface.UpdateStep):
     """Reference implementation; `flow_ops` is the flow backend that it decodes with."""
@@ -96,6 +117,8 @@ class UpdateStep(interface.UpdateStep):
         self.controller = Controller(schedule)
         self.Xt = problem.X.T.contiguous()
         self.H = problem.H.clone()
+        self.entries = torch.arange(len(self.H), device=self.H.device)
+        self.dropped: list[tuple[Tensor, Tensor, Tensor]] = []
         self.adam_H = self._adam(self.H)
         if problem.flow is not None:
             self.decoder = _Decoder(problem, problem.flow, self.flow_ops)
@@ -154,6 +177,38 @@ class UpdateStep(interface.UpdateStep):
             self.H.clamp_min_(0)
         self._evaluate()
 
+    def _drop_dead(self) -> None:
+        """Leave out the flows or rows whose activations are dead in every frame."""
+        decoder = self.decoder
+        n_units = decoder.free.shape[decoder.droppable_dim]
+        alive = self.active.view(n_units, -1).any(dim=1)
+        if not 0 < int(alive.sum()) <= (1 - DROP_SHARE) * n_units:
+            return
+        kept = alive.repeat_interleave(len(self.H) // n_units)
+        self.dropped.append((self.entries[~kept], self.D[~kept], self.log_likelihoods[~kept]))
+        self.entries, units, rows = self.entries[kept], alive.nonzero()[:, 0], kept.nonzero()[:, 0]
+        latents = decoder.free
+        decoder.keep_only(units)
+        self.adam_Z = self._adam_of(
+            self.adam_Z, latents, decoder.free, decoder.droppable_dim, units
+        )
+        activations, self.H = self.H, self.H[rows]
+        self.adam_H = self._adam_of(self.adam_H, activations, self.H, 0, rows)
+        self._decode()
+        self._evaluate()
+
+    def _adam_of(
+        self, adam: torch.optim.Adam, variable: Tensor, kept: Tensor, dim: int, units: Tensor
+    ) -> torch.optim.Adam:
+        """An optimizer of the kept part of a variable, with its moments."""
+        moments = adam.state[variable]
+        adam = self._adam(kept)
+        adam.state[kept] = {
+            name: value if name == "step" else value.index_select(dim, units)
+            for name, value in moments.items()
+        }
+        return adam
+
     def advance(self, n_steps: int = 1) -> None:
         """Z half-step, decode, H half-step, schedule; up to `n_steps` times."""
         for _ in range(n_steps):
@@ -163,12 +218,25 @@ class UpdateStep(interface.UpdateStep):
                 self._step_latents()
             self._step_activations()
             self.controller.observe(self.at.cost)
+            n_steps_done = len(self.controller.history) - 1
+            if self.problem.flow is not None and n_steps_done % DROP_EVERY == 0:
+                self._drop_dead()
 
     def state(self) -> State:
-        """The current dictionary and activations."""
-        fixed = self.problem.flow is None
-        return State(
-            self.D.transpose(-1, -2),
-            self.H.clamp_min(0),
-            None if fixed else self.log_likelihoods,
+        """The current dictionary and activations; dropped entries as they were last."""
+        D, log_likelihoods = self._restored(self.D, 1), self._restored(self.log_likelihoods, 2)
+        H = self.H.new_zeros(len(D), self.H.shape[1]).index_copy_(
+            0, self.entries, self.H.clamp_min(0)
         )
+        fixed = self.problem.flow is None
+        return State(D.transpose(-1, -2), H, None if fixed else log_likelihoods)
+
+    def _restored(self, current: Tensor, field: int) -> Tensor:
+        """A per-entry tensor with the dropped entries back in their places."""
+        if not self.dropped:
+            return current
+        parts = [(dropped[0], dropped[field]) for dropped in self.dropped]
+        full = current.new_empty(len(self.problem.H), *current.shape[1:])
+        for entries, values in [*parts, (self.entries, current)]:
+            full.index_copy_(0, entries, values)
+        return full

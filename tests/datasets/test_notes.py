@@ -1,0 +1,274 @@
+"""Isolated notes: names, origins, splits, broken files."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import CONFIG, tone
+
+from dds_fast.datasets import NoteFrames, Recording, find_notes, load_notes
+from dds_fast.datasets.notes import note_frames, pitch_of
+
+
+def write(path: Path, samples: np.ndarray | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, tone(1600) if samples is None else samples, 16000)
+    return path
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+@pytest.mark.parametrize(
+    ("stem", "pitch"),
+    [
+        ("60", 60),
+        ("060_mf", 60),
+        ("60_v1", 60),
+        ("60-pp", 60),
+        ("60.take2", 60),
+        ("0_x", 0),
+        ("127", 127),
+        ("128", None),
+        ("1000", None),
+        ("60a", None),
+        ("C4", 60),
+        ("c4_soft", 60),
+        ("Fs3-pp", 54),
+        ("F#3", 54),
+        ("Bb2-pp", 46),
+        ("b2", 47),
+        ("bb2", 46),
+        ("Cb4", 59),
+        ("B#3", 60),
+        ("C-1", 0),
+        ("G9", 127),
+        ("Gs9", None),
+        ("C-2", None),
+        ("C44", None),
+        ("H4", None),
+        ("piano", None),
+        ("", None),
+        ("take_60", None),
+    ],
+)
+def test_pitch_of(stem: str, pitch: int | None) -> None:
+    assert pitch_of(stem) == pitch
+
+
+class TestFindNotes:
+    def test_sorted_by_pitch_and_searched_in_subfolders(self, tmp_path: Path) -> None:
+        touch(tmp_path / "b" / "62_x.wav", tmp_path / "a" / "C4.flac", tmp_path / "61.OGG")
+        touch(tmp_path / "a" / "notes.txt", tmp_path / "a" / "readme.md")
+        found = find_notes(tmp_path)
+        assert [r.pitch for r in found] == [60, 61, 62]
+        assert found[0].path == tmp_path / "a" / "C4.flac"
+
+    def test_wanted_pitches_only(self, tmp_path: Path) -> None:
+        touch(*(tmp_path / f"{n}.wav" for n in (59, 60, 61)))
+        assert [r.pitch for r in find_notes(str(tmp_path), range(60, 62))] == [60, 61]
+        with pytest.raises(ValueError, match="no isolated notes"):
+            find_notes(tmp_path, [99])
+
+    def test_several_folders(self, tmp_path: Path) -> None:
+        touch(tmp_path / "x" / "60.wav", tmp_path / "y" / "61.wav")
+        assert len(find_notes([tmp_path / "x", str(tmp_path / "y")])) == 2
+
+    def test_unnamed_files_are_reported(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        touch(tmp_path / "60.wav", tmp_path / "noise.wav", tmp_path / "room.wav")
+        with caplog.at_level(logging.WARNING, logger="dds_fast"):
+            assert len(find_notes(tmp_path)) == 1
+        assert "2 audio files name no note" in caplog.text
+        assert "noise.wav" in caplog.text
+
+    def test_missing_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="gone"):
+            find_notes(tmp_path / "gone")
+
+    def test_no_notes_says_how_files_are_named(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=rf"{tmp_path.name}.*MIDI number.*note name"):
+            find_notes(tmp_path)
+
+    def test_origins_from_the_index(self, tmp_path: Path) -> None:
+        touch(*(tmp_path / "piano" / f"{n}_v1.wav" for n in (60, 61, 62)))
+        (tmp_path / "piano" / "index.csv").write_text(
+            "midi,layer,source\n60,v1,A.wav\n61,v1,A.wav\n"
+        )
+        first, second, third = (r.origin for r in find_notes(tmp_path))
+        assert first == second
+        assert third != first
+
+    def test_an_index_without_its_columns_is_named(self, tmp_path: Path) -> None:
+        touch(tmp_path / "60_v1.wav")
+        (tmp_path / "index.csv").write_text("pitch,file\n60,A.wav\n")
+        with pytest.raises(ValueError, match="index.csv"):
+            find_notes(tmp_path)
+
+    def test_equal_names_in_other_folders_are_other_recordings(self, tmp_path: Path) -> None:
+        touch(tmp_path / "steinway" / "notes" / "60.wav", tmp_path / "kawai" / "notes" / "60.wav")
+        first, second = find_notes(tmp_path)
+        assert first.origin != second.origin
+
+
+class TestLoadNotes:
+    def test_frames_labels_and_origins(self, tmp_path: Path) -> None:
+        for name in ("60_a", "60_b", "72_a"):
+            write(tmp_path / f"{name}.wav")
+        notes = load_notes(find_notes(tmp_path), CONFIG)
+        assert notes.sources == (60, 72)
+        assert all(type(source) is int for source in notes.sources)
+        assert notes.frames.shape[1] == 64
+        assert notes.frames.dtype == np.float32
+        assert len(np.unique(notes.origins)) == 3
+        assert [len(np.unique(notes.origins[notes.labels == s])) for s in (0, 1)] == [2, 1]
+
+    def test_broken_and_silent_files_are_reported_together(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        write(tmp_path / "60.wav")
+        write(tmp_path / "61.wav", np.zeros(1600))
+        write(tmp_path / "62.wav", tone(100))
+        (tmp_path / "63.wav").write_text("text")
+        with caplog.at_level(logging.WARNING, logger="dds_fast"):
+            notes = load_notes(find_notes(tmp_path), CONFIG)
+        assert notes.sources == (60,)
+        assert "3 note files were skipped" in caplog.text
+        for name in ("61.wav is silent", "62.wav", "63.wav is not a readable"):
+            assert name in caplog.text
+
+    def test_short_files_are_named(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        write(tmp_path / "60.wav")
+        write(tmp_path / "62.wav", tone(100))
+        with caplog.at_level(logging.WARNING, logger="dds_fast"):
+            load_notes(find_notes(tmp_path), CONFIG)
+        assert "62.wav" in caplog.text
+
+    def test_a_file_that_has_vanished_is_skipped(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        recordings = [
+            Recording(write(tmp_path / "60.wav"), 60, "a"),
+            Recording(tmp_path / "61.wav", 61, "b"),
+        ]
+        with caplog.at_level(logging.WARNING, logger="dds_fast"):
+            assert load_notes(recordings, CONFIG).sources == (60,)
+        assert "61.wav" in caplog.text
+
+    def test_none_readable(self, tmp_path: Path) -> None:
+        (tmp_path / "60.wav").write_text("text")
+        with pytest.raises(ValueError, match="none of the note files"):
+            load_notes(find_notes(tmp_path), CONFIG)
+
+    def test_silent_parts_are_left_out(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "60.wav", np.concatenate([np.zeros(6400), tone(6400)]))
+        frames = note_frames(Recording(path, 60, "a"), CONFIG)
+        assert 100 <= len(frames) <= 103
+
+    def test_gains_are_levels_in_db(self, tmp_path: Path) -> None:
+        recording = Recording(write(tmp_path / "60.wav"), 60, "a")
+        both = note_frames(recording, CONFIG, gains_db=(0, -20))
+        loud, soft = np.split(both, 2)
+        np.testing.assert_array_equal(loud, note_frames(recording, CONFIG))
+        amplitude = np.expm1(loud * np.log1p(1e4)), np.expm1(soft * np.log1p(1e4))
+        np.testing.assert_allclose(amplitude[1], 0.1 * amplitude[0], rtol=1e-3, atol=1e-3)
+
+
+class TestFromMapping:
+    def test_parts(self) -> None:
+        notes = NoteFrames.from_mapping({60: np.ones((20, 4)), "kick": np.zeros((5, 4))})
+        assert notes.sources == (60, "kick")
+        assert notes.frames.shape == (25, 4)
+        assert notes.labels.tolist() == [0] * 20 + [1] * 5
+        assert len(np.unique(notes.origins[:20])) == 10
+        assert len(np.unique(notes.origins[20:])) == 5
+        assert not set(notes.origins[:20]) & set(notes.origins[20:])
+
+    @pytest.mark.parametrize(
+        ("notes", "message"),
+        [
+            ({}, "no notes"),
+            ({60: np.ones(4)}, r"source 60.*\(4,\)"),
+            ({60: np.ones((0, 4))}, r"source 60.*\(0, 4\)"),
+            ({60: np.ones((3, 4)), 61: np.ones((3, 5))}, "source 61 has 5 bins, others 4"),
+            ({60: np.full((3, 4), -1.0)}, "source 60 has negative"),
+        ],
+        ids=["nothing", "1-d", "no-frames", "bins", "negative"],
+    )
+    def test_errors(self, notes: dict, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            NoteFrames.from_mapping(notes)
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf], ids=str)
+    def test_non_finite_frames_are_placed(self, bad: float) -> None:
+        frames = np.ones((9, 4))
+        frames[[7, 3], 1] = bad
+        with pytest.raises(ValueError, match="source 'hat' holds 2 NaN.*frame 3"):
+            NoteFrames.from_mapping({60: np.ones((2, 4)), "hat": frames})
+
+
+@st.composite
+def collections(draw: st.DrawFn) -> NoteFrames:
+    """Frames of up to five sources; recordings may serve several sources."""
+    n_sources = draw(st.integers(1, 5))
+    rows = draw(
+        st.lists(
+            st.tuples(st.integers(0, n_sources - 1), st.integers(0, 8)), min_size=1, max_size=40
+        )
+    )
+    rows += [(source, draw(st.integers(0, 8))) for source in range(n_sources)]
+    labels, origins = np.array(rows).T
+    frames = np.arange(len(rows), dtype=np.float32)[:, None]
+    return NoteFrames(frames, tuple(range(n_sources)), labels, origins)
+
+
+class TestSplit:
+    @settings(max_examples=150, deadline=None)
+    @given(collections(), st.floats(0, 1), st.integers(0, 99))
+    def test_every_source_keeps_training_data(
+        self, notes: NoteFrames, fraction: float, seed: int
+    ) -> None:
+        training, validation = notes.split(fraction, seed)
+        assert set(training.labels) == set(range(len(notes.sources)))
+        assert not set(training.origins) & set(validation.origins)
+        together = np.concatenate([training.frames, validation.frames])[:, 0]
+        np.testing.assert_array_equal(np.sort(together), notes.frames[:, 0])
+        assert training.sources == validation.sources == notes.sources
+
+    def test_about_the_asked_fraction(self) -> None:
+        frames = np.zeros((200, 1), np.float32)
+        labels, origins = np.repeat([0, 1], 100), np.repeat(np.arange(40), 5)
+        _, validation = NoteFrames(frames, (60, 61), labels, origins).split(0.2)
+        counts = [len(np.unique(validation.origins[validation.labels == s])) for s in (0, 1)]
+        assert counts == [4, 4]
+
+    def test_shared_recordings_go_to_one_side(self) -> None:
+        # Each recording was resampled to the two neighbouring pitches.
+        origins = np.repeat(np.arange(10), 3)
+        labels = (origins * 3 + np.tile([0, 1, 2], 10)) % 6
+        notes = NoteFrames(np.zeros((30, 1), np.float32), tuple(range(6)), labels, origins)
+        training, validation = notes.split(0.3, seed=1)
+        assert len(validation.frames) > 0
+        assert not set(training.origins) & set(validation.origins)
+        assert all((validation.origins == o).sum() == 3 for o in set(validation.origins))
+
+    def test_a_single_recording_is_for_training(self) -> None:
+        notes = NoteFrames(np.zeros((9, 1), np.float32), (60,), np.zeros(9, int), np.zeros(9, int))
+        training, validation = notes.split(0.5)
+        assert (len(training.frames), len(validation.frames)) == (9, 0)
+
+    def test_seeds(self) -> None:
+        notes = NoteFrames.from_mapping({60: np.zeros((50, 1)), 61: np.zeros((50, 1))})
+        splits = [set(notes.split(0.3, seed)[1].origins) for seed in (0, 0, 1, 2, 3)]
+        assert splits[0] == splits[1]
+        assert any(other != splits[0] for other in splits[2:])

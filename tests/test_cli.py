@@ -1,0 +1,396 @@
+"""The command line, in-process."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pretty_midi
+import pytest
+import soundfile
+from tiny import dictionary, tone
+
+import dds_fast
+from dds_fast import Decomposition, batch
+from dds_fast.cli import main
+
+matplotlib.use("Agg")
+FILES = {"activations.npz", "notes.csv", "notes.mid", "activations.png"}
+
+
+@pytest.fixture(autouse=True)
+def quiet_warnings() -> Iterator[None]:
+    """`main` sends warnings to the log; later tests want them back."""
+    yield
+    logging.captureWarnings(False)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    path = tmp_path / "model.safetensors"
+    dictionary("dds3", search={"dds3": {"max_steps": 3, "n_components": 2}}).save(path)
+    return str(path)
+
+
+def recording(path: Path, frequency: float = 262.0) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, tone(4800, frequency), 16000)
+    return str(path)
+
+
+def decompose(*arguments: object) -> int:
+    return main(["decompose", *map(str, arguments)])
+
+
+class TestDecompose:
+    def test_writes_the_four_files(self, tmp_path: Path, model: str) -> None:
+        out = tmp_path / "out"
+        assert decompose(recording(tmp_path / "a.wav"), "-d", model, "-o", out) == 0
+        assert {path.name for path in (out / "a").iterdir()} == FILES
+        result = Decomposition.load(out / "a" / "activations.npz")
+        assert result.n_steps == 3
+        assert result.activations.shape == (6, 76)
+        with (out / "a" / "notes.csv").open(newline="") as file:
+            rows = list(csv.reader(file))
+        assert rows[0] == ["start_time_s", "end_time_s", "pitch_midi", "velocity"]
+        assert len(rows) - 1 == len(result.notes())
+        midi = pretty_midi.PrettyMIDI(str(out / "a" / "notes.mid"))
+        assert sum(len(i.notes) for i in midi.instruments) == len(result.notes())
+        assert (out / "a" / "activations.png").read_bytes()[:4] == b"\x89PNG"
+
+    def test_options_reach_the_search(self, tmp_path: Path, model: str) -> None:
+        out = tmp_path / "out"
+        options = "--components 1 --max-steps 2 --step-size 0.5 --penalty 0.25 --seed 7"
+        options += " --likelihood data --precision float64 --backend reference --device cpu"
+        status = decompose(recording(tmp_path / "a.wav"), "-d", model, "-o", out, *options.split())
+        assert status == 0
+        settings = Decomposition.load(out / "a" / "activations.npz").settings
+        expected = {
+            "n_components": 1,
+            "max_steps": 2,
+            "step_size": 0.5,
+            "penalty": 0.25,
+            "random_state": 7,
+            "likelihood": "data",
+            "precision": "float64",
+        }
+        assert expected.items() <= settings.items()
+
+    def test_named_sources_get_no_midi_file(self, tmp_path: Path) -> None:
+        model, out = tmp_path / "drums.safetensors", tmp_path / "out"
+        dictionary("nmf", ("kick", "snare", "hat")).save(model)
+        path = recording(tmp_path / "a.wav")
+        assert decompose(path, "-d", model, "-o", out, "--max-steps", 1) == 0
+        assert {path.name for path in (out / "a").iterdir()} == FILES - {"notes.mid"}
+
+    def test_refuses_to_overwrite(
+        self, tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out, path = tmp_path / "out", recording(tmp_path / "a.wav")
+        assert decompose(path, "-d", model, "-o", out) == 0
+        before = {f: f.stat().st_mtime_ns for f in (out / "a").iterdir()}
+        assert decompose(path, "-d", model, "-o", out) == 1
+        message = capsys.readouterr().err
+        assert "exists" in message
+        assert "--overwrite" in message
+        assert "--skip-existing" in message
+        assert {f: f.stat().st_mtime_ns for f in (out / "a").iterdir()} == before
+
+    def test_overwrite(self, tmp_path: Path, model: str) -> None:
+        out, path = tmp_path / "out", recording(tmp_path / "a.wav")
+        assert decompose(path, "-d", model, "-o", out) == 0
+        assert decompose(path, "-d", model, "-o", out, "--overwrite", "--max-steps", 1) == 0
+        assert Decomposition.load(out / "a" / "activations.npz").n_steps == 1
+        assert {path.name for path in (out / "a").iterdir()} == FILES
+
+    @pytest.mark.parametrize("sources", [(60, 64, 67), ("kick", "snare", "hat")], ids=str)
+    def test_skip_existing(self, tmp_path: Path, sources: tuple) -> None:
+        out, model = tmp_path / "out", tmp_path / "m.safetensors"
+        dictionary("nmf", sources, search={"nmf": {"max_steps": 1}}).save(model)
+        first, second = recording(tmp_path / "a.wav"), recording(tmp_path / "b.wav")
+        assert decompose(first, "-d", model, "-o", out) == 0
+        before = {f: f.stat().st_mtime_ns for f in (out / "a").iterdir()}
+        assert decompose(first, second, "-d", model, "-o", out, "--skip-existing") == 0
+        assert {f: f.stat().st_mtime_ns for f in (out / "a").iterdir()} == before
+        assert (out / "b" / "activations.npz").exists()
+
+    def test_skip_existing_finishes_half_written_folders(self, tmp_path: Path, model: str) -> None:
+        out, path = tmp_path / "out", recording(tmp_path / "a.wav")
+        assert decompose(path, "-d", model, "-o", out) == 0
+        (out / "a" / "notes.csv").unlink()
+        assert decompose(path, "-d", model, "-o", out, "--skip-existing") == 0
+        assert {path.name for path in (out / "a").iterdir()} == FILES
+
+    def test_both_options_at_once(self, tmp_path: Path, model: str) -> None:
+        with pytest.raises(SystemExit) as raised:
+            decompose("a.wav", "-d", model, "-o", tmp_path, "--overwrite", "--skip-existing")
+        assert raised.value.code == 2
+
+    def test_equal_stems_are_an_error_before_any_work(
+        self, tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        paths = [recording(tmp_path / name) for name in ("x/a.wav", "b.wav", "y/a.flac")]
+        assert decompose(*paths, "-d", model, "-o", tmp_path / "out") == 1
+        message = capsys.readouterr().err
+        assert paths[0] in message
+        assert paths[2] in message
+        assert not (tmp_path / "out").exists()
+
+    def test_a_missing_input_is_an_error_before_any_work(
+        self, tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        good = recording(tmp_path / "a.wav")
+        assert decompose(good, tmp_path / "gone.wav", "-d", model, "-o", tmp_path / "out") == 1
+        assert "gone.wav" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+    def test_a_missing_dictionary(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = recording(tmp_path / "a.wav")
+        assert decompose(path, "-d", tmp_path / "gone", "-o", tmp_path / "out") == 1
+        assert "no such dictionary file" in capsys.readouterr().err
+
+    def test_a_bad_recording_does_not_stop_the_others(
+        self, tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        paths = [recording(tmp_path / f"{name}.wav") for name in "abc"]
+        Path(paths[1]).write_text("these are not samples")
+        out = tmp_path / "out"
+        assert decompose(*paths, "-d", model, "-o", out) == 1
+        message = capsys.readouterr().err
+        assert "b.wav is not a readable audio file" in message
+        assert "1 of 3 recordings failed" in message
+        assert sorted(path.name for path in out.iterdir()) == ["a", "c"]
+
+    def test_silence(self, tmp_path: Path, model: str) -> None:
+        soundfile.write(tmp_path / "a.wav", np.zeros(4800), 16000)
+        out = tmp_path / "out"
+        assert decompose(tmp_path / "a.wav", "-d", model, "-o", out) == 0
+        assert Decomposition.load(out / "a" / "activations.npz").stop_reason == "silent"
+        assert {path.name for path in (out / "a").iterdir()} == FILES
+
+    def test_interruption_saves_what_was_reached(
+        self, tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(report: dict[str, Any]) -> None:
+            if report["step"] == 2:
+                raise KeyboardInterrupt
+
+        def interrupted(*arguments: Any, **options: Any) -> Any:
+            return dds_fast.decompose(*arguments, **options, callback=interrupt)
+
+        monkeypatch.setattr(batch, "decompose", interrupted)
+        paths = [recording(tmp_path / f"{name}.wav") for name in "ab"]
+        out = tmp_path / "out"
+        assert decompose(*paths, "-d", model, "-o", out) == 130
+        result = Decomposition.load(out / "a" / "activations.npz")
+        assert (result.stop_reason, result.n_steps) == ("interrupted", 2)
+        assert {path.name for path in (out / "a").iterdir()} == FILES
+        assert not (out / "b").exists()
+
+    def test_an_interrupted_recording_is_not_skipped_as_finished(
+        self, tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(report: dict[str, Any]) -> None:
+            raise KeyboardInterrupt
+
+        def interrupted(*arguments: Any, **options: Any) -> Any:
+            return dds_fast.decompose(*arguments, **options, callback=interrupt)
+
+        path, out = recording(tmp_path / "a.wav"), tmp_path / "out"
+        with monkeypatch.context() as patch:
+            patch.setattr(batch, "decompose", interrupted)
+            assert decompose(path, "-d", model, "-o", out) == 130
+        assert decompose(path, "-d", model, "-o", out, "--skip-existing") == 0
+        assert Decomposition.load(out / "a" / "activations.npz").stop_reason == "max_steps"
+
+    def test_interruption_elsewhere(
+        self,
+        tmp_path: Path,
+        model: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def interrupted(*arguments: Any, **options: Any) -> Any:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(batch, "decompose", interrupted)
+        path = recording(tmp_path / "a.wav")
+        assert decompose(path, "-d", model, "-o", tmp_path / "out") == 130
+        assert "interrupted" in capsys.readouterr().err
+
+
+class TestEvaluate:
+    @pytest.fixture
+    def results(self, tmp_path: Path, model: str) -> Path:
+        paths = [recording(tmp_path / f"{name}.wav") for name in "ab"]
+        assert decompose(*paths, "-d", model, "-o", tmp_path / "out") == 0
+        labels = tmp_path / "labels"
+        labels.mkdir()
+        (labels / "a.txt").write_text("onset\toffset\tpitch\n0.0\t0.3\t60\n")
+        midi = pretty_midi.PrettyMIDI()
+        midi.instruments.append(pretty_midi.Instrument(0))
+        midi.instruments[0].notes.append(pretty_midi.Note(64, 64, 0.0, 0.2))
+        midi.write(str(labels / "b.mid"))
+        return tmp_path / "out"
+
+    def test_table_and_json(
+        self, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        target = tmp_path / "scores.json"
+        arguments = [str(results), str(tmp_path / "labels"), "--json", str(target)]
+        capsys.readouterr()
+        assert main(["evaluate", *arguments, "--label-delay", "0.02"]) == 0
+        header, *rows, delay = capsys.readouterr().out.splitlines()
+        assert header.split()[:2] == ["recording", "psa"]
+        assert [row.split()[0] for row in rows] == ["a", "b", "mean"]
+        assert delay == "label delay 0.02 s"
+        record = json.loads(target.read_text())
+        assert record["label_delay"] == 0.02
+        psa = [record["scores"][stem]["psa"] for stem in "ab"]
+        assert [row.split()[1] for row in rows] == [
+            f"{value:.4f}" for value in (*psa, sum(psa) / 2)
+        ]
+        assert main(["evaluate", *arguments]) == 1
+        assert json.loads(target.read_text()) == record
+        assert main(["evaluate", *arguments, "--overwrite"]) == 0
+        assert json.loads(target.read_text())["label_delay"] == 0
+
+    def test_one_label_file_for_one_result(
+        self, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        label = str(tmp_path / "labels" / "a.txt")
+        assert main(["evaluate", str(results / "a"), label]) == 0
+        assert capsys.readouterr().out.splitlines()[1].split()[0] == "a"
+        assert main(["evaluate", str(results), label]) == 1
+        assert "2 results" in capsys.readouterr().err
+
+    def test_missing_labels_and_results(
+        self, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "labels" / "b.mid").unlink()
+        assert main(["evaluate", str(results), str(tmp_path / "labels")]) == 1
+        assert "no labels for b" in capsys.readouterr().err
+        assert main(["evaluate", str(tmp_path / "empty"), str(tmp_path / "labels")]) == 1
+        assert "empty" in capsys.readouterr().err
+
+
+class TestFit:
+    @pytest.fixture
+    def notes(self, tmp_path: Path) -> Path:
+        for pitch, frequency in ((60, 261.6), (64, 329.6)):
+            for take in "ab":
+                path = tmp_path / "notes" / f"{pitch}_{take}.wav"
+                path.parent.mkdir(exist_ok=True)
+                soundfile.write(path, tone(6000, frequency + (take == "b")), 16000)
+        return tmp_path / "notes"
+
+    @pytest.mark.parametrize("kind", ["nmf", "dds2", "dds3"])
+    def test_writes_a_dictionary(
+        self,
+        notes: Path,
+        tmp_path: Path,
+        kind: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        import sys
+
+        module = sys.modules["dds_fast.fit"]
+        sizes = {"n_steps": 1, "width": 4, "depth": 1}
+        monkeypatch.setattr(module, "_sizes", lambda kind, preset, F: sizes)
+        out = tmp_path / "fitted.safetensors"
+        arguments = ["fit", str(notes), "-o", str(out), "--kind", kind, "--max-epochs", "1"]
+        assert main(arguments) == 0
+        assert str(out) in capsys.readouterr().out
+        made = dds_fast.load(out)
+        assert (made.kind, made.sources) == (kind, (60, 64))
+        assert made.spectrogram.n_features == 512
+        assert made.metadata["training"]["n_recordings"] == 4
+        before = out.read_bytes()
+        assert main(arguments) == 1
+        assert "--overwrite" in capsys.readouterr().err
+        assert out.read_bytes() == before
+
+    def test_no_notes(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "empty").mkdir()
+        assert main(["fit", str(tmp_path / "empty"), "-o", str(tmp_path / "d")]) == 1
+        assert "no isolated notes" in capsys.readouterr().err
+        assert not (tmp_path / "d").exists()
+
+    def test_divergence_is_a_message_not_a_traceback(
+        self,
+        notes: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        import sys
+
+        def diverge(*arguments: Any, **options: Any) -> None:
+            raise FloatingPointError("the training loss is not finite; lower the learning rate")
+
+        monkeypatch.setattr(sys.modules["dds_fast.fit"], "fit", diverge)
+        assert main(["fit", str(notes), "-o", str(tmp_path / "d")]) == 1
+        assert "lower the learning rate" in capsys.readouterr().err
+
+
+class TestOthers:
+    def test_inspect(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        made = dictionary(
+            "dds3",
+            search={"dds3": {"max_steps": 77}},
+            training={"best_epoch": 12, "history": [{"epoch": 1}]},
+        )
+        made.save(tmp_path / "d.safetensors")
+        assert main(["inspect", str(tmp_path / "d.safetensors")]) == 0
+        out = capsys.readouterr().out
+        for text in ("kind='dds3'", "3 sources 60..67", "n_fft=128", "max_steps=77", "best_epoch"):
+            assert text in out
+        assert "history" not in out
+
+    def test_inspect_a_foreign_file(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "d").write_text("hello")
+        assert main(["inspect", str(tmp_path / "d")]) == 1
+        assert "not a readable dictionary" in capsys.readouterr().err
+
+    def test_plot(self, tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+        path, out = recording(tmp_path / "a.wav"), tmp_path / "out"
+        assert decompose(path, "-d", model, "-o", out) == 0
+        (tmp_path / "a.txt").write_text("0 0.2 60\n")
+        arguments = ["plot", str(out / "a" / "activations.npz"), "-o", str(tmp_path / "p.png")]
+        assert main([*arguments, "--labels", str(tmp_path / "a.txt"), "--label-delay", "0.1"]) == 0
+        assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
+        assert main(arguments) == 1
+        assert "p.png exists" in capsys.readouterr().err
+        assert main([*arguments, "--overwrite"]) == 0
+
+    def test_info(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["info"]) == 0
+        out = capsys.readouterr().out
+        for text in ("dds-fast ", "torch ", "cpu: ", "cpu in float64:", "update_step: ", "tf32"):
+            assert text in out
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [[], ["compose"], ["decompose"], ["decompose", "a.wav"], ["decompose", "--max", "3"]],
+        ids=["none", "unknown", "no-input", "no-output", "abbreviation"],
+    )
+    def test_usage_errors(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as raised:
+            main(arguments)
+        assert raised.value.code == 2
+        assert "usage: dds-fast" in capsys.readouterr().err
+
+    def test_options_are_not_abbreviated(self, tmp_path: Path, model: str) -> None:
+        path = recording(tmp_path / "a.wav")
+        with pytest.raises(SystemExit) as raised:
+            decompose(path, "-d", model, "-o", tmp_path / "out", "--max-st", "1")
+        assert raised.value.code == 2

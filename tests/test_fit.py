@@ -1,0 +1,236 @@
+"""Learning dictionaries from small sets of made-up notes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tiny import CONFIG, dictionary, tone
+
+import dds_fast
+from dds_fast import Dictionary, SpectrogramConfig, fit
+from dds_fast.datasets import NoteFrames
+from dds_fast.flows import training
+
+SIZES = {"n_steps": 2, "width": 8, "depth": 1}
+
+
+def toy_notes(n_frames: int = 80, F: int = 16) -> dict[int, np.ndarray]:
+    """Two sources: a peak in a bin of their own, of varying height, over a little noise."""
+    rng = np.random.default_rng(0)
+    notes = {}
+    for index, source in enumerate((60, 64)):
+        frames = 0.05 * rng.random((n_frames, F), dtype=np.float32)
+        frames[:, 3 + 6 * index] += 0.5 + 0.3 * rng.random(n_frames, dtype=np.float32)
+        notes[source] = frames
+    return notes
+
+
+def learn(kind: str = "dds2", notes: Any = None, **options: Any) -> Dictionary:
+    options = {**SIZES, "max_epochs": 5, "batch_size": 32, **options}
+    spectrogram = SpectrogramConfig(n_fft=32, hop=16)
+    return fit(toy_notes() if notes is None else notes, kind, spectrogram=spectrogram, **options)
+
+
+def held_out_bits(made: Dictionary, seed: int = 0) -> np.ndarray:
+    """Validation loss of each flow in bits per dimension."""
+    held = NoteFrames.from_mapping(toy_notes()).split(0.1, seed)[1]
+    frames, labels = torch.from_numpy(held.frames), torch.from_numpy(held.labels)
+    with torch.no_grad():
+        if made.kind == "dds3":
+            loss = training.glow_loss(made.flow, frames, labels).mean()[None]
+        else:
+            by_source = torch.stack([frames[labels == s] for s in range(2)])
+            loss = training.bank_loss(made.flow, by_source).mean(1)
+    return loss.numpy() / (math.log(2) * 16)
+
+
+class TestInput:
+    @pytest.mark.parametrize("kind", ["nmf", "dds2", "dds3"])
+    def test_arrays(self, kind: str) -> None:
+        made = learn(kind, max_epochs=1)
+        assert (made.kind, made.sources) == (kind, (60, 64))
+        assert made.spectrogram.n_features == 16
+        assert made.metadata["training"]["n_frames"] == 160
+
+    def test_nmf_keeps_every_frame(self) -> None:
+        made, notes = learn("nmf"), toy_notes()
+        assert torch.equal(made.W, torch.from_numpy(np.concatenate(list(notes.values())).T))
+        assert made.labels.tolist() == [0] * 80 + [1] * 80
+
+    def test_note_frames(self) -> None:
+        notes = NoteFrames.from_mapping(toy_notes())
+        assert torch.equal(learn("nmf", notes).W, learn("nmf").W)
+
+    def test_folder(self, tmp_path: Path) -> None:
+        for pitch, frequency in ((60, 261.6), (64, 329.6)):
+            for take in "ab":
+                soundfile.write(tmp_path / f"{pitch}_{take}.wav", tone(3200, frequency), 16000)
+        made = fit(tmp_path, "dds3", spectrogram=CONFIG, max_epochs=1, **SIZES)
+        assert made.sources == (60, 64)
+        assert made.spectrogram == CONFIG
+        assert made.metadata["training"]["n_recordings"] == 4
+        result = dds_fast.decompose(tone(), made, sr=16000, n_components=1, max_steps=2)
+        assert result.n_steps == 2
+
+    def test_config_defaults_to_the_arrays_bins(self) -> None:
+        made = fit({60: np.ones((20, 512), np.float32)}, "nmf")
+        assert made.spectrogram == SpectrogramConfig(n_fft=1024)
+
+    def test_small_arrays_need_no_config(self) -> None:
+        made = fit(toy_notes(), "nmf")
+        assert made.spectrogram.n_features == 16
+
+    @pytest.mark.parametrize("kind", ["dds2", "dds3"])
+    def test_numpy_numbers_as_sources(self, tmp_path: Path, kind: str) -> None:
+        notes = {np.int64(source): frames for source, frames in toy_notes().items()}
+        learn(kind, notes, max_epochs=1).save(tmp_path / "d")
+        assert dds_fast.load(tmp_path / "d").sources == (60, 64)
+
+    @pytest.mark.parametrize("kind", ["dds2", "dds3"])
+    def test_one_frame_per_source_is_enough(self, kind: str) -> None:
+        notes = {source: frames[:1] for source, frames in toy_notes().items()}
+        made = learn(kind, notes, max_epochs=1)
+        assert all(torch.isfinite(p).all() for p in made.flow.parameters())
+
+    def test_one_source(self) -> None:
+        made = learn("dds2", {60: toy_notes()[60]}, max_epochs=2)
+        assert made.sources == (60,)
+
+
+class TestLearning:
+    @pytest.mark.parametrize("kind", ["dds2", "dds3"])
+    def test_the_loss_falls(self, kind: str) -> None:
+        history = learn(kind, max_epochs=30, learning_rate=1e-2).metadata["training"]["history"]
+        assert [record["epoch"] for record in history] == list(range(1, 31))
+        assert history[-1]["training"] < history[0]["training"] - 0.1
+        assert min(r["validation"] for r in history) < history[0]["validation"] - 0.1
+
+    @pytest.mark.parametrize("kind", ["dds2", "dds3"])
+    def test_the_best_epoch_is_kept(self, kind: str) -> None:
+        options = {"preset": "paper", "learning_rate": 0.05, "max_epochs": 25}
+        made = learn(kind, **options)
+        record = made.metadata["training"]
+        validation = [epoch["validation"] for epoch in record["history"]]
+        held = NoteFrames.from_mapping(toy_notes()).split(0.2, 0)[1]
+        frames, labels = torch.from_numpy(held.frames), torch.from_numpy(held.labels)
+        with torch.no_grad():
+            if kind == "dds3":
+                found = training.glow_loss(made.flow, frames, labels).mean()
+            else:
+                by_source = torch.stack([frames[labels == s] for s in range(2)])
+                found = training.bank_loss(made.flow, by_source).mean()
+        bits = float(found) / (math.log(2) * 16)
+        assert bits == pytest.approx(record["validation_bits_per_dim"], abs=1e-4)
+        # The flows of a bank each keep their own best epoch: together better than any one epoch.
+        if kind == "dds3":
+            assert bits == pytest.approx(min(validation), abs=1e-4)
+            assert validation[record["best_epoch"] - 1] == min(validation)
+        else:
+            assert bits <= min(validation) + 1e-4
+        assert bits < validation[-1] - 1e-3
+
+    @pytest.mark.parametrize("kind", ["dds2", "dds3"])
+    def test_same_seed_same_bits(self, kind: str) -> None:
+        first, second, other = learn(kind), learn(kind), learn(kind, random_state=1)
+        states = [made.flow.state_dict() for made in (first, second, other)]
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+        assert any(not torch.equal(states[0][name], states[2][name]) for name in states[0])
+
+    def test_the_global_random_state_is_left_alone(self) -> None:
+        torch.manual_seed(3)
+        before = torch.get_rng_state()
+        learn("dds3", max_epochs=1)
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_the_frames_are_not_changed(self) -> None:
+        notes = toy_notes()
+        learn("dds3", notes, max_epochs=1)
+        for source, frames in toy_notes().items():
+            np.testing.assert_array_equal(notes[source], frames)
+
+    def test_the_record_survives_a_file(self, tmp_path: Path) -> None:
+        made = learn("dds3", max_epochs=2)
+        made.save(tmp_path / "d")
+        loaded = dds_fast.load(tmp_path / "d")
+        assert loaded.metadata["training"] == made.metadata["training"]
+        assert loaded.metadata["training"]["config"]["max_epochs"] == 2
+
+
+class TestDivergence:
+    @pytest.mark.parametrize("kind", ["dds2", "dds3"])
+    def test_advice(self, kind: str) -> None:
+        with pytest.raises(FloatingPointError, match="lower the learning rate"):
+            learn(kind, learning_rate=1e6, preset="paper", max_epochs=20)
+
+    @pytest.mark.parametrize("kind", ["dds2", "dds3"])
+    def test_in_the_very_last_step(self, kind: str) -> None:
+        with pytest.raises(FloatingPointError, match="lower the learning rate"):
+            learn(kind, learning_rate=1e30, preset="paper", max_epochs=1, batch_size=512)
+
+    def test_a_nan_epoch_is_never_the_best(self) -> None:
+        flow = dictionary("dds3").flow
+        best = training._BestEpochs(flow)
+        wanted = {name: p.detach().clone() for name, p in flow.named_parameters()}
+        best.offer(torch.tensor([1.0]), 1)
+        with torch.no_grad():
+            for parameter in flow.parameters():
+                parameter.fill_(float("nan"))
+        best.offer(torch.tensor([float("nan")]), 2)
+        best.restore()
+        for name, parameter in flow.named_parameters():
+            assert torch.equal(parameter, wanted[name]), name
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("options", "name"),
+        [
+            ({"kind": "dds1"}, "dds1"),
+            ({"kind": "dds9"}, "dds9"),
+            ({"preset": "large"}, "large"),
+            ({"hight": 3}, "hight"),
+            ({"max_epochs": 0}, "max_epochs"),
+            ({"max_epochs": -1}, "max_epochs"),
+            ({"batch_size": 0}, "batch_size"),
+            ({"learning_rate": 0.0}, "learning_rate"),
+            ({"learning_rate": -1.0}, "learning_rate"),
+            ({"learning_rate": float("nan")}, "learning_rate"),
+            ({"n_steps": 0}, "n_steps"),
+            ({"width": 0}, "width"),
+        ],
+        ids=str,
+    )
+    def test_bad_values_are_named(self, options: dict[str, Any], name: str) -> None:
+        with pytest.raises(ValueError, match=name):
+            learn(**options)
+
+    def test_presets_decide_the_training(self) -> None:
+        config = learn(preset="paper", max_epochs=1).metadata["training"]["config"]
+        assert config["learning_rate"] == 1e-3
+        assert config["one_cycle"] is False
+        glow = learn("dds3", preset="paper", max_epochs=1).metadata["training"]["config"]
+        assert glow["learning_rate"] == 1e-5
+
+    def test_bins_that_do_not_fit_the_config(self) -> None:
+        with pytest.raises(ValueError, match="16 bins.*64"):
+            fit(toy_notes(), "nmf", spectrogram=CONFIG)
+
+    def test_a_glow_needs_more_bins_than_sources(self) -> None:
+        notes = {source: np.ones((4, 8), np.float32) for source in range(8)}
+        with pytest.raises(ValueError, match="F=8.*S=8"):
+            fit(notes, "dds3", spectrogram=SpectrogramConfig(n_fft=16, hop=8))
+
+    @pytest.mark.parametrize("notes", [{}, {60: np.ones(16)}], ids=["none", "1-d"])
+    def test_bad_arrays(self, notes: dict) -> None:
+        with pytest.raises(ValueError, match="notes|frames"):
+            learn("nmf", notes)
+
+    def test_missing_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="gone"):
+            fit(tmp_path / "gone")

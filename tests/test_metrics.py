@@ -1,0 +1,240 @@
+"""Scores, by hand and against mir_eval."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import librosa
+import mir_eval
+import numpy as np
+import pytest
+from tiny import CONFIG, SOURCES
+
+from dds_fast import Decomposition
+from dds_fast.datasets import Labels
+from dds_fast.metrics import best_threshold, evaluate, frame_scores, note_scores, psa, sparsity
+
+FRAME = 64 / 16000
+
+
+def decomposition(activations: Any, **changes: Any) -> Decomposition:
+    H = np.asarray(activations, dtype=np.float32)
+    parts: dict[str, Any] = {
+        "components": None,
+        "activations": H,
+        "source_activations": H,
+        "log_likelihoods": None,
+        "labels": np.arange(3),
+        "sources": SOURCES,
+        "kind": "dds1",
+        "config": CONFIG,
+        "history": np.array([1.0]),
+        "stop_reason": "max_steps",
+        "threshold": 0.5,
+    }
+    return Decomposition(**{**parts, **changes})
+
+
+def labels(*notes: tuple[float, float, int]) -> Labels:
+    """Labels from (first frame, end frame, pitch), with onsets between frame centres."""
+    table = np.array(notes, dtype=float).reshape(-1, 3)
+    return Labels((table[:, :2] - 0.5) * FRAME, table[:, 2].astype(int), np.full(len(table), 64))
+
+
+class TestPsa:
+    @pytest.mark.parametrize(
+        ("H", "Y", "expected"),
+        [
+            ([[3, 0], [1, 0]], [[1, 1], [0, 0]], 0.75),
+            ([[3, 0], [1, 0]], [[0, 0], [0, 0]], 0.0),
+            ([[3, 0], [1, 0]], [[1, 1], [1, 1]], 1.0),
+            ([[1, 2, 3], [4, 5, 6]], [[1, 0, 1], [0, 1, 0]], 9 / 21),
+        ],
+    )
+    def test_by_hand(self, H: list, Y: list, expected: float) -> None:
+        assert psa(np.array(H, float), np.array(Y)) == pytest.approx(expected)
+
+    def test_scale_does_not_matter(self) -> None:
+        H, Y = np.random.default_rng(0).random((3, 50)), np.arange(150).reshape(3, 50) % 3 == 0
+        assert psa(1e-3 * H, Y) == pytest.approx(psa(H, Y))
+
+    def test_sums_in_double_precision(self) -> None:
+        H = np.full((2, 1 << 19), 0.1, np.float32)
+        Y = np.zeros_like(H, dtype=bool)
+        Y[0] = True
+        assert psa(H, Y) == pytest.approx(0.5, abs=1e-12)
+
+    def test_silence_is_nan_with_a_warning(self) -> None:
+        with pytest.warns(UserWarning, match="all zero"):
+            assert np.isnan(psa(np.zeros((2, 3)), np.ones((2, 3))))
+
+    @pytest.mark.parametrize("score", [psa, best_threshold, lambda H, Y: frame_scores(H, Y, 0.1)])
+    @pytest.mark.parametrize(
+        ("H", "message"),
+        [
+            (np.ones((2, 4)), r"\(2, 4\).*\(2, 3\)"),
+            (np.ones(6), "shape"),
+            (np.full((2, 3), np.nan), "NaN"),
+            (np.full((2, 3), -1.0), "negative"),
+        ],
+        ids=["shape", "1-d", "nan", "negative"],
+    )
+    def test_bad_input(self, score: Any, H: np.ndarray, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            score(H, np.ones((2, 3)))
+
+
+class TestSparsity:
+    @pytest.mark.parametrize(
+        ("eps", "expected"), [(0.0, 0.25), (0.001, 0.5), (0.009, 0.5), (0.5, 0.75), (1.0, 1.0)]
+    )
+    def test_by_hand(self, eps: float, expected: float) -> None:
+        assert sparsity(np.array([[0.5, 0.001], [0.0, 1.0]]), eps) == expected
+
+
+class TestThresholds:
+    def test_frame_scores_by_hand(self) -> None:
+        H = np.array([[0.9, 0.2, 0.6], [0.5, 0.8, 0.1]])
+        Y = np.array([[1, 1, 0], [0, 1, 0]])
+        scores = frame_scores(H, Y, 0.5)
+        assert scores == pytest.approx({"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3})
+
+    def test_nothing_found(self) -> None:
+        scores = frame_scores(np.zeros((2, 3)), np.ones((2, 3)), 0.5)
+        assert scores == {"precision": 0, "recall": 0, "f1": 0}
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("seed", range(5))
+    def test_best_threshold_against_brute_force(self, dtype: type, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        Y = rng.random((4, 30)) < 0.2
+        H = (rng.random((4, 30)) * (1 + Y)).astype(dtype).round(2)
+        scores = [frame_scores(H, Y, t)["f1"] for t in [-1, *np.unique(H).tolist()]]
+        threshold, f1 = best_threshold(H, Y)
+        assert f1 == pytest.approx(max(scores))
+        assert frame_scores(H, Y, threshold)["f1"] == pytest.approx(f1)
+
+    def test_separable(self) -> None:
+        H, Y = np.array([[0.1, 0.2, 0.7, 0.9]]), np.array([[0, 0, 1, 1]])
+        threshold, f1 = best_threshold(H, Y)
+        assert f1 == 1
+        assert 0.2 <= threshold < 0.7
+
+
+class TestNoteScores:
+    REFERENCE = (np.array([[0.1, 0.5], [0.6, 1.0], [0.6, 1.0]]), np.array([60, 64, 67]))
+
+    @pytest.mark.parametrize(
+        ("intervals", "pitches", "onset", "both"),
+        [
+            ([[0.1, 0.5], [0.6, 1.0], [0.6, 1.0]], [60, 64, 67], 1, 1),
+            ([[0.14, 0.5], [0.6, 1.3], [0.6, 1.0]], [60, 64, 67], 1, 2 / 3),
+            ([[0.16, 0.5], [0.6, 1.0], [0.6, 1.0]], [60, 64, 67], 2 / 3, 2 / 3),
+            ([[0.1, 0.5], [0.6, 1.0], [0.6, 1.0]], [61, 64, 67], 2 / 3, 2 / 3),
+            ([[0.1, 0.5]], [60], 0.5, 0.5),
+        ],
+        ids=["same", "offset", "late", "pitch", "missing"],
+    )
+    def test_by_hand(self, intervals: list, pitches: list, onset: float, both: float) -> None:
+        scores = note_scores(*self.REFERENCE, np.array(intervals), np.array(pitches))
+        assert scores == pytest.approx({"onset_f1": onset, "onset_offset_f1": both})
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_against_mir_eval(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        onsets, pitches = np.sort(rng.random(20) * 5), rng.integers(60, 65, 20)
+        reference = np.stack([onsets, onsets + 0.1 + rng.random(20)], 1)
+        found = np.sort(reference + rng.normal(scale=0.04, size=(20, 2)).clip(0), 1)
+        hertz = librosa.midi_to_hz(pitches)
+        expected = [
+            mir_eval.transcription.precision_recall_f1_overlap(
+                reference, hertz, found, hertz, offset_ratio=ratio
+            )[2]
+            for ratio in (None, 0.2)
+        ]
+        scores = note_scores(reference, pitches, found, pitches)
+        assert list(scores.values()) == pytest.approx(expected)
+        assert 0 < expected[1] < 1
+
+    def test_no_notes_found(self) -> None:
+        scores = note_scores(*self.REFERENCE, np.array([]), np.array([]))
+        assert scores == {"onset_f1": 0, "onset_offset_f1": 0}
+
+
+class TestEvaluate:
+    def test_by_hand(self) -> None:
+        H = np.zeros((3, 60))
+        H[0, 10:30] = 1.0
+        H[1, 20:30] = 0.25
+        scores = evaluate(decomposition(H), labels((10, 30, 60)))
+        assert scores["psa"] == pytest.approx(20 / 22.5)
+        assert scores["l0(0.01)"] == pytest.approx(1 - 30 / 60)
+        assert scores["threshold"] == 0.5
+        assert scores["frame_precision"] == scores["frame_recall"] == scores["frame_f1"] == 1
+        assert scores["frame_f1_at_best_threshold"] == 1
+        assert scores["note_onset_f1"] == scores["note_onset_offset_f1"] == 1
+
+    def test_only_live_frames_are_scored(self) -> None:
+        H = np.zeros((3, 60))
+        H[0, 10:30] = 1.0
+        H[2, 40:60] = 5.0  # nobody plays here
+        scores = evaluate(decomposition(H), labels((10, 30, 60)))
+        assert scores["psa"] == 1
+        assert scores["frame_precision"] == 1
+        assert scores["note_onset_f1"] == pytest.approx(2 / 3)
+
+    def test_pitches_that_are_no_source_are_dropped(self) -> None:
+        H = np.zeros((3, 60))
+        H[0, 10:30] = 1.0
+        H[1, 40:60] = 1.0
+        with_others = labels((10, 30, 60), (40, 60, 61), (0, 60, 21))
+        scores = evaluate(decomposition(H), with_others)
+        assert scores == evaluate(decomposition(H), labels((10, 30, 60)))
+        assert scores["psa"] == scores["frame_recall"] == 1
+
+    def test_label_delay_moves_the_labels(self) -> None:
+        H = np.zeros((3, 60))
+        H[0, 20:40] = 1.0
+        early = labels((10, 30, 60))
+        assert evaluate(decomposition(H), early)["frame_recall"] == 0.5
+        delayed = evaluate(decomposition(H), early, label_delay=10 * FRAME)
+        assert delayed["frame_recall"] == delayed["frame_precision"] == 1
+        assert delayed["note_onset_f1"] == 1
+
+    def test_labels_moved_before_the_start(self) -> None:
+        H = np.zeros((3, 60))
+        H[0, 0:20] = 1.0
+        scores = evaluate(decomposition(H), labels((5, 25, 60)), label_delay=-10 * FRAME)
+        assert scores["frame_precision"] == pytest.approx(1)
+        assert scores["note_onset_f1"] == 1
+
+    def test_labels_of_no_length_are_harmless(self) -> None:
+        H = np.zeros((3, 60))
+        H[0, 10:30] = 1.0
+        scores = evaluate(decomposition(H), labels((10, 30, 60), (15, 15, 64)))
+        assert scores["psa"] == 1
+        assert 0 < scores["note_onset_f1"] <= 1
+
+    def test_a_silent_result_is_scored(self) -> None:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            scores = evaluate(decomposition(np.zeros((3, 60))), labels((10, 30, 60)))
+        assert any("PSA" in str(w.message) for w in caught)
+        assert np.isnan(scores["psa"])
+        assert scores["l0(0.01)"] == 1
+        assert scores["frame_f1"] == scores["note_onset_f1"] == 0
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [labels(), labels((10, 30, 61)), labels((100, 120, 60))],
+        ids=["none", "other-pitch", "after-the-end"],
+    )
+    def test_nothing_to_score(self, wrong: Labels) -> None:
+        with pytest.raises(ValueError, match="no reference note"):
+            evaluate(decomposition(np.ones((3, 60))), wrong)
+
+    def test_named_sources(self) -> None:
+        named = decomposition(np.ones((3, 60)), sources=("a", "b", "c"))
+        with pytest.raises(ValueError, match="MIDI numbers"):
+            evaluate(named, labels((10, 30, 60)))
