@@ -31,7 +31,7 @@ class SpectrogramConfig:
         gamma: strength of the log compression ``log(1 + gamma A) / log(1 + gamma)``.
 
     Raises:
-        ValueError: a parameter that is not positive, an odd `n_fft`, or a hop beyond the window.
+        ValueError: a parameter that is not positive and finite, or an odd `n_fft`.
 
     Example:
         >>> config = SpectrogramConfig(n_fft=1024)
@@ -46,14 +46,16 @@ class SpectrogramConfig:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if not value > 0:
-                raise ValueError(f"SpectrogramConfig: {name} must be positive, not {value!r}")
+            if not (value > 0 and math.isfinite(value)):
+                raise ValueError(
+                    f"SpectrogramConfig: {name} must be positive and finite, not {value!r}"
+                )
+            if name != "gamma" and value != int(value):
+                raise ValueError(f"SpectrogramConfig: {name} must be an integer, not {value!r}")
+        if self.n_fft < 4:
+            raise ValueError(f"SpectrogramConfig: n_fft must be at least 4, not {self.n_fft}")
         if self.n_fft % 2:
             raise ValueError(f"SpectrogramConfig: n_fft must be even, not {self.n_fft}")
-        if self.hop > self.n_fft:
-            raise ValueError(
-                f"SpectrogramConfig: hop {self.hop} leaves gaps between windows of {self.n_fft}"
-            )
 
     @classmethod
     def for_features(cls, n_features: int) -> SpectrogramConfig:
@@ -124,6 +126,8 @@ def load(path: str | Path, sr: int) -> np.ndarray:
         raise ValueError(f"{path} is not a readable audio file: {error}") from error
     if samples.size == 0:
         raise ValueError(f"{path} holds no samples")
+    if samples.shape[1] > MAX_CHANNELS:
+        raise ValueError(f"{path} has {samples.shape[1]} channels, at most {MAX_CHANNELS} are read")
     try:
         return to_mono(samples.T, sr=file_sr, target_sr=sr)
     except ValueError as error:
@@ -145,6 +149,8 @@ def to_mono(waveform: np.ndarray, *, sr: float, target_sr: int) -> np.ndarray:
         ValueError: integer samples, NaN or infinity, no samples, an ambiguous shape, or a
             sampling rate outside 1 kHz to 1 MHz.
     """
+    if np.iscomplexobj(waveform):
+        raise ValueError(f"the waveform holds {waveform.dtype} samples; a waveform is real")
     if not np.issubdtype(waveform.dtype, np.floating):
         raise ValueError(
             f"the waveform holds {waveform.dtype} samples; scale integer PCM to floats in [-1, 1] "
@@ -206,6 +212,15 @@ def stft(waveform: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
     )
 
 
+def check_invertible(config: SpectrogramConfig) -> None:
+    """Raise a ValueError if the frames do not overlap enough to make a waveform of."""
+    if config.hop > config.n_fft // 2:
+        raise ValueError(
+            f"a hop of {config.hop} is more than half the window of {config.n_fft}: no waveform "
+            "can be made of such a spectrogram"
+        )
+
+
 def _amplitude_scale(config: SpectrogramConfig) -> float:
     return 2.0 / float(np.hanning(config.n_fft).sum())
 
@@ -258,10 +273,14 @@ def inverse(
 
     Returns:
         ``(n,)`` waveform at ``config.sr``.
+
+    Raises:
+        ValueError: the phase has another shape, or the hop exceeds half a window.
     """
     import librosa
 
     config = spectrogram.config
+    check_invertible(config)
     magnitude = expand(np.asarray(spectrogram.values), config)
     magnitude = np.concatenate([np.zeros_like(magnitude[:1]), magnitude])
     if phase is None:

@@ -21,7 +21,8 @@ from dds_fast.result import Decomposition
 logger = logging.getLogger("dds_fast")
 
 ACTIVATIONS = "activations.npz"
-FILES = (ACTIVATIONS, "notes.csv", "notes.mid", "activations.png")
+ALWAYS_WRITTEN = (ACTIVATIONS, "notes.csv", "activations.png")
+FILES = (*ALWAYS_WRITTEN, "notes.mid")
 LABEL_SUFFIXES = (".mid", ".midi", ".txt", ".tsv", ".csv")
 
 
@@ -55,7 +56,7 @@ def plan(
         stems[path.stem] = path
     jobs = [Job(path, output / path.stem) for path in inputs]
     if skip_existing:
-        return [job for job in jobs if not all((job.folder / name).exists() for name in FILES)]
+        return [job for job in jobs if not is_finished(job.folder)]
     existing = [job.folder / name for job in jobs for name in FILES if (job.folder / name).exists()]
     if existing and not overwrite:
         raise FileExistsError(
@@ -63,6 +64,20 @@ def plan(
             "them"
         )
     return jobs
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a folder holds all results of a search that was not interrupted."""
+    if not all((folder / name).is_file() for name in ALWAYS_WRITTEN):
+        return False
+    try:
+        result = Decomposition.load(folder / ACTIVATIONS)
+    except ValueError:
+        return False
+    midi = all(isinstance(source, int) for source in result.sources)
+    if midi and not (folder / "notes.mid").is_file():
+        return False
+    return result.stop_reason != "interrupted"
 
 
 def run(
@@ -86,12 +101,12 @@ def run(
         print(f"[{number}/{len(jobs)}] {job.path}", file=sys.stderr)
         try:
             result = decompose(job.path, dictionary, progress=True, **options)
+            assert isinstance(result, Decomposition)
+            write(result, job.folder, title=job.path.stem, overwrite=overwrite)
         except (ValueError, OSError, MemoryError) as error:
             print(f"dds-fast: {error}", file=sys.stderr)
             failures += 1
             continue
-        assert isinstance(result, Decomposition)
-        write(result, job.folder, title=job.path.stem, overwrite=overwrite)
         print(
             f"{len(result.notes())} notes after {result.n_steps} steps ({result.stop_reason}) -> "
             f"{job.folder}",
@@ -111,8 +126,8 @@ def write(result: Decomposition, folder: Path, *, title: str, overwrite: bool = 
     """
     from dds_fast.plots import save_figure
 
-    # A rerun after an interruption finishes half-written folders: only whole ones are kept.
-    overwrite = overwrite or not all((folder / name).exists() for name in FILES)
+    # What an interruption left behind is not a result to protect.
+    overwrite = overwrite or not is_finished(folder)
     result.save(folder / ACTIVATIONS, overwrite=overwrite)
     notes = result.notes()
     write_notes(folder / "notes.csv", notes, overwrite=overwrite)

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.captureWarnings(True)
     try:
         return options.run(options)
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+    except (ValueError, OSError, RuntimeError, MemoryError, ArithmeticError) as error:
         print(f"dds-fast: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -38,12 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _CommandParser(argparse.ArgumentParser):
+    """A command's options, which must be written out."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **options})
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dds-fast", description="Decompose audio into its sources.", allow_abbrev=False
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is done")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_CommandParser)
     _add_decompose(commands)
     _add_evaluate(commands)
     _add_fit(commands)

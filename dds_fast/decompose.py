@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import operator
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def decompose(
 
     Returns:
         A `Decomposition`, in the source's floating dtype (float32 for paths); or a list of them.
-        Ctrl-C returns what was reached so far.
+        Ctrl-C returns what was reached so far: a list then ends with the interrupted source.
 
     Raises:
         FileNotFoundError: no such recording or dictionary.
@@ -125,6 +126,7 @@ def decompose(
     )
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
+    random_state = operator.index(random_state)
     sources = source if isinstance(source, list | tuple) else [source]
     if not sources:
         raise ValueError("the list of sources is empty")
@@ -138,9 +140,9 @@ def decompose(
         silent = not bool(X.any())
         if silent:
             warnings.warn("the recording is silent: all activations are zero", stacklevel=2)
-        problem = _problem(X, dictionary, settings, likelihood, random_state)
         schedule = Schedule(settings.step_size, 0 if silent else settings.max_steps)
         try:
+            problem = _problem(X, dictionary, settings, likelihood, random_state)
             step = solve(
                 problem,
                 schedule,
@@ -152,8 +154,10 @@ def decompose(
         except (MemoryError, RuntimeError) as error:
             if not _ran_out_of_memory(error):
                 raise
-            raise MemoryError(_memory_advice(problem, dictionary)) from error
+            raise MemoryError(_memory_advice(X, dictionary, settings)) from error
         state, controller = step.state(), step.controller
+        if silent:
+            state = replace(state, H=torch.zeros_like(state.H))
         labels = _labels(dictionary, settings).to(X.device)
         results.append(
             Decomposition(
@@ -180,6 +184,8 @@ def decompose(
                 n_samples=given.n_samples,
             )
         )
+        if controller.stop_reason == "interrupted":
+            break
     return results if isinstance(source, list | tuple) else results[0]
 
 
@@ -208,7 +214,7 @@ def _read(source: Source, sr: float | None, config: SpectrogramConfig) -> _Input
             raise ValueError("a waveform needs its sampling rate: pass sr=")
         as_torch = isinstance(source, Tensor)
         device = source.device if isinstance(source, Tensor) else torch.device("cpu")
-        samples = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
+        samples = _to_numpy(source) if isinstance(source, Tensor) else source
         waveform = audio.to_mono(samples, sr=sr, target_sr=config.sr)
     else:
         raise ValueError(
@@ -219,13 +225,18 @@ def _read(source: Source, sr: float | None, config: SpectrogramConfig) -> _Input
     return _Input(X.to(device), X.dtype, as_torch, stft, len(waveform))
 
 
+def _to_numpy(waveform: Tensor) -> np.ndarray:
+    waveform = waveform.detach().cpu()
+    return (waveform.float() if waveform.dtype == torch.bfloat16 else waveform).numpy()
+
+
 def _read_spectrogram(source: Spectrogram, config: SpectrogramConfig) -> _Input:
     if source.config != config:
         raise ValueError(
             f"the spectrogram was made with {source.config}, the dictionary needs {config}"
         )
     as_torch = isinstance(source.values, Tensor)
-    X = source.values.detach() if as_torch else torch.from_numpy(np.asarray(source.values))
+    X = source.values.detach() if as_torch else torch.tensor(np.array(source.values))
     if X.ndim != 2 or X.shape[0] != config.n_features or X.shape[1] == 0:
         raise ValueError(
             f"a spectrogram for this dictionary is ({config.n_features}, T) with T > 0, not "
@@ -283,12 +294,20 @@ def _ran_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text
 
 
-def _memory_advice(problem: Problem, dictionary: Dictionary) -> str:
+def _memory_advice(X: Tensor, dictionary: Dictionary, settings: SearchSettings) -> str:
+    """How much the search keeps: activations, codes and their Adam moments, and entries."""
+    F, T = X.shape
+    J = len(dictionary.sources) * (settings.n_components or 1)
+    if dictionary.W is not None:
+        J = dictionary.W.shape[1]
+    n_entries = J * T if dictionary.kind == "dds1" else J
+    n_codes = 0 if dictionary.kind == "nmf" else n_entries
+    size = (5 * J * T + 2 * n_entries * F + 4 * n_codes * F) * X.element_size()
     lower = {
         "nmf": "a dictionary of fewer frames or a shorter recording",
         "dds1": "a shorter recording or as_kind('dds2')",
     }.get(dictionary.kind, "n_components or a shorter recording")
     return (
         f"out of memory: this {dictionary.kind} search keeps about "
-        f"{problem.bytes_needed() / 2**30:.1f} GiB; {lower} lowers it"
+        f"{size / 2**30:.1f} GiB; {lower} lowers it"
     )

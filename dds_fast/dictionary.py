@@ -53,8 +53,11 @@ class Dictionary:
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"a dictionary's kind must be one of {KINDS}, not {kind!r}")
+        sources = tuple(s.item() if isinstance(s, np.generic) else s for s in sources)
         if len(set(sources)) != len(sources) or not sources:
             raise ValueError("a dictionary needs at least one source, each named once")
+        if W is not None and W.ndim != 2:
+            raise ValueError(f"W must be (F, N), not {tuple(W.shape)}")
         features = W.shape[0] if W is not None else flow.n_features if flow is not None else None
         if features != spectrogram.n_features:
             raise ValueError(
@@ -64,7 +67,9 @@ class Dictionary:
         if flow is not None and flow.n_sources != len(sources):
             raise ValueError(f"the flow has {flow.n_sources} sources, {len(sources)} are named")
         self.kind = kind
-        self.sources = tuple(sources)
+        if W is not None:
+            _check_labels(W, labels, len(sources))
+        self.sources = sources
         self.spectrogram = spectrogram
         self.flow = flow
         self.W, self.labels = W, labels
@@ -194,6 +199,17 @@ class Dictionary:
             save_file(stored, temporary, metadata={"dds_fast": json.dumps(header)})
 
 
+def _check_labels(W: Tensor, labels: Tensor | None, n_sources: int) -> None:
+    """Every frame has the index of one source."""
+    if labels is None or labels.shape != W.shape[1:]:
+        shape = None if labels is None else tuple(labels.shape)
+        raise ValueError(f"labels must be ({W.shape[1]},), one per frame of W, not {shape}")
+    if labels.is_floating_point():
+        raise ValueError(f"labels must be integers, not {labels.dtype}")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n_sources:
+        raise ValueError(f"labels must lie in 0..{n_sources - 1}")
+
+
 def _shrink_integers(tensor: Tensor) -> Tensor:
     """Indices in the smallest of int16 and int64 that holds them."""
     if tensor.dtype == torch.int64 and (tensor.numel() == 0 or int(tensor.max()) < 1 << 15):
@@ -221,8 +237,8 @@ def load(path: str | Path) -> Dictionary:
         raise ValueError(f"{path} is not a readable dictionary file: {error}") from error
     try:
         header = json.loads(metadata["dds_fast"])
-        version = header["format_version"]
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        version = int(header["format_version"])
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is a safetensors file, but not a dds_fast dictionary") from error
     if version > FORMAT_VERSION:
         raise ValueError(
@@ -237,6 +253,9 @@ def load(path: str | Path) -> Dictionary:
 def _from_parts(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Dictionary:
     known = {field.name for field in fields(SpectrogramConfig)}
     config = SpectrogramConfig(**{k: v for k, v in header["spectrogram"].items() if k in known})
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{name} holds NaN or infinite values")
     restored = {
         name: t.float() if t.dtype in (torch.bfloat16, torch.float16) else t
         for name, t in tensors.items()

@@ -113,6 +113,8 @@ def note_scores(
 ) -> dict[str, float]:
     """Note F1 by mir_eval: onsets within 50 ms, and with offsets within max(50 ms, 20 %).
 
+    Reference notes of no length are left out.
+
     Args:
         reference_intervals: ``(n, 2)`` seconds.
         reference_pitches: ``(n,)`` MIDI numbers.
@@ -125,10 +127,16 @@ def note_scores(
     def hertz(numbers: np.ndarray) -> np.ndarray:
         return librosa.midi_to_hz(np.asarray(numbers, dtype=float))
 
+    reference_intervals = np.asarray(reference_intervals, dtype=float).reshape(-1, 2)
+    intervals = np.asarray(intervals, dtype=float).reshape(-1, 2)
+    sounding = reference_intervals[:, 1] > reference_intervals[:, 0]
+    reference_intervals = reference_intervals[sounding]
+    # mir_eval refuses times before zero, which a negative label delay makes.
+    earliest = min(0.0, reference_intervals.min(initial=0.0))
     arguments = (
-        np.asarray(reference_intervals, dtype=float).reshape(-1, 2),
-        hertz(reference_pitches),
-        np.asarray(intervals, dtype=float).reshape(-1, 2),
+        reference_intervals - earliest,
+        hertz(np.asarray(reference_pitches)[sounding]),
+        intervals - earliest,
         hertz(pitches),
     )
     if len(arguments[1]) == 0 or len(arguments[3]) == 0:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from dds_fast import export
 from dds_fast.audio import SpectrogramConfig
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
     import pretty_midi
     from matplotlib.axes import Axes
 
-_ARRAYS = ("components", "activations", "source_activations", "log_likelihoods")
+_REQUIRED = ("activations", "source_activations")
+_OPTIONAL = ("components", "log_likelihoods")
+
+
+def _numpy(array: Any) -> np.ndarray:
+    """A NumPy view or copy of an array or tensor, wherever it lies."""
+    return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
 
 
 @dataclass(eq=False)
@@ -117,7 +124,7 @@ class Decomposition:
             Notes sorted by start; see `dds_fast.export.Note`.
         """
         return export.find_notes(
-            np.asarray(self.source_activations),
+            _numpy(self.source_activations),
             self.sources,
             self.config,
             threshold=self.note_threshold() if threshold is None else threshold,
@@ -138,7 +145,7 @@ class Decomposition:
 
         options.setdefault("threshold", self.note_threshold())
         return plots.piano_roll(
-            np.asarray(self.source_activations), self.sources, self.times, ax=ax, **options
+            _numpy(self.source_activations), self.sources, self.times, ax=ax, **options
         )
 
     def separate(self) -> np.ndarray:
@@ -159,8 +166,8 @@ class Decomposition:
                 "Spectrogram, and separate before saving"
             )
         return separation.separate(
-            np.asarray(self._kept_components()),
-            np.asarray(self.activations),
+            _numpy(self._kept_components()),
+            _numpy(self.activations),
             self.labels,
             len(self.sources),
             self.stft,
@@ -184,8 +191,8 @@ class Decomposition:
             "n_samples": self.n_samples,
         }
         arrays = {
-            name: np.asarray(value)
-            for name in _ARRAYS
+            name: _numpy(value)
+            for name in (*_REQUIRED, *_OPTIONAL)
             if (value := getattr(self, name)) is not None
         }
         with writing(path, overwrite) as temporary, temporary.open("wb") as file:
@@ -213,7 +220,8 @@ class Decomposition:
         try:
             with np.load(path, allow_pickle=False) as file:
                 header = json.loads(str(file["header"]))
-                arrays = {name: file[name] if name in file else None for name in _ARRAYS}
+                arrays = {name: file[name] for name in _REQUIRED}
+                arrays |= {name: file[name] if name in file else None for name in _OPTIONAL}
                 return cls(
                     **arrays,
                     labels=file["labels"],

@@ -50,6 +50,8 @@ def separate(
     """
     import librosa
 
+    audio.check_invertible(config)
+
     def magnitudes() -> Iterator[np.ndarray]:
         for part in source_parts(components, activations, labels, n_sources):
             yield audio.expand(part, config)

@@ -328,7 +328,7 @@ class TestInverse:
             audio.expand(values, self.CONFIG)[:, 5:-5]
             for values in (X.values, audio.spectrogram(waveform, self.CONFIG).values)
         )
-        assert np.linalg.norm(found - wanted) < 0.05 * np.linalg.norm(wanted)
+        assert np.linalg.norm(found - wanted) < 0.2 * np.linalg.norm(wanted)
         np.testing.assert_array_equal(waveform, audio.inverse(X, length=8000))
 
     def test_phase_of_another_shape(self) -> None:

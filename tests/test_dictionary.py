@@ -179,7 +179,8 @@ class TestKinds:
 
     def test_spectrogram_defaults_to_the_flows_bins(self) -> None:
         bank = RealNVPBank(3, 64, n_steps=1, width=4, depth=1)
-        assert Dictionary.from_flow(bank, SOURCES).spectrogram == SpectrogramConfig(n_fft=128)
+        made = Dictionary.from_flow(bank, SOURCES)
+        assert made.spectrogram == SpectrogramConfig(n_fft=128, hop=64)
 
     def test_repr_names_kind_and_sources(self) -> None:
         assert repr(dictionary("dds3")) == ("Dictionary(kind='dds3', 3 sources 60..67, F=64)")

@@ -115,7 +115,7 @@ class TestNotes:
 
     def test_torch_results(self) -> None:
         H = torch.from_numpy(self.rows(a=[(2, 30, 1.0)]))
-        result = handmade(H.numpy(), source_activations=H, activations=H)
+        result = handmade(H, source_activations=H)
         assert [note.source for note in result.notes()] == [60]
 
 
@@ -383,10 +383,11 @@ class TestSeparate:
         result = handmade(
             np.ones((3, stft.shape[1])), components=W, stft=stft, n_samples=4000, kind="dds2"
         )
-        stems = result.separate()
-        np.testing.assert_allclose(stems[0], low, atol=0.02)
-        np.testing.assert_allclose(stems[1], high, atol=0.02)
-        np.testing.assert_allclose(stems[2], 0, atol=1e-9)
+        inner = slice(128, -128)  # reflected edges are not sinusoids
+        stems = result.separate()[:, inner]
+        np.testing.assert_allclose(stems[0], low[inner], atol=0.01)
+        np.testing.assert_allclose(stems[1], high[inner], atol=0.01)
+        np.testing.assert_allclose(stems[2], 0, atol=1e-6)
 
     def test_shares_are_those_of_expanded_parts(self) -> None:
         waveform = tone(4000, dtype=float)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def _read_midi(path: Path) -> list[tuple[float, float, float, float]]:
 def _read_text(path: Path) -> list[tuple[float, float, float, float]]:
     rows = []
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is neither MIDI nor text") from error
     for number, line in enumerate(lines, start=1):
@@ -99,12 +100,27 @@ def _read_text(path: Path) -> list[tuple[float, float, float, float]]:
         if not fields or fields[0].startswith("#"):
             continue
         try:
-            onset, offset, pitch, *rest = map(float, fields)
+            onset, offset, pitch, *rest = map(_finite, fields)
         except ValueError:
-            if not rows and number == 1:
+            if number == 1 and not any(map(_is_number, fields)):
                 continue  # a header
             raise ValueError(
                 f"{path}, line {number}: expected 'onset offset pitch [velocity]', got {line!r}"
             ) from None
         rows.append((onset, offset, pitch, rest[0] if rest else 64.0))
     return rows
+
+
+def _finite(field: str) -> float:
+    value = float(field)
+    if not math.isfinite(value):
+        raise ValueError(f"{field} is not a finite number")
+    return value
+
+
+def _is_number(field: str) -> bool:
+    try:
+        _finite(field)
+    except ValueError:
+        return False
+    return True

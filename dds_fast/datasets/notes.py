@@ -85,7 +85,7 @@ def find_notes(
                 if path.parent not in origins:
                     origins[path.parent] = _read_index(path.parent / "index.csv")
                 origin = origins[path.parent].get(path.stem, path.stem)
-                recordings.append(Recording(path, pitch, f"{path.parent.name}/{origin}"))
+                recordings.append(Recording(path, pitch, f"{path.parent}/{origin}"))
     if unnamed:
         logger.warning(
             "%d audio files name no note and were skipped, the first is %s",
@@ -105,7 +105,11 @@ def _read_index(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     with path.open(newline="") as file:
-        return {f"{row['midi']}_{row['layer']}": row["source"] for row in csv.DictReader(file)}
+        rows = csv.DictReader(file)
+        missing = {"midi", "layer", "source"} - set(rows.fieldnames or ())
+        if missing:
+            raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}")
+        return {f"{row['midi']}_{row['layer']}": row["source"] for row in rows}
 
 
 def note_frames(
@@ -123,7 +127,7 @@ def note_frames(
     magnitude = np.abs(audio.stft(waveform, config))[1:]
     energy = np.square(magnitude).sum(axis=0)
     if not energy.max() > 0:
-        raise ValueError(f"{recording.path} is silent")
+        raise ValueError("the recording is silent")
     magnitude = magnitude[:, energy > energy.max() * 10 ** (-floor_db / 10)]
     levels = [audio.compress(magnitude * 10 ** (gain / 20), config).T for gain in gains_db]
     return np.concatenate(levels).astype(np.float32)
@@ -228,8 +232,8 @@ def load_notes(
     for recording in recordings:
         try:
             spectra = note_frames(recording, config, floor_db=floor_db, gains_db=gains_db)
-        except ValueError as error:
-            failures.append(str(error))
+        except (ValueError, OSError) as error:
+            failures.append(f"{recording.path}: {error}")
             continue
         frames.append(spectra)
         pitches += [recording.pitch] * len(spectra)

@@ -22,6 +22,11 @@ class CouplingStep(nn.Module):
         self, n_groups: int, n_features: int, width: int, depth: int, activation: str
     ) -> None:
         super().__init__()
+        if min(n_groups, n_features, width) < 1 or depth < 0:
+            raise ValueError(
+                f"a coupling needs n_sources, n_features and width of at least 1 and depth >= 0, "
+                f"not {n_groups}, {n_features}, {width} and {depth}"
+            )
         self.activation = activation
         n_moved = n_features // 2
         sizes = [n_features - n_moved, *[width] * depth, 2 * n_moved]

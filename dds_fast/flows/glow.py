@@ -37,27 +37,27 @@ class ActNorm(nn.Module):
 
 
 class LUMixing(nn.Module):
-    """``y = A x`` with ``A = P (I + L) (U + diag(s))``, P fixed; starts as a random rotation."""
+    """``y = A x`` with ``A = P (I + L) (U + diag(s))``, P fixed; starts as a random rotation.
+
+    L, s and U are the strictly lower part, the diagonal and the strictly upper part of `factors`.
+    """
 
     def __init__(self, n_features: int) -> None:
         super().__init__()
         rotation = torch.linalg.qr(torch.randn(n_features, n_features, dtype=torch.float64))[0]
         permutation, lower, upper = torch.linalg.lu(rotation)
-        self.lower = nn.Parameter(lower.tril(-1).float())
-        self.upper = nn.Parameter(upper.triu(1).float())
-        self.diagonal = nn.Parameter(upper.diagonal().clone().float())
+        self.factors = nn.Parameter((lower.tril(-1) + upper).float())
         # A x = P (L U x): row i of the product is row order[i] of L U x.
         self.register_buffer("order", permutation.argmax(dim=1))
 
     def matrix(self) -> Tensor:
         """``(F, F)`` A."""
-        identity = torch.eye(len(self.diagonal), dtype=self.lower.dtype, device=self.lower.device)
-        lower = self.lower.tril(-1) + identity
-        upper = self.upper.triu(1) + torch.diag(self.diagonal)
-        return (lower @ upper)[self.order]
+        identity = torch.eye(len(self.order), dtype=self.factors.dtype, device=self.factors.device)
+        return ((self.factors.tril(-1) + identity) @ self.factors.triu())[self.order]
 
     def log_det(self) -> Tensor:
-        return self.diagonal.abs().log().sum()
+        """``log|det A|``, in the dtype of the parameters."""
+        return self.factors.diagonal().abs().log().sum()
 
 
 class GlowStep(nn.Module):
@@ -90,7 +90,7 @@ class GlowStep(nn.Module):
             mixing=(torch.exp(-log_scale)[:, None] * unmixing).to(dtype)[None],
             shift=self.actnorm.bias.clone()[None],
         )
-        log_det = -log_scale.sum() - self.mixing.diagonal.double().abs().log().sum()
+        log_det = -log_scale.sum() - self.mixing.factors.diagonal().double().abs().log().sum()
         return step, log_det, float(condition)
 
 
@@ -130,6 +130,8 @@ class ConditionalGlow(nn.Module):
                 f"a ConditionalGlow needs more features than sources, not F={n_features} and "
                 f"S={n_sources}"
             )
+        if n_steps < 1:
+            raise ValueError(f"n_steps must be at least 1, not {n_steps!r}")
         self.hyperparameters = {
             "n_sources": n_sources,
             "n_features": n_features,

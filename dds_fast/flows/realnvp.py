@@ -42,6 +42,8 @@ class RealNVPBank(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if n_steps < 1:
+            raise ValueError(f"n_steps must be at least 1, not {n_steps!r}")
         self.hyperparameters = {
             "n_sources": n_sources,
             "n_features": n_features,

@@ -48,6 +48,16 @@ class TrainingConfig:
     validation: float = 0.1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("max_epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)!r}")
+        for name in ("learning_rate", "max_norm"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{name} must be finite and positive, not {getattr(self, name)!r}")
+        if not 0 <= self.validation < 1:
+            raise ValueError(f"validation must lie in [0, 1), not {self.validation!r}")
+
 
 def _log_density(z: Tensor) -> Tensor:
     """Standard-normal log-density over the last dim, in nats."""
@@ -97,9 +107,9 @@ def train_glow(
         )
         return torch.cat([glow_loss(flow, x, y) for x, y in chunks]).mean()[None]
 
-    return _train(
-        flow, config, math.ceil(len(frames) / config.batch_size), losses, validate, progress
-    )
+    n_batches = math.ceil(len(frames) / config.batch_size)
+    validated = torch.tensor([len(held_frames) > 0])
+    return _train(flow, config, n_batches, losses, validate, validated, progress)
 
 
 def train_bank(
@@ -139,7 +149,7 @@ def train_bank(
         totals = [(bank_loss(bank, x) * mask).sum(-1) for x, mask in chunks]
         return torch.stack(totals).sum(0) / held_mask.sum(-1)
 
-    return _train(bank, config, n_batches, losses, validate, progress)
+    return _train(bank, config, n_batches, losses, validate, held_mask.any(-1), progress)
 
 
 def _per_source(notes: NoteFrames) -> list[Tensor]:
@@ -162,13 +172,15 @@ class _BestEpochs:
         self.losses: Tensor | None = None
         self.epochs: Tensor | None = None
 
-    def offer(self, losses: Tensor, epoch: int) -> None:
-        """Keep the current parameters where the ``(groups,)`` losses have improved."""
+    def offer(self, losses: Tensor, epoch: int, validated: Tensor) -> None:
+        """Keep the current parameters where the ``(groups,)`` losses have improved.
+
+        Flows that have no validation frames (not `validated`) keep their last epoch.
+        """
         if self.losses is None or self.epochs is None:
             self.losses = torch.full_like(losses, math.inf)
             self.epochs = torch.zeros(len(losses), dtype=torch.int64)
-        # NaN is the loss of a source without validation frames: its last epoch counts.
-        improved = (losses < self.losses) | losses.isnan()
+        improved = (losses < self.losses) | ~validated
         self.losses = torch.where(improved, losses, self.losses)
         self.epochs[improved] = epoch
         for name, parameter in self.flow.named_parameters():
@@ -195,12 +207,24 @@ def _clip_gradients(flow: nn.Module, n_groups: int, max_norm: float) -> None:
         gradient.mul_(scale.view(-1, *[1] * (gradient.ndim - 1)))
 
 
+def _check_finite(losses: Tensor, best: _BestEpochs, epoch: int, config: TrainingConfig) -> None:
+    """Stop a training that has diverged, at the best parameters so far."""
+    if not torch.isfinite(losses).all():
+        best.restore()
+        raise FloatingPointError(
+            f"the training diverged in epoch {epoch} (flow "
+            f"{int((~torch.isfinite(losses)).nonzero()[0])}: loss not finite); lower the learning "
+            f"rate ({config.learning_rate:g})"
+        )
+
+
 def _train(
     flow: ConditionalGlow | RealNVPBank,
     config: TrainingConfig,
     n_batches: int,
     losses: Callable[[], Iterator[Tensor]],
     validate: Callable[[], Tensor],
+    validated: Tensor,
     progress: bool,
 ) -> dict[str, Any]:
     """Adam over epochs of `losses` (each ``(groups,)`` nats), validation after each.
@@ -221,13 +245,7 @@ def _train(
         for epoch in range(1, config.max_epochs + 1):
             sums = []
             for loss in losses():
-                if not torch.isfinite(loss).all():
-                    best.restore()
-                    raise FloatingPointError(
-                        f"the training loss is not finite in epoch {epoch} (flow "
-                        f"{int((~torch.isfinite(loss)).nonzero()[0])}); lower the learning rate "
-                        f"({config.learning_rate:g})"
-                    )
+                _check_finite(loss, best, epoch, config)
                 optimizer.zero_grad()
                 loss.sum().backward()
                 _clip_gradients(flow, len(loss), config.max_norm)
@@ -238,7 +256,8 @@ def _train(
                 bar.update()
             with torch.no_grad():
                 held = validate()
-            best.offer(held, epoch)
+            _check_finite(held[validated], best, epoch, config)
+            best.offer(held, epoch, validated)
             record = {
                 "epoch": epoch,
                 "training": float(torch.stack(sums).mean()) * to_bits,

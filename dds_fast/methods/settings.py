@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,15 +39,33 @@ class SearchSettings:
         if kind == "nmf" and given.get("penalty", 0) != 0:
             raise ValueError("penalty has no meaning for an 'nmf' dictionary: it has no likelihood")
         settings = replace(self, **given)
-        if settings.n_components is not None and settings.n_components < 1:
-            raise ValueError(f"n_components must be at least 1, not {settings.n_components!r}")
-        if settings.max_steps < 0:
-            raise ValueError(f"max_steps must not be negative, not {settings.max_steps!r}")
-        if not settings.step_size > 0:
-            raise ValueError(f"step_size must be positive, not {settings.step_size!r}")
-        if settings.penalty < 0:
-            raise ValueError(f"penalty must not be negative, not {settings.penalty!r}")
-        return settings
+        return replace(
+            settings,
+            max_steps=_integer("max_steps", settings.max_steps, 0),
+            step_size=_number("step_size", settings.step_size, math.ulp(0.0)),
+            penalty=_number("penalty", settings.penalty, 0.0),
+            n_components=None
+            if settings.n_components is None
+            else _integer("n_components", settings.n_components, 1),
+        )
+
+
+def _integer(name: str, value: Any, least: int) -> int:
+    try:
+        value = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be an integer, not {value!r}") from None
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+    return value
+
+
+def _number(name: str, value: Any, least: float) -> float:
+    value = float(value)
+    if not (math.isfinite(value) and value >= least):
+        sign = "positive" if least > 0 else "not negative"
+        raise ValueError(f"{name} must be finite and {sign}, not {value!r}")
+    return value
 
 
 PAPER = {

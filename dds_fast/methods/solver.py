@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from dds_fast.ops.update_step import Problem, Schedule, UpdateStep, update_step
@@ -53,7 +54,8 @@ def solve(
                     "cost": cost,
                     "step_size": controller.step_size,
                 }
-                if callback is not None and callback(report) is False:
+                answer = None if callback is None else callback(report)
+                if isinstance(answer, bool | np.bool_) and not answer:
                     controller.stop_reason = controller.stop_reason or "callback"
         except KeyboardInterrupt:
             controller.stop_reason = "interrupted"

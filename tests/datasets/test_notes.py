@@ -144,7 +144,7 @@ class TestLoadNotes:
             notes = load_notes(find_notes(tmp_path), CONFIG)
         assert notes.sources == (60,)
         assert "3 note files were skipped" in caplog.text
-        for name in ("61.wav is silent", "62.wav", "63.wav is not a readable"):
+        for name in ("61.wav: the recording is silent", "62.wav", "63.wav is not a readable"):
             assert name in caplog.text
 
     def test_short_files_are_named(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -106,7 +106,7 @@ def test_mixing_starts_as_a_rotation() -> None:
 def test_ill_conditioned_mixing_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     flow = ConditionalGlow(2, 10, n_steps=1, width=4, depth=1)
     with torch.no_grad():
-        flow.steps[0].mixing.diagonal[0] = 1e-9
+        flow.steps[0].mixing.factors[0, 0] = 1e-9
     frozen = flow.freeze()
     assert frozen.condition > 1e6
     assert "condition" in caplog.text

@@ -51,15 +51,6 @@ class Problem:
         if self.likelihood not in LIKELIHOODS:
             raise ValueError(f"likelihood must be one of {LIKELIHOODS}, not {self.likelihood!r}")
 
-    def bytes_needed(self) -> int:
-        """Rough size of what a search keeps: Z and H with two Adam moments, and the entries."""
-        sizes = [self.X.numel() * 2, self.H.numel() * 5]
-        if self.Z is not None:
-            sizes.append(self.Z.numel() * 6)
-        if self.W is not None:
-            sizes.append(self.W.numel() * 2)
-        return sum(sizes) * self.X.element_size()
-
 
 @dataclass(frozen=True, eq=False)
 class State:
