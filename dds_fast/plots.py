@@ -42,7 +42,7 @@ def piano_roll(
         source_activations: ``(S, T)``.
         sources: S MIDI numbers or names, for the vertical axis.
         times: ``(T,)`` seconds.
-        threshold: activations are drawn on a scale that turns from pale to dark here.
+        threshold: the colours are darkest at four times this activation.
         roll: ``(S, T)`` binary reference, outlined.
         title: above the figure.
         ax: where to draw; by default a new figure.
@@ -62,7 +62,7 @@ def piano_roll(
         aspect="auto",
         interpolation="nearest",
         extent=extent,
-        cmap="magma_r",
+        cmap="Blues",
         vmin=0,
         vmax=ceiling or 1,
     )
@@ -70,7 +70,12 @@ def piano_roll(
         grid = np.linspace(extent[0], extent[1], roll.shape[1] + 1)
         centres = (grid[:-1] + grid[1:]) / 2
         ax.contour(
-            centres, np.arange(len(sources)), roll, levels=[0.5], colors="tab:cyan", linewidths=0.8
+            centres,
+            np.arange(len(sources)),
+            roll,
+            levels=[0.5],
+            colors="tab:orange",
+            linewidths=0.9,
         )
     ax.figure.colorbar(
         image, ax=ax, label="source activation", pad=0.01, extend="max" if threshold else "neither"

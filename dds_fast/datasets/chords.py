@@ -47,7 +47,7 @@ def random_chords(
     for recording in recordings:
         by_pitch.setdefault(recording.pitch, []).append(recording)
     if polyphony > len(by_pitch):
-        raise ValueError(f"a chord of {polyphony} keys needs more than {len(by_pitch)} pitches")
+        raise ValueError(f"a chord of {polyphony} keys needs as many pitches, not {len(by_pitch)}")
     rng = np.random.default_rng(seed)
     for _ in range(n_chords):
         pitches = np.sort(rng.choice(sorted(by_pitch), polyphony, replace=False))
