@@ -22,7 +22,7 @@ KINDS = ("nmf", "dds2", "dds3")
 
 SMALL = {
     "dds2": TrainingConfig(max_epochs=150, learning_rate=1e-3, one_cycle=True),
-    "dds3": TrainingConfig(max_epochs=60, learning_rate=2e-4, one_cycle=True, max_norm=50.0),
+    "dds3": TrainingConfig(max_epochs=50, learning_rate=2e-4, one_cycle=True, max_norm=50.0),
 }
 """Minutes on two cores, for a few ten thousand frames."""
 
