@@ -141,6 +141,8 @@ def decompose(
         if silent:
             warnings.warn("the recording is silent: all activations are zero", stacklevel=2)
         schedule = Schedule(settings.step_size, 0 if silent else settings.max_steps)
+        size = _search_bytes(X, dictionary, settings)
+        logger.info("searching %d frames, keeping about %.2f GiB", X.shape[1], size / 2**30)
         try:
             problem = _problem(X, dictionary, settings, likelihood, random_state)
             step = solve(
@@ -154,7 +156,7 @@ def decompose(
         except (MemoryError, RuntimeError) as error:
             if not _ran_out_of_memory(error):
                 raise
-            raise MemoryError(_memory_advice(X, dictionary, settings)) from error
+            raise MemoryError(_memory_advice(size, dictionary.kind)) from error
         state, controller = step.state(), step.controller
         if silent:
             state = replace(state, H=torch.zeros_like(state.H))
@@ -294,20 +296,22 @@ def _ran_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text
 
 
-def _memory_advice(X: Tensor, dictionary: Dictionary, settings: SearchSettings) -> str:
-    """How much the search keeps: activations, codes and their Adam moments, and entries."""
+def _search_bytes(X: Tensor, dictionary: Dictionary, settings: SearchSettings) -> int:
+    """What a search keeps: activations, codes and their Adam moments, and entries."""
     F, T = X.shape
     J = len(dictionary.sources) * (settings.n_components or 1)
     if dictionary.W is not None:
         J = dictionary.W.shape[1]
     n_entries = J * T if dictionary.kind == "dds1" else J
     n_codes = 0 if dictionary.kind == "nmf" else n_entries
-    size = (5 * J * T + 2 * n_entries * F + 4 * n_codes * F) * X.element_size()
+    return (5 * J * T + 2 * n_entries * F + 4 * n_codes * F) * X.element_size()
+
+
+def _memory_advice(size: int, kind: str) -> str:
     lower = {
         "nmf": "a dictionary of fewer frames or a shorter recording",
         "dds1": "a shorter recording or as_kind('dds2')",
-    }.get(dictionary.kind, "n_components or a shorter recording")
+    }.get(kind, "n_components or a shorter recording")
     return (
-        f"out of memory: this {dictionary.kind} search keeps about "
-        f"{size / 2**30:.1f} GiB; {lower} lowers it"
+        f"out of memory: this {kind} search keeps about {size / 2**30:.1f} GiB; {lower} lowers it"
     )
