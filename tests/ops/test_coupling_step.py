@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
-import os
 import subprocess
-import sys
 
+import fresh
 import numpy as np
 import pytest
 import torch
@@ -404,20 +401,12 @@ def test_invalid_arguments() -> None:
         coupling_step(narrow, x, direction="decode")
 
 
-def test_docstring_example() -> None:
-    module = importlib.import_module("dds_fast.ops.coupling_step")
-    assert doctest.testmod(module).failed == 0
-
-
 # ---- instruction-set levels ----------------------------------------------------------------------
 
 
 def _run_with_level(name: str) -> subprocess.CompletedProcess[str]:
     code = "from dds_fast import _native; print(_native.cpu().level())"
-    environment = {**os.environ, "DDS_FAST_CPU_ISA": name}
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-    )
+    return fresh.run(code, DDS_FAST_CPU_ISA=name)
 
 
 def test_environment_forces_level(level: str) -> None:
