@@ -23,6 +23,15 @@ logger = logging.getLogger("dds_fast")
 ACTIVATIONS = "activations.npz"
 ALWAYS_WRITTEN = (ACTIVATIONS, "notes.csv", "activations.png")
 FILES = (*ALWAYS_WRITTEN, "notes.mid")
+HEADINGS = {
+    "frame_precision": "frame P",
+    "frame_recall": "frame R",
+    "frame_f1": "frame F1",
+    "best_threshold": "best thr.",
+    "frame_f1_at_best_threshold": "best F1",
+    "note_onset_f1": "onset F1",
+    "note_onset_offset_f1": "note F1",
+}
 LABEL_SUFFIXES = (".mid", ".midi", ".txt", ".tsv", ".csv")
 
 
@@ -182,11 +191,11 @@ def _labels_of(stem: str, folder: Path) -> Path:
 def table(scores: Mapping[str, Mapping[str, float]]) -> str:
     """Scores as text, one row per recording and their mean."""
     columns = list(next(iter(scores.values())))
-    rows = [["recording", *columns]]
-    rows += [[stem, *(f"{row[c]:.4f}" for c in columns)] for stem, row in scores.items()]
+    rows = [["recording", *(HEADINGS.get(c, c) for c in columns)]]
+    rows += [[stem, *(f"{row[c]:.3f}" for c in columns)] for stem, row in scores.items()]
     if len(scores) > 1:
         means = [np.mean([row[c] for row in scores.values()]) for c in columns]
-        rows.append(["mean", *(f"{mean:.4f}" for mean in means)])
+        rows.append(["mean", *(f"{mean:.3f}" for mean in means)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(

@@ -123,8 +123,6 @@ def save_figure(ax: Axes, path: str | Path, *, overwrite: bool = False) -> None:
     """
     import matplotlib.pyplot as plt
 
-    figure = ax.get_figure(root=True)
-    assert figure is not None
     with writing(path, overwrite) as temporary:
-        figure.savefig(temporary, dpi=110)
-    plt.close(figure)
+        ax.figure.savefig(temporary, dpi=110)
+    plt.close(ax.figure)

@@ -254,7 +254,7 @@ class TestEvaluate:
         assert record["label_delay"] == 0.02
         psa = [record["scores"][stem]["psa"] for stem in "ab"]
         assert [row.split()[1] for row in rows] == [
-            f"{value:.4f}" for value in (*psa, sum(psa) / 2)
+            f"{value:.3f}" for value in (*psa, sum(psa) / 2)
         ]
         assert main(["evaluate", *arguments]) == 1
         assert json.loads(target.read_text()) == record
