@@ -26,8 +26,8 @@ TRAINING = ("real_steinway", "sf_fluid", "real_c3close", "real_oldbacon")
 HELD_OUT = "real_c5"
 PITCHES = range(36, 96)
 CONFIG = dds_fast.SpectrogramConfig(n_fft=1024)
-SEARCH = {"n_components": 20, "step_size": 3e-3, "penalty": 1e-3, "max_steps": 500}
-GRID = {"n_components": (10, 20), "step_size": (3e-3, 1e-2), "penalty": (1e-3, 1e-2)}
+SEARCH = {"n_components": 20, "step_size": 2e-3, "penalty": 1e-3, "max_steps": 600}
+GRID = {"n_components": (10, 20, 40), "step_size": (2e-3, 3e-3), "penalty": (1e-3, 1e-2)}
 CHORDS_PER_POLYPHONY = 3
 
 
