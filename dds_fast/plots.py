@@ -66,17 +66,8 @@ def piano_roll(
         vmin=0,
         vmax=ceiling or 1,
     )
-    if roll is not None and np.any(roll):
-        grid = np.linspace(extent[0], extent[1], roll.shape[1] + 1)
-        centres = (grid[:-1] + grid[1:]) / 2
-        ax.contour(
-            centres,
-            np.arange(len(sources)),
-            roll,
-            levels=[0.5],
-            colors="tab:orange",
-            linewidths=0.9,
-        )
+    if roll is not None:
+        _outline(ax, roll, extent[0], step)
     ax.figure.colorbar(
         image, ax=ax, label="source activation", pad=0.01, extend="max" if threshold else "neither"
     )
@@ -85,6 +76,17 @@ def piano_roll(
     if title:
         ax.set_title(title)
     return ax
+
+
+def _outline(ax: Axes, roll: np.ndarray, start: float, step: float) -> None:
+    """A frame around each run of a binary ``(S, T)`` roll."""
+    for row, sounding in enumerate(roll):
+        edges = np.flatnonzero(np.diff(sounding.astype(bool), prepend=False, append=False))
+        runs = [
+            (start + first * step, (end - first) * step)
+            for first, end in zip(edges[::2], edges[1::2], strict=True)
+        ]
+        ax.broken_barh(runs, (row - 0.5, 1), facecolors="none", edgecolors="tab:orange")
 
 
 def _label_sources(ax: Axes, sources: Sequence[int | str]) -> None:
