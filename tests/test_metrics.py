@@ -9,7 +9,7 @@ import librosa
 import mir_eval
 import numpy as np
 import pytest
-from tiny import CONFIG, SOURCES
+from tiny import handmade
 
 from dds_fast import Decomposition
 from dds_fast.datasets import Labels
@@ -19,21 +19,7 @@ FRAME = 64 / 16000
 
 
 def decomposition(activations: Any, **changes: Any) -> Decomposition:
-    H = np.asarray(activations, dtype=np.float32)
-    parts: dict[str, Any] = {
-        "components": None,
-        "activations": H,
-        "source_activations": H,
-        "log_likelihoods": None,
-        "labels": np.arange(3),
-        "sources": SOURCES,
-        "kind": "dds1",
-        "config": CONFIG,
-        "history": np.array([1.0]),
-        "stop_reason": "max_steps",
-        "threshold": 0.5,
-    }
-    return Decomposition(**{**parts, **changes})
+    return handmade(activations, **{"threshold": 0.5, **changes})
 
 
 def labels(*notes: tuple[float, float, int]) -> Labels:

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import torch
 from matplotlib.axes import Axes
-from tiny import CONFIG, KINDS, SOURCES, dictionary, tone
+from tiny import CONFIG, KINDS, SOURCES, dictionary, handmade, tone
 
 from dds_fast import Decomposition, Spectrogram, SpectrogramConfig, audio, decompose, export
 from dds_fast.export import Note
@@ -33,24 +33,6 @@ def searched(kind: str = "dds3", source: Any = None, **options: Any) -> Decompos
     )
     assert isinstance(result, Decomposition)
     return result
-
-
-def handmade(activations: Any, **changes: Any) -> Decomposition:
-    """A result with given source activations ``(3, T)`` of sources 60, 64 and 67."""
-    H = np.asarray(activations, dtype=np.float32)
-    parts: dict[str, Any] = {
-        "components": None,
-        "activations": H,
-        "source_activations": H,
-        "log_likelihoods": None,
-        "labels": np.arange(3),
-        "sources": SOURCES,
-        "kind": "dds1",
-        "config": CONFIG,
-        "history": np.array([2.0, 1.0]),
-        "stop_reason": "max_steps",
-    }
-    return Decomposition(**{**parts, **changes})
 
 
 class TestNotes:

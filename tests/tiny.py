@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from dds_fast import Dictionary, SpectrogramConfig
+from dds_fast import Decomposition, Dictionary, SpectrogramConfig
 from dds_fast.datasets import NoteFrames
 from dds_fast.flows import ConditionalGlow, RealNVPBank
 
@@ -26,6 +28,24 @@ def dictionary(
         flow(len(sources), 64, n_steps=2, width=8, depth=1), sources, CONFIG, metadata
     )
     return made.as_kind(kind)
+
+
+def handmade(activations: Any, **changes: Any) -> Decomposition:
+    """A result with given source activations ``(3, T)`` of sources 60, 64 and 67."""
+    H = np.asarray(activations, dtype=np.float32)
+    parts: dict[str, Any] = {
+        "components": None,
+        "activations": H,
+        "source_activations": H,
+        "log_likelihoods": None,
+        "labels": np.arange(3),
+        "sources": SOURCES,
+        "kind": "dds1",
+        "config": CONFIG,
+        "history": np.array([2.0, 1.0]),
+        "stop_reason": "max_steps",
+    }
+    return Decomposition(**{**parts, **changes})
 
 
 def tone(

@@ -64,19 +64,15 @@ def select(
             raise ValueError(f"{op} has no backend {backend!r}; it has {', '.join(backends)}")
         backends[backend].can_run(request, raise_error=True)
         return backends[backend]
-    refusals = []
-    for name, module in backends.items():
-        try:
-            module.can_run(request, raise_error=True)
-        except RuntimeError as refusal:
-            refusals.append(f"{name}: {refusal}")
-            logger.debug("%s: backend %s refused: %s", op, name, refusal)
-            continue
-        return module
-    raise RuntimeError(
-        f"no backend of {op} can run {request.precision} on {request.device} "
-        f"({'; '.join(refusals)})"
-    )
+    name, refusals = explain(backends, request)
+    for refusal in refusals:
+        logger.debug("%s: backend refused: %s", op, refusal)
+    if name is None:
+        raise RuntimeError(
+            f"no backend of {op} can run {request.precision} on {request.device} "
+            f"({'; '.join(refusals)})"
+        )
+    return backends[name]
 
 
 def explain(backends: Mapping[str, ModuleType], request: Request) -> tuple[str | None, list[str]]:
