@@ -228,10 +228,14 @@ def _info(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     from dds_fast import batch
+    from dds_fast.datasets import load_labels
     from dds_fast.decompose import resolve_dictionary
+    from dds_fast.plots import note_name
 
     dictionary = resolve_dictionary(None)
-    print(f"Decomposing {DEMO_CLIP.name}, a recorded piano chord, with the packaged dictionary:")
+    played = sorted(load_labels(DEMO_CLIP.with_suffix(".txt")).pitches.tolist())
+    names = ", ".join(f"{note_name(pitch)} ({pitch})" for pitch in played)
+    print(f"Decomposing {DEMO_CLIP.name}, a chord of {names}, with the packaged dictionary:")
     print(f"{dictionary}, {dictionary.search}")
     jobs = batch.plan([DEMO_CLIP], options.output, overwrite=True)
     status = batch.run(jobs, dictionary, overwrite=True)

@@ -43,6 +43,7 @@ def find_notes(
     *,
     threshold: float,
     min_duration: float,
+    max_gap: float,
 ) -> list[Note]:
     """Runs of frames in which a source's activation exceeds the threshold.
 
@@ -53,7 +54,8 @@ def find_notes(
         sources: S MIDI numbers or names.
         config: for the times of the frames.
         threshold: in the units of the activations.
-        min_duration: shorter runs are dropped, in seconds.
+        min_duration: shorter notes are dropped, in seconds.
+        max_gap: runs of a source that are no further apart than this are one note, in seconds.
 
     Returns:
         Notes sorted by start time.
@@ -64,8 +66,7 @@ def find_notes(
     half = 0.5 / config.frame_rate
     notes = []
     for row, source in enumerate(sources):
-        edges = np.flatnonzero(np.diff(active[row], prepend=False, append=False))
-        for first, end in zip(edges[::2], edges[1::2], strict=True):
+        for first, end in _runs(active[row], int(max_gap * config.frame_rate)):
             start_time = max(0.0, float(times[first]) - half)
             end_time = float(times[end - 1]) + half
             if end_time - start_time < min_duration:
@@ -74,6 +75,17 @@ def find_notes(
             velocity = int(np.clip(round(127 * peak / strongest), 1, 127))
             notes.append(Note(start_time, end_time, source, velocity))
     return sorted(notes, key=lambda note: (note.start, str(note.source)))
+
+
+def _runs(active: np.ndarray, max_gap: int) -> list[tuple[int, int]]:
+    """First frame and end (exclusive) of each run of true, runs at most `max_gap` apart joined."""
+    edges = np.flatnonzero(np.diff(active, prepend=False, append=False))
+    if len(edges) == 0:
+        return []
+    apart = edges[2::2] - edges[1:-1:2] > max_gap
+    firsts = [edges[0], *edges[2::2][apart]]
+    ends = [*edges[1:-1:2][apart], edges[-1]]
+    return list(zip(firsts, ends, strict=True))
 
 
 def write_notes(path: str | Path, notes: Iterable[Note], *, overwrite: bool = False) -> None:

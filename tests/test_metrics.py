@@ -9,13 +9,11 @@ import librosa
 import mir_eval
 import numpy as np
 import pytest
-from tiny import handmade
+from tiny import FRAME, handmade
 
 from dds_fast import Decomposition
 from dds_fast.datasets import Labels
 from dds_fast.metrics import best_threshold, evaluate, frame_scores, note_scores, psa, sparsity
-
-FRAME = 64 / 16000
 
 
 def decomposition(activations: Any, **changes: Any) -> Decomposition:

@@ -15,14 +15,13 @@ import pytest
 import soundfile
 import torch
 from matplotlib.axes import Axes
-from tiny import CONFIG, KINDS, SOURCES, dictionary, handmade, tone
+from tiny import CONFIG, FRAME, KINDS, SOURCES, dictionary, handmade, tone
 
 from dds_fast import Decomposition, Spectrogram, SpectrogramConfig, audio, decompose, export
 from dds_fast.export import Note
 from dds_fast.result import source_activations
 
 matplotlib.use("Agg")
-FRAME = 64 / 16000
 
 
 def searched(kind: str = "dds3", source: Any = None, **options: Any) -> Decomposition:
@@ -51,7 +50,8 @@ class TestNotes:
         assert (note.source, note.velocity) == (64, 127)
 
     def test_notes_at_the_edges_of_the_recording(self) -> None:
-        first, last = handmade(self.rows(a=[(0, 20, 1.0), (22, 40, 1.0)])).notes(threshold=0.5)
+        result = handmade(self.rows(a=[(0, 20, 1.0), (22, 40, 1.0)]))
+        first, last = result.notes(threshold=0.5, max_gap=FRAME)
         assert first.start == 0
         assert first.end == pytest.approx(19.5 * FRAME)
         assert last.start == pytest.approx(21.5 * FRAME)
@@ -59,13 +59,23 @@ class TestNotes:
 
     def test_short_notes_are_dropped(self) -> None:
         result = handmade(self.rows(a=[(2, 12, 1.0), (20, 31, 1.0)]))
-        found = result.notes(threshold=0.5, min_duration=10.5 * FRAME)
+        found = result.notes(threshold=0.5, min_duration=10.5 * FRAME, max_gap=0)
         assert [round(note.start / FRAME, 3) for note in found] == [19.5]
-        assert len(result.notes(threshold=0.5, min_duration=0)) == 2
+        assert len(result.notes(threshold=0.5, min_duration=0, max_gap=0)) == 2
 
-    def test_default_min_duration_is_60_ms(self) -> None:
-        result = handmade(self.rows(a=[(2, 16, 1.0), (20, 36, 1.0)]))  # 56 and 64 ms
-        assert len(result.notes(threshold=0.5)) == 1
+    def test_default_min_duration_is_100_ms(self) -> None:
+        result = handmade(self.rows(a=[(2, 14, 1.0)], b=[(2, 15, 1.0)]))  # 96 and 104 ms
+        assert [note.source for note in result.notes(threshold=0.5)] == [64]
+
+    def test_short_pauses_do_not_split_a_note(self) -> None:
+        runs = [(2, 10, 1.0), (13, 20, 1.0), (25, 35, 1.0)]  # pauses of 3 and 5 frames
+        result = handmade(self.rows(a=runs))
+        for max_gap, expected in ((2, [(2, 10), (13, 20), (25, 35)]), (3, [(2, 20), (25, 35)])):
+            found = result.notes(threshold=0.5, min_duration=0, max_gap=(max_gap + 0.1) * FRAME)
+            spans = [(round(n.start / FRAME + 0.5), round(n.end / FRAME + 0.5)) for n in found]
+            assert spans == expected
+        (whole,) = result.notes(threshold=0.5)
+        assert whole.end == pytest.approx(34.5 * FRAME)
 
     def test_velocity_is_the_peak_relative_to_the_strongest(self) -> None:
         H = self.rows(a=[(2, 20, 0.5)], b=[(2, 20, 2.0)], c=[(2, 20, 1.0)])
@@ -363,7 +373,12 @@ class TestSeparate:
         W = np.zeros((64, 3))
         W[:20, 0] = W[20:, 1] = 0.5
         result = handmade(
-            np.ones((3, stft.shape[1])), components=W, stft=stft, n_samples=4000, kind="dds2"
+            np.ones((3, stft.shape[1])),
+            components=W,
+            stft=stft,
+            n_samples=4000,
+            config=CONFIG,
+            kind="dds2",
         )
         inner = slice(128, -128)  # reflected edges are not sinusoids
         stems = result.separate()[:, inner]
@@ -376,7 +391,11 @@ class TestSeparate:
         stft = audio.stft(waveform, CONFIG)
         W = np.stack([np.full(64, 0.6), np.full(64, 0.3), np.zeros(64)], axis=1)
         result = handmade(
-            np.ones((3, stft.shape[1])).astype(float), components=W, stft=stft, n_samples=4000
+            np.ones((3, stft.shape[1])).astype(float),
+            components=W,
+            stft=stft,
+            n_samples=4000,
+            config=CONFIG,
         )
         share = np.expm1(0.6 * np.log1p(1e4)) / sum(np.expm1(v * np.log1p(1e4)) for v in (0.6, 0.3))
         np.testing.assert_allclose(result.separate()[0], share * waveform, atol=1e-5)
@@ -385,7 +404,11 @@ class TestSeparate:
         waveform = tone(4000)
         stft = audio.stft(waveform, CONFIG)
         result = handmade(
-            np.zeros((3, stft.shape[1])), components=np.ones((64, 3)), stft=stft, n_samples=4000
+            np.zeros((3, stft.shape[1])),
+            components=np.ones((64, 3)),
+            stft=stft,
+            n_samples=4000,
+            config=CONFIG,
         )
         np.testing.assert_allclose(result.separate(), np.tile(waveform / 3, (3, 1)), atol=1e-5)
 

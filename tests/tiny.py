@@ -12,6 +12,9 @@ from dds_fast.flows import ConditionalGlow, RealNVPBank
 
 CONFIG = SpectrogramConfig(n_fft=128, hop=64)
 SOURCES = (60, 64, 67)
+FRAME = 128 / 16000
+"""Seconds per frame of the handmade results."""
+
 KINDS = ("nmf", "dds1", "dds2", "dds3")
 
 
@@ -31,7 +34,7 @@ def dictionary(
 
 
 def handmade(activations: Any, **changes: Any) -> Decomposition:
-    """A result with given source activations ``(3, T)`` of sources 60, 64 and 67."""
+    """A result with given source activations ``(3, T)`` of sources 60, 64 and 67, 8 ms a frame."""
     H = np.asarray(activations, dtype=np.float32)
     parts: dict[str, Any] = {
         "components": None,
@@ -41,7 +44,7 @@ def handmade(activations: Any, **changes: Any) -> Decomposition:
         "labels": np.arange(3),
         "sources": SOURCES,
         "kind": "dds1",
-        "config": CONFIG,
+        "config": SpectrogramConfig(n_fft=128, hop=128),
         "history": np.array([2.0, 1.0]),
         "stop_reason": "max_steps",
     }
