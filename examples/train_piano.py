@@ -2,7 +2,7 @@
 
     python examples/train_piano.py NOTES -o piano.safetensors
 
-NOTES holds one folder of isolated notes per piano; dds_fast/models/piano.md names the public sources.
+NOTES holds one folder of isolated notes per piano; dds_fast/models/piano.md names the sources.
 The search settings are those that did best on random chords of the left-out piano (``--search``
 measures them again); the note threshold is the one with the best frame F1 on the same chords.
 """
