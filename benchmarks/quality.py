@@ -4,8 +4,8 @@
 
 DATA holds ``isol/<piano>`` (isolated notes, see dds_fast/models/piano.md), and with a label file of
 the same stem for each recording ``rand/real_kawai_mix/P2..P5`` and ``real/ENSTDkAm``. As in the DDS
-paper, the chords of one polyphony are cut to their labels and concatenated. Finished rows of the JSON
-file are kept, so an interrupted run continues.
+paper, the chords of one polyphony are cut to their labels and concatenated. Finished rows of the
+JSON file are kept, so an interrupted run continues.
 """
 
 from __future__ import annotations

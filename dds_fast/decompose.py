@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import operator
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from dds_fast.dictionary import PIANO, Dictionary, load
 from dds_fast.methods import PAPER, SearchSettings, dds, nmf
 from dds_fast.methods.solver import Callback, solve
 from dds_fast.ops.dispatch import PRECISIONS
-from dds_fast.ops.update_step import Problem, Schedule
+from dds_fast.ops.update_step import Problem, Schedule, UpdateStep
 from dds_fast.result import Decomposition, source_activations
 
 logger = logging.getLogger("dds_fast")
@@ -130,65 +130,88 @@ def decompose(
     sources = source if isinstance(source, list | tuple) else [source]
     if not sources:
         raise ValueError("the list of sources is empty")
+    options = {"likelihood": likelihood, "precision": precision, "random_state": random_state}
     results = []
     for one in sources:
         given = _read(one, sr, dictionary.spectrogram)
-        X = given.X.to(
-            _device(device, given),
-            torch.float64 if precision == "float64" else torch.float32,
+        dtype = torch.float64 if precision == "float64" else torch.float32
+        X = given.X.to(_device(device, given), dtype)
+        step = _search(
+            X,
+            dictionary,
+            settings,
+            **options,
+            backend=backend,
+            callback=callback,
+            progress=progress,
         )
-        silent = not bool(X.any())
-        if silent:
-            warnings.warn("the recording is silent: all activations are zero", stacklevel=2)
-        schedule = Schedule(settings.step_size, 0 if silent else settings.max_steps)
-        size = _search_bytes(X, dictionary, settings)
-        logger.info("searching %d frames, keeping about %.2f GiB", X.shape[1], size / 2**30)
-        try:
-            problem = _problem(X, dictionary, settings, likelihood, random_state)
-            step = solve(
-                problem,
-                schedule,
-                precision=precision,
-                backend=backend,
-                callback=callback,
-                progress=progress and not silent,
-            )
-        except (MemoryError, RuntimeError) as error:
-            if not _ran_out_of_memory(error):
-                raise
-            raise MemoryError(_memory_advice(size, dictionary.kind)) from error
-        state, controller = step.state(), step.controller
-        if silent:
-            state = replace(state, H=torch.zeros_like(state.H))
-        labels = _labels(dictionary, settings).to(X.device)
-        results.append(
-            Decomposition(
-                components=given.give_back(state.W) if keep_components else None,
-                activations=given.give_back(state.H),
-                source_activations=given.give_back(
-                    source_activations(state.W, state.H, labels, len(dictionary.sources))
-                ),
-                log_likelihoods=given.give_back(state.log_likelihoods),
-                labels=labels.cpu().numpy(),
-                sources=dictionary.sources,
-                kind=dictionary.kind,
-                config=dictionary.spectrogram,
-                history=np.array(controller.history),
-                stop_reason="silent" if silent else str(controller.stop_reason),
-                threshold=dictionary.threshold,
-                settings={
-                    **asdict(settings),
-                    "likelihood": likelihood,
-                    "precision": precision,
-                    "random_state": random_state,
-                },
-                stft=given.stft,
-                n_samples=given.n_samples,
-            )
-        )
-        if controller.stop_reason == "interrupted":
+        results.append(_result(given, step, dictionary, settings, options, keep_components))
+        if step.controller.stop_reason == "interrupted":
             break
     return results if isinstance(source, list | tuple) else results[0]
+
+
+def _search(
+    X: Tensor,
+    dictionary: Dictionary,
+    settings: SearchSettings,
+    *,
+    likelihood: str,
+    random_state: int,
+    progress: bool,
+    **options: Any,
+) -> UpdateStep:
+    """Run the search of one spectrogram; `options` as for `solve`.
+
+    A silent one is not searched: its activations start, and stay, at zero.
+    """
+    silent = not bool(X.any())
+    if silent:
+        warnings.warn("the recording is silent: all activations are zero", stacklevel=3)
+    schedule = Schedule(settings.step_size, 0 if silent else settings.max_steps)
+    size = _search_bytes(X, dictionary, settings)
+    logger.info("searching %d frames, keeping about %.2f GiB", X.shape[1], size / 2**30)
+    try:
+        problem = _problem(X, dictionary, settings, likelihood, random_state)
+        if silent:
+            problem = replace(problem, H=torch.zeros_like(problem.H))
+        step = solve(problem, schedule, progress=progress and not silent, **options)
+    except (MemoryError, RuntimeError) as error:
+        if not _ran_out_of_memory(error):
+            raise
+        raise MemoryError(_memory_advice(size, dictionary.kind)) from error
+    if silent:
+        step.controller.stop_reason = "silent"
+    return step
+
+
+def _result(
+    given: _Input,
+    step: UpdateStep,
+    dictionary: Dictionary,
+    settings: SearchSettings,
+    options: Mapping[str, Any],
+    keep_components: bool,
+) -> Decomposition:
+    state, controller = step.state(), step.controller
+    labels = _labels(dictionary, settings).to(state.H.device)
+    summed = source_activations(state.W, state.H, labels, len(dictionary.sources))
+    return Decomposition(
+        components=given.give_back(state.W) if keep_components else None,
+        activations=given.give_back(state.H),
+        source_activations=given.give_back(summed),
+        log_likelihoods=given.give_back(state.log_likelihoods),
+        labels=labels.cpu().numpy(),
+        sources=dictionary.sources,
+        kind=dictionary.kind,
+        config=dictionary.spectrogram,
+        history=np.array(controller.history),
+        stop_reason=str(controller.stop_reason),
+        threshold=dictionary.threshold,
+        settings={**asdict(settings), **options},
+        stft=given.stft,
+        n_samples=given.n_samples,
+    )
 
 
 def resolve_dictionary(dictionary: Dictionary | str | Path | None) -> Dictionary:
