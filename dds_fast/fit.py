@@ -29,7 +29,12 @@ SMALL = {
 PAPER = {
     "dds2": TrainingConfig(max_epochs=2500, learning_rate=1e-3, one_cycle=False, validation=0.2),
     "dds3": TrainingConfig(
-        max_epochs=2500, learning_rate=1e-5, one_cycle=False, validation=0.2, max_norm=1e6
+        max_epochs=2500,
+        learning_rate=1e-5,
+        one_cycle=False,
+        validation=0.2,
+        max_norm=1e6,
+        nuisance_weight=0.05,
     ),
 }
 """The DDS paper's training (section IV-B); days without a GPU."""

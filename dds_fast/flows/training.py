@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dds_fast.datasets.notes import NoteFrames
+from dds_fast.flows.adversary import NuisanceAdversary
 from dds_fast.flows.glow import ConditionalGlow
 from dds_fast.flows.realnvp import RealNVPBank
 
@@ -36,6 +37,7 @@ class TrainingConfig:
         one_cycle: rise to the peak and decay to zero instead of a constant step size.
         batch_size: frames per step (per source in a bank).
         max_norm: gradient-norm clip (per flow in a bank).
+        nuisance_weight: weight of the adversarial term of a conditional Glow; 0 leaves it out.
         validation: share of the recordings held out.
         seed: of the split and the shuffles.
     """
@@ -45,6 +47,7 @@ class TrainingConfig:
     one_cycle: bool
     batch_size: int = 512
     max_norm: float = 5.0
+    nuisance_weight: float = 0.0
     validation: float = 0.1
     seed: int = 0
 
@@ -55,6 +58,8 @@ class TrainingConfig:
         for name in ("learning_rate", "max_norm"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"{name} must be finite and positive, not {getattr(self, name)!r}")
+        if not (math.isfinite(self.nuisance_weight) and self.nuisance_weight >= 0):
+            raise ValueError(f"nuisance_weight must not be negative, not {self.nuisance_weight!r}")
         if not 0 <= self.validation < 1:
             raise ValueError(f"validation must lie in [0, 1), not {self.validation!r}")
 
@@ -70,7 +75,10 @@ def glow_loss(flow: ConditionalGlow, x: Tensor, labels: Tensor) -> Tensor:
     The likelihood of z_n, and the squared error of z_s to the one-hot code, which is the
     likelihood of a narrow class-conditional normal (spec. 5.3, without the adversarial term).
     """
-    z, log_det = flow.encode(x)
+    return _code_loss(flow, *flow.encode(x), labels)
+
+
+def _code_loss(flow: ConditionalGlow, z: Tensor, log_det: Tensor, labels: Tensor) -> Tensor:
     target = nn.functional.one_hot(labels, flow.n_sources).to(z.dtype)
     semantic, nuisance = z.tensor_split([flow.n_sources], dim=-1)
     error = (semantic - target).square().sum(-1) / (2 * SEMANTIC_VARIANCE)
@@ -88,6 +96,8 @@ def train_glow(
 ) -> dict[str, Any]:
     """Fit a conditional Glow to all sources; the best epoch by validation loss stays in `flow`.
 
+    The validation loss is the likelihood without the adversarial term, whose shuffles are noise.
+
     Returns:
         Record of the training: settings, best epoch, losses per epoch in bits per dimension.
     """
@@ -97,9 +107,24 @@ def train_glow(
     generator = torch.Generator().manual_seed(config.seed)
     flow.initialize(frames[torch.randperm(len(frames), generator=generator)[:8192]])
 
+    adversary = None
+    if config.nuisance_weight > 0:
+        S, F = flow.n_sources, flow.n_features
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            adversary = NuisanceAdversary(F - S, S, max(1, F // 2), config.learning_rate)
+
     def losses() -> Iterator[Tensor]:
         for rows in torch.randperm(len(frames), generator=generator).split(config.batch_size):
-            yield glow_loss(flow, frames[rows], labels[rows]).mean()[None]
+            y = labels[rows]
+            z, log_det = flow.encode(frames[rows])
+            loss = _code_loss(flow, z, log_det, y).mean()
+            if adversary is not None:
+                nuisance = z[:, flow.n_sources :]
+                adversary.learn(nuisance, y)
+                confusion = adversary.confusion(nuisance, y, generator)
+                loss = loss - config.nuisance_weight * confusion
+            yield loss[None]
 
     def validate() -> Tensor:
         chunks = zip(
@@ -109,7 +134,10 @@ def train_glow(
 
     n_batches = math.ceil(len(frames) / config.batch_size)
     validated = torch.tensor([len(held_frames) > 0])
-    return _train(flow, config, n_batches, losses, validate, validated, progress)
+    # The adversary's dropout draws from the global generator.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return _train(flow, config, n_batches, losses, validate, validated, progress)
 
 
 def train_bank(
