@@ -135,12 +135,17 @@ def test_chunks_of_rows_change_nothing(kind: str, monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(chunked.state().W, whole.state().W)
 
 
+@pytest.mark.parametrize("n_dying", [1, S - 1], ids=["one source dies", "one source is left"])
 @pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
-def test_dropping_dead_entries_changes_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropping_dead_entries_changes_nothing(
+    kind: str, n_dying: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     problem = make_problem(kind, make_flow(kind), "data")
-    # All activations are too large; those of the first source cross zero on their way down.
+    # All activations are too large; those of the first sources cross zero on their way down.
     H = torch.ones_like(problem.H)
-    H[: len(H) // S] = 0.03
+    dying = n_dying * len(H) // S
+    H[:dying] = 0.03
+    H[-1, 3:] = 0  # dead in some frames only: no reason to drop anything
     problem = replace(problem, X=0.05 * problem.X, H=H)
     monkeypatch.setattr(reference, "DROP_EVERY", 10**6)
     whole = update_step(problem, SCHEDULE)
@@ -149,7 +154,7 @@ def test_dropping_dead_entries_changes_nothing(kind: str, monkeypatch: pytest.Mo
     shrinking = update_step(problem, SCHEDULE)
     shrinking.advance(STEPS)
     alive = whole.state().H.any(dim=1)
-    assert alive.tolist() == [row >= len(H) // S for row in range(len(H))]
+    assert alive.tolist() == [row >= dying for row in range(len(H))]
     assert torch.equal(shrinking.entries, alive.nonzero()[:, 0])
     assert shrinking.controller.history == pytest.approx(whole.controller.history, rel=1e-10)
     torch.testing.assert_close(shrinking.state().H, whole.state().H, rtol=1e-8, atol=1e-10)

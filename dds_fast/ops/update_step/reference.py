@@ -41,6 +41,8 @@ class _Decoder:
         assert problem.Z is not None
         self.flow, self.ops = flow, ops
         self.data_likelihood = problem.likelihood == "data"
+        # What can be dropped as a whole: the flows of a bank (dim 0), or the rows of a single flow.
+        self.unit_dim = 0 if problem.per_frame or flow.n_groups > 1 else 1
         self.fixed, self.free = problem.Z.tensor_split([problem.n_fixed], dim=-1)
         self.free = self.free.clone()
         row_bytes = flow_reference.stash_bytes_per_row(flow) * flow.n_groups
@@ -93,17 +95,12 @@ class _Decoder:
         self.stash = None
         return grad_free.addcmul_(self.free, grad_log_likelihoods[..., None], value=-1.0 / D)
 
-    @property
-    def droppable_dim(self) -> int:
-        """What can be dropped: the flows of a bank (dim 0), or the rows of a single flow (1)."""
-        return 0 if self.flow.n_groups > 1 else 1
-
     def keep_only(self, units: Tensor) -> None:
         """Go on with the given flows or rows; what was decoded before is void."""
-        if self.droppable_dim == 0:
+        if self.unit_dim == 0:
             self.flow = self.flow.select(units)
-        self.free = self.free.index_select(self.droppable_dim, units)
-        self.fixed = self.fixed.index_select(self.droppable_dim, units)
+        self.free = self.free.index_select(self.unit_dim, units)
+        self.fixed = self.fixed.index_select(self.unit_dim, units)
         self.stash = None
 
 
@@ -180,7 +177,7 @@ class UpdateStep(interface.UpdateStep):
     def _drop_dead(self) -> None:
         """Leave out the flows or rows whose activations are dead in every frame."""
         decoder = self.decoder
-        n_units = decoder.free.shape[decoder.droppable_dim]
+        n_units = decoder.free.shape[decoder.unit_dim]
         alive = self.active.view(n_units, -1).any(dim=1)
         if not 0 < int(alive.sum()) <= (1 - DROP_SHARE) * n_units:
             return
@@ -189,9 +186,7 @@ class UpdateStep(interface.UpdateStep):
         self.entries, units, rows = self.entries[kept], alive.nonzero()[:, 0], kept.nonzero()[:, 0]
         latents = decoder.free
         decoder.keep_only(units)
-        self.adam_Z = self._adam_of(
-            self.adam_Z, latents, decoder.free, decoder.droppable_dim, units
-        )
+        self.adam_Z = self._adam_of(self.adam_Z, latents, decoder.free, decoder.unit_dim, units)
         activations, self.H = self.H, self.H[rows]
         self.adam_H = self._adam_of(self.adam_H, activations, self.H, 0, rows)
         self._decode()
