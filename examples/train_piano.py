@@ -74,7 +74,9 @@ def main() -> None:
         parser.error(f"{options.output} exists; pass --overwrite to replace it")
 
     recordings = find_notes([options.notes / piano for piano in TRAINING], PITCHES)
-    dictionary = dds_fast.fit(load_notes(recordings, CONFIG), "dds3", progress=True)
+    trained = dds_fast.fit(load_notes(recordings, CONFIG), "dds3", progress=True)
+    trained.save(options.output, dtype=torch.bfloat16, overwrite=options.overwrite)
+    dictionary = dds_fast.load(options.output)  # settings and threshold for the rounded weights
     chords = held_out_chords(options.notes / HELD_OUT)
     if options.search:
         for values in product(*GRID.values()):
@@ -89,7 +91,7 @@ def main() -> None:
         "held_out_chords": held_out,
         "card": "dds_fast/models/piano.md",
     }
-    dictionary.save(options.output, dtype=torch.bfloat16, overwrite=options.overwrite)
+    dictionary.save(options.output, dtype=torch.bfloat16, overwrite=True)
 
 
 if __name__ == "__main__":
