@@ -199,9 +199,8 @@ def _inspect(options: argparse.Namespace) -> int:
     print(dictionary)
     print(dictionary.spectrogram)
     print(dictionary.search)
-    metadata = {k: v for k, v in dictionary.metadata.items()}
-    metadata.get("training", {}).pop("history", None)
-    print(json.dumps(metadata, indent=1))
+    dictionary.metadata.get("training", {}).pop("history", None)  # a line per epoch is too long
+    print(json.dumps(dictionary.metadata, indent=1))
     return 0
 
 

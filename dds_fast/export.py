@@ -66,7 +66,7 @@ def find_notes(
     half = 0.5 / config.frame_rate
     notes = []
     for row, source in enumerate(sources):
-        for first, end in _runs(active[row], int(max_gap * config.frame_rate)):
+        for first, end in runs(active[row], int(max_gap * config.frame_rate)):
             start_time = max(0.0, float(times[first]) - half)
             end_time = float(times[end - 1]) + half
             if end_time - start_time < min_duration:
@@ -77,7 +77,7 @@ def find_notes(
     return sorted(notes, key=lambda note: (note.start, str(note.source)))
 
 
-def _runs(active: np.ndarray, max_gap: int) -> list[tuple[int, int]]:
+def runs(active: np.ndarray, max_gap: int = 0) -> list[tuple[int, int]]:
     """First frame and end (exclusive) of each run of true, runs at most `max_gap` apart joined."""
     edges = np.flatnonzero(np.diff(active, prepend=False, append=False))
     if len(edges) == 0:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dds_fast.export import runs
 from dds_fast.files import writing
 
 if TYPE_CHECKING:
@@ -81,12 +82,11 @@ def piano_roll(
 def _outline(ax: Axes, roll: np.ndarray, start: float, step: float) -> None:
     """A frame around each run of a binary ``(S, T)`` roll."""
     for row, sounding in enumerate(roll):
-        edges = np.flatnonzero(np.diff(sounding.astype(bool), prepend=False, append=False))
-        runs = [
+        spans = [
             (start + first * step, (end - first) * step)
-            for first, end in zip(edges[::2], edges[1::2], strict=True)
+            for first, end in runs(sounding.astype(bool))
         ]
-        ax.broken_barh(runs, (row - 0.5, 1), facecolors="none", edgecolors="tab:orange")
+        ax.broken_barh(spans, (row - 0.5, 1), facecolors="none", edgecolors="tab:orange")
 
 
 def _label_sources(ax: Axes, sources: Sequence[int | str]) -> None:
