@@ -3,12 +3,15 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
-#include "dds/coupling_step.h"
+#include "cpu/flow_block.h"
 #include "dds/cpu_features.h"
+#include "dds/flow.h"
 #include "dds/packed_weights.h"
 
 namespace py = pybind11;
@@ -17,89 +20,75 @@ namespace {
 
 using Address = std::uintptr_t;
 
-float* pointer(Address address) { return reinterpret_cast<float*>(address); }
+template <class T>
+T* pointer(Address address) {
+  return reinterpret_cast<T*>(address);
+}
 
-template <class Pointer>
-std::vector<Pointer> pointers(const std::vector<Address>& addresses) {
-  std::vector<Pointer> result;
-  for (Address address : addresses) result.push_back(pointer(address));
+std::vector<const float*> pointers(const std::vector<Address>& addresses) {
+  std::vector<const float*> result;
+  for (Address address : addresses) result.push_back(pointer<const float>(address));
   return result;
 }
 
-dds::Activation parse_activation(const std::string& name) {
-  if (name == "selu") return dds::Activation::selu;
-  if (name == "leaky_relu") return dds::Activation::leaky_relu;
-  throw std::invalid_argument("unknown activation '" + name + "'");
+template <class Value>
+Value parse(const char* what, const std::string& name,
+            std::initializer_list<std::pair<const char*, Value>> values) {
+  for (const auto& [known, value] : values) {
+    if (name == known) return value;
+  }
+  throw std::invalid_argument(std::string("unknown ") + what + " '" + name + "'");
 }
 
-dds::Direction parse_direction(const std::string& name) {
-  if (name == "encode") return dds::Direction::encode;
-  if (name == "decode") return dds::Direction::decode;
-  throw std::invalid_argument("unknown direction '" + name + "'");
-}
+// A layout with the layers that it points to.
+struct Layout {
+  Layout(const std::string& format, int64_t n_passing, int64_t n_moving,
+         const std::vector<int64_t>& hidden_widths)
+      : layout(dds::make_layout(parse<dds::Format>("format", format,
+                                                   {{"float32", dds::Format::float32},
+                                                    {"bfloat16", dds::Format::bfloat16},
+                                                    {"split", dds::Format::split}}),
+                                n_passing, n_moving, hidden_widths, layers)) {}
 
-dds::Coupling describe(const std::vector<dds::PackedLayer>& layout, int64_t groups, int64_t rows,
-                       const dds::Widths& widths, const std::string& activation,
-                       const std::string& direction, Address alpha, Address beta, Address packed) {
-  dds::Coupling coupling;
-  coupling.groups = groups;
-  coupling.rows = rows;
-  coupling.n_passing = widths.front();
-  coupling.n_moving = widths.back() / 2;
-  coupling.activation = parse_activation(activation);
-  coupling.direction = parse_direction(direction);
-  coupling.alpha = pointer(alpha);
-  coupling.beta = pointer(beta);
-  coupling.packed = pointer(packed);
-  coupling.packed_size = dds::packed_size(layout);
-  coupling.layers = layout.data();
-  coupling.n_layers = static_cast<int64_t>(layout.size());
-  coupling.scratch_rows = dds::scratch_rows(rows);
-  coupling.scratch_stride = dds::scratch_stride(widths);
-  return coupling;
-}
+  Layout(const Layout&) = delete;
 
-void coupling_forward(int64_t groups, int64_t rows, const dds::Widths& widths,
-                      const std::string& activation, const std::string& direction, Address alpha,
-                      Address beta, Address packed, Address x, Address out, Address log_det,
-                      const std::vector<Address>& hidden, Address bounded, Address scale,
-                      Address moved, Address scratch, int n_threads) {
-  const auto layout = dds::forward_layout(widths);
-  const auto coupling =
-      describe(layout, groups, rows, widths, activation, direction, alpha, beta, packed);
-  const auto hidden_pointers = pointers<float*>(hidden);
-  dds::ForwardTensors tensors;
-  tensors.x = pointer(x);
-  tensors.out = pointer(out);
-  tensors.log_det = pointer(log_det);
-  tensors.hidden = hidden.empty() ? nullptr : hidden_pointers.data();
-  tensors.bounded = pointer(bounded);
-  tensors.scale = pointer(scale);
-  tensors.moved = pointer(moved);
-  dds::coupling_forward(coupling, tensors, pointer(scratch), n_threads);
-}
+  std::vector<dds::PackedLayer> layers;
+  dds::FlowLayout layout;
+};
 
-void coupling_backward(int64_t groups, int64_t rows, const dds::Widths& widths,
-                       const std::string& activation, const std::string& direction, Address alpha,
-                       Address beta, Address packed, const std::vector<Address>& hidden,
-                       Address bounded, Address scale, Address moved, int64_t moved_group_stride,
-                       int64_t moved_row_stride, Address grad_out, Address grad_log_det,
-                       Address grad_x, Address scratch, int n_threads) {
-  const auto layout = dds::backward_layout(widths);
-  const auto coupling =
-      describe(layout, groups, rows, widths, activation, direction, alpha, beta, packed);
-  const auto hidden_pointers = pointers<const float*>(hidden);
-  dds::BackwardTensors tensors;
-  tensors.hidden = hidden_pointers.data();
-  tensors.bounded = pointer(bounded);
-  tensors.scale = pointer(scale);
-  tensors.moved = pointer(moved);
-  tensors.moved_group_stride = moved_group_stride;
-  tensors.moved_row_stride = moved_row_stride;
-  tensors.grad_out = pointer(grad_out);
-  tensors.grad_log_det = pointer(grad_log_det);
-  tensors.grad_x = pointer(grad_x);
-  dds::coupling_backward(coupling, tensors, pointer(scratch), n_threads);
+// coupling, alpha, beta, permutation, adjoint, mixing
+using Step = std::tuple<Address, Address, Address, Address, Address, Address>;
+
+// A flow in one direction, with the steps that it points to.
+struct PackedFlow {
+  PackedFlow(std::shared_ptr<Layout> owner, const std::string& direction,
+             const std::string& activation, const std::vector<Step>& addresses)
+      : owner(std::move(owner)) {
+    for (const auto& [coupling, alpha, beta, permutation, adjoint, mixing] : addresses) {
+      steps.push_back({pointer<const char>(coupling), pointer<const float>(alpha),
+                       pointer<const float>(beta), pointer<const int32_t>(permutation),
+                       pointer<const int32_t>(adjoint), pointer<const char>(mixing)});
+    }
+    flow.layout = this->owner->layout;
+    flow.direction = parse<dds::Direction>(
+        "direction", direction,
+        {{"encode", dds::Direction::encode}, {"decode", dds::Direction::decode}});
+    flow.activation = parse<dds::Activation>(
+        "activation", activation,
+        {{"selu", dds::Activation::selu}, {"leaky_relu", dds::Activation::leaky_relu}});
+    flow.steps = steps.data();
+    flow.n_steps = static_cast<int64_t>(steps.size());
+  }
+
+  PackedFlow(const PackedFlow&) = delete;
+
+  std::shared_ptr<Layout> owner;
+  std::vector<dds::FlowStep> steps;
+  dds::Flow flow;
+};
+
+dds::Batch batch(int64_t n_groups, int64_t n_rows, Address groups) {
+  return {n_groups, n_rows, pointer<const int64_t>(groups)};
 }
 
 std::vector<std::string> levels() {
@@ -110,15 +99,11 @@ std::vector<std::string> levels() {
 
 void elementwise(const std::string& function, Address x, Address y, int64_t n) {
   const dds::Kernels& kernels = dds::active_kernels();
-  if (function == "exp") {
-    kernels.exp(pointer(x), pointer(y), n);
-  } else if (function == "expm1_negative") {
-    kernels.expm1_negative(pointer(x), pointer(y), n);
-  } else if (function == "tanh") {
-    kernels.tanh(pointer(x), pointer(y), n);
-  } else {
-    throw std::invalid_argument("unknown function '" + function + "'");
-  }
+  using Function = void (*)(const float*, float*, int64_t);
+  parse<Function>("function", function,
+                  {{"exp", kernels.exp},
+                   {"expm1_negative", kernels.expm1_negative},
+                   {"tanh", kernels.tanh}})(pointer<const float>(x), pointer<float>(y), n);
 }
 
 }  // namespace
@@ -132,44 +117,107 @@ PYBIND11_MODULE(_cpu, module) {
       "The level in use. ValueError if DDS_FAST_CPU_ISA asks for one that cannot run.");
   module.def("set_level", &dds::set_level, py::arg("name"));
 
-  module.def("forward_packed_size", [](const dds::Widths& widths) {
-    return dds::packed_size(dds::forward_layout(widths));
-  });
-  module.def("backward_packed_size", [](const dds::Widths& widths) {
-    return dds::packed_size(dds::backward_layout(widths));
-  });
-  module.def(
-      "pack_forward",
-      [](int64_t groups, const dds::Widths& widths, const std::vector<Address>& weights,
-         const std::vector<Address>& biases, Address packed, int n_threads) {
-        dds::pack_forward(groups, widths, pointers<const float*>(weights),
-                          pointers<const float*>(biases), pointer(packed), n_threads);
-      },
-      release, py::arg("groups"), py::arg("widths"), py::arg("weights"), py::arg("biases"),
-      py::arg("packed"), py::arg("n_threads"));
-  module.def(
-      "pack_backward",
-      [](int64_t groups, const dds::Widths& widths, const std::vector<Address>& weights,
-         Address packed, int n_threads) {
-        dds::pack_backward(groups, widths, pointers<const float*>(weights), pointer(packed),
-                           n_threads);
-      },
-      release, py::arg("groups"), py::arg("widths"), py::arg("weights"), py::arg("packed"),
-      py::arg("n_threads"));
+  py::class_<Layout, std::shared_ptr<Layout>>(module, "Layout")
+      .def(py::init<const std::string&, int64_t, int64_t, const std::vector<int64_t>&>(),
+           py::arg("format"), py::arg("n_passing"), py::arg("n_moving"), py::arg("hidden_widths"))
+      .def_property_readonly("coupling_bytes",
+                             [](const Layout& self) { return self.layout.coupling_bytes; })
+      .def_property_readonly("mixing_bytes",
+                             [](const Layout& self) { return self.layout.mixing_bytes; })
+      .def_property_readonly("passing_width",
+                             [](const Layout& self) { return self.layout.passing_width; })
+      .def_property_readonly("state_width",
+                             [](const Layout& self) { return self.layout.state_width; })
+      .def(
+          "pack_coupling",
+          [](const Layout& self, int64_t groups, const std::vector<Address>& weights,
+             const std::vector<Address>& biases, Address packed, int n_threads) {
+            dds::pack_coupling(self.layout, groups, pointers(weights), pointers(biases),
+                               pointer<char>(packed), n_threads);
+          },
+          release, py::arg("groups"), py::arg("weights"), py::arg("biases"), py::arg("packed"),
+          py::arg("n_threads"))
+      .def(
+          "pack_mixing",
+          [](const Layout& self, int64_t groups, Address matrix, Address bias, Address packed,
+             int n_threads) {
+            dds::pack_mixing(self.layout, groups, pointer<const float>(matrix),
+                             pointer<const float>(bias), pointer<char>(packed), n_threads);
+          },
+          release, py::arg("groups"), py::arg("matrix"), py::arg("bias"), py::arg("packed"),
+          py::arg("n_threads"));
 
-  module.def("scratch_size", &dds::scratch_size, py::arg("widths"), py::arg("rows"),
-             py::arg("n_threads"));
-  module.def("coupling_forward", &coupling_forward, release, py::arg("groups"), py::arg("rows"),
-             py::arg("widths"), py::arg("activation"), py::arg("direction"), py::arg("alpha"),
-             py::arg("beta"), py::arg("packed"), py::arg("x"), py::arg("out"), py::arg("log_det"),
-             py::arg("hidden"), py::arg("bounded"), py::arg("scale"), py::arg("moved"),
-             py::arg("scratch"), py::arg("n_threads"));
-  module.def("coupling_backward", &coupling_backward, release, py::arg("groups"), py::arg("rows"),
-             py::arg("widths"), py::arg("activation"), py::arg("direction"), py::arg("alpha"),
-             py::arg("beta"), py::arg("packed"), py::arg("hidden"), py::arg("bounded"),
-             py::arg("scale"), py::arg("moved"), py::arg("moved_group_stride"),
-             py::arg("moved_row_stride"), py::arg("grad_out"), py::arg("grad_log_det"),
-             py::arg("grad_x"), py::arg("scratch"), py::arg("n_threads"));
+  py::class_<PackedFlow>(module, "Flow")
+      .def(py::init<std::shared_ptr<Layout>, const std::string&, const std::string&,
+                    const std::vector<Step>&>(),
+           py::arg("layout"), py::arg("direction"), py::arg("activation"), py::arg("steps"))
+      .def_property_readonly("stash_row_bytes",
+                             [](const PackedFlow& self) {
+                               return dds::stash_row_bytes(self.flow.layout, self.flow.n_steps);
+                             })
+      .def(
+          "scratch_bytes",
+          [](const PackedFlow& self, int64_t n_groups, int64_t n_rows, bool own_stash,
+             int n_threads) {
+            return dds::scratch_bytes(self.flow, batch(n_groups, n_rows, 0), own_stash, n_threads);
+          },
+          py::arg("n_groups"), py::arg("n_rows"), py::arg("own_stash"), py::arg("n_threads"))
+      .def(
+          "forward",
+          [](const PackedFlow& self, int64_t n_groups, int64_t n_rows, Address in, Address out,
+             Address log_det, Address stash, Address scratch, int n_threads) {
+            dds::flow_forward(self.flow, batch(n_groups, n_rows, 0),
+                              {pointer<const float>(in), pointer<float>(out),
+                               pointer<float>(log_det), pointer<char>(stash)},
+                              pointer<char>(scratch), n_threads);
+          },
+          release, py::arg("n_groups"), py::arg("n_rows"), py::arg("in"), py::arg("out"),
+          py::arg("log_det"), py::arg("stash"), py::arg("scratch"), py::arg("n_threads"))
+      .def(
+          "backward",
+          [](const PackedFlow& self, int64_t n_groups, int64_t n_rows, Address stash,
+             Address grad_out, Address grad_log_det, Address grad_in, Address scratch,
+             int n_threads) {
+            dds::flow_backward(self.flow, batch(n_groups, n_rows, 0),
+                               {pointer<const char>(stash), pointer<const float>(grad_out),
+                                pointer<const float>(grad_log_det), pointer<float>(grad_in)},
+                               pointer<char>(scratch), n_threads);
+          },
+          release, py::arg("n_groups"), py::arg("n_rows"), py::arg("stash"), py::arg("grad_out"),
+          py::arg("grad_log_det"), py::arg("grad_in"), py::arg("scratch"), py::arg("n_threads"))
+      .def(
+          "update",
+          [](const PackedFlow& self, int64_t n_groups, int64_t n_rows, Address groups,
+             Address grad_entries, Address grad_log_likelihoods, float grad_scale,
+             bool data_likelihood, int64_t n_fixed, float step_size, float rms_correction,
+             Address latents, Address first_moment, Address second_moment, Address entries,
+             Address constants, Address log_likelihoods, Address stash, Address scratch,
+             int n_threads) {
+            dds::LatentTensors tensors;
+            tensors.grad_entries = pointer<const float>(grad_entries);
+            tensors.grad_log_likelihoods = pointer<const float>(grad_log_likelihoods);
+            tensors.grad_scale = grad_scale;
+            tensors.data_likelihood = data_likelihood;
+            tensors.n_fixed = n_fixed;
+            tensors.step_size = step_size;
+            tensors.rms_correction = rms_correction;
+            tensors.latents = pointer<float>(latents);
+            tensors.first_moment = pointer<float>(first_moment);
+            tensors.second_moment = pointer<float>(second_moment);
+            tensors.entries = pointer<float>(entries);
+            tensors.constants = pointer<const float>(constants);
+            tensors.log_likelihoods = pointer<float>(log_likelihoods);
+            tensors.stash = pointer<char>(stash);
+            dds::flow_update(self.flow, batch(n_groups, n_rows, groups), tensors,
+                             pointer<char>(scratch), n_threads);
+          },
+          release, py::arg("n_groups"), py::arg("n_rows"), py::arg("groups"),
+          py::arg("grad_entries"), py::arg("grad_log_likelihoods"), py::arg("grad_scale"),
+          py::arg("data_likelihood"), py::arg("n_fixed"), py::arg("step_size"),
+          py::arg("rms_correction"), py::arg("latents"), py::arg("first_moment"),
+          py::arg("second_moment"), py::arg("entries"), py::arg("constants"),
+          py::arg("log_likelihoods"), py::arg("stash"), py::arg("scratch"), py::arg("n_threads"));
+
   module.def("elementwise", &elementwise, release, py::arg("function"), py::arg("x"), py::arg("y"),
              py::arg("n"), "One of the kernels' own functions over an array, for tests.");
 }

@@ -1,109 +1,150 @@
-#include <algorithm>
+#include <cstring>
 
 #include "dds/packed_weights.h"
 
 namespace dds {
 namespace {
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+// Which row or column of a matrix stands at each packed place; -1 for padding.
+using Sources = std::vector<int64_t>;
 
-void append(std::vector<PackedLayer>& layout, int64_t n_in, int64_t n_out, int64_t n_panels,
-            int64_t panel_rows) {
-  const int64_t offset = packed_size(layout);
-  layout.push_back({n_in, n_out, n_panels, panel_rows * kPanel, offset});
+PackedLayer make_layer(Format format, int64_t n_in, int64_t n_panels, int64_t offset) {
+  const int64_t row_bytes = format == Format::float32 ? kPanel * 4 : kPanel * 2 * planes(format);
+  const int64_t rows = format == Format::float32 ? n_in : round_up(n_in, kInputBlock);
+  return {n_in, n_panels, kBiasBytes + rows * row_bytes, offset};
 }
 
-// Where column `column` of panel `panel` of a forward layer comes from, or -1 for padding.
-int64_t forward_source(int64_t panel, int64_t column, int64_t n_out, bool last) {
-  if (!last) {
-    const int64_t source = panel * kPanel + column;
-    return source < n_out ? source : -1;
+Sources first(int64_t n, int64_t padded) {
+  Sources sources(padded, -1);
+  for (int64_t i = 0; i < n; ++i) sources[i] = i;
+  return sources;
+}
+
+// Columns of the last layer: [raw log-scale | translation] in halves of panels.
+Sources halves(int64_t n_moving, int64_t n_panels) {
+  Sources sources(n_panels * kPanel, -1);
+  for (int64_t i = 0; i < n_moving; ++i) {
+    const int64_t place = i / kHalfPanel * kPanel + i % kHalfPanel;
+    sources[place] = i;
+    sources[place + kHalfPanel] = n_moving + i;
   }
-  const int64_t half = n_out / 2;
-  const int64_t source = panel * kHalfPanel + column % kHalfPanel;
-  if (source >= half) return -1;
-  return column < kHalfPanel ? source : half + source;
+  return sources;
 }
 
-void pack_forward_layer(const PackedLayer& layer, bool last, const float* weight, const float* bias,
-                        float* panels) {
-  for (int64_t p = 0; p < layer.n_panels; ++p) {
-    float* biases = panels + p * layer.panel_size;
-    float* rows = biases + kPanel;
-    for (int64_t column = 0; column < kPanel; ++column) {
-      const int64_t source = forward_source(p, column, layer.n_out, last);
-      biases[column] = source < 0 ? 0.0f : bias[source];
-      for (int64_t k = 0; k < layer.n_in; ++k) {
-        rows[k * kPanel + column] = source < 0 ? 0.0f : weight[source * layer.n_in + k];
-      }
-    }
+Sources places_of_state(const FlowLayout& layout) {
+  Sources sources(layout.state_width, -1);
+  for (int64_t i = 0; i < layout.n_passing; ++i) sources[i] = i;
+  for (int64_t i = 0; i < layout.n_moving; ++i) {
+    sources[layout.passing_width + i] = layout.n_passing + i;
+  }
+  return sources;
+}
+
+uint16_t to_bfloat16(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+float from_bfloat16(uint16_t x) {
+  const uint32_t bits = static_cast<uint32_t>(x) << 16;
+  float result;
+  std::memcpy(&result, &bits, 4);
+  return result;
+}
+
+void put(Format format, int64_t k, int64_t column, float weight, char* panel) {
+  if (format == Format::float32) {
+    reinterpret_cast<float*>(panel)[k * kPanel + column] = weight;
+    return;
+  }
+  const int64_t block = k / kInputBlock * kTilesPerPanel * planes(format);
+  const int64_t in_tile = k % kInputBlock / 2 * kTileColumns * 2 + column % kTileColumns * 2 + k % 2;
+  auto* tile = reinterpret_cast<uint16_t*>(panel + (block + column / kTileColumns) * kTileBytes);
+  const uint16_t leading = to_bfloat16(weight);
+  tile[in_tile] = leading;
+  if (format == Format::split) {
+    tile[kTilesPerPanel * kTileBytes / 2 + in_tile] = to_bfloat16(weight - from_bfloat16(leading));
   }
 }
 
-void pack_backward_layer(const PackedLayer& layer, const float* weight, float* panels) {
-  for (int64_t p = 0; p < layer.n_panels; ++p) {
-    float* rows = panels + p * layer.panel_size;
-    const int64_t first = p * kPanel;
-    const int64_t count = std::min(kPanel, layer.n_out - first);
+// `weight`: rows of `stride` floats, one per output.
+void pack_layer(Format format, const PackedLayer& layer, const Sources& inputs,
+                const Sources& columns, const float* weight, int64_t stride, const float* bias,
+                char* packed) {
+  char* panels = packed + layer.offset;
+  std::memset(panels, 0, layer.n_panels * layer.panel_bytes);
+  for (int64_t i = 0; i < layer.n_panels * kPanel; ++i) {
+    if (columns[i] < 0) continue;
+    char* panel = panels + i / kPanel * layer.panel_bytes;
+    reinterpret_cast<float*>(panel)[i % kPanel] = bias[columns[i]];
+    const float* row = weight + columns[i] * stride;
     for (int64_t k = 0; k < layer.n_in; ++k) {
-      float* row = rows + k * kPanel;
-      std::copy_n(weight + k * layer.n_out + first, count, row);
-      std::fill(row + count, row + kPanel, 0.0f);
+      if (inputs[k] >= 0) put(format, k, i % kPanel, row[inputs[k]], panel + kBiasBytes);
     }
   }
 }
 
 }  // namespace
 
-std::vector<PackedLayer> forward_layout(const Widths& widths) {
-  std::vector<PackedLayer> layout;
-  for (size_t i = 0; i + 1 < widths.size(); ++i) {
-    const bool last = i + 2 == widths.size();
-    const int64_t n_out = widths[i + 1];
-    const int64_t n_panels = last ? ceil_div(n_out / 2, kHalfPanel) : ceil_div(n_out, kPanel);
-    append(layout, widths[i], n_out, n_panels, widths[i] + 1);
+FlowLayout make_layout(Format format, int64_t n_passing, int64_t n_moving,
+                       const std::vector<int64_t>& hidden_widths,
+                       std::vector<PackedLayer>& layers) {
+  FlowLayout layout;
+  layout.format = format;
+  layout.mixing_format = format == Format::float32 ? Format::float32 : Format::split;
+  layout.n_passing = n_passing;
+  layout.n_moving = n_moving;
+  layout.passing_width = round_up(n_passing, kPanel);
+  layout.moving_width = round_up(n_moving, kPanel);
+  layout.state_width = layout.passing_width + layout.moving_width;
+  layout.coupling_bytes = 0;
+  layers.clear();
+  int64_t n_in = n_passing;
+  const auto append = [&](int64_t n_panels) {
+    layers.push_back(make_layer(format, n_in, n_panels, layout.coupling_bytes));
+    layout.coupling_bytes += n_panels * layers.back().panel_bytes;
+  };
+  for (int64_t width : hidden_widths) {
+    append(ceil_div(width, kPanel));
+    n_in = width;
   }
+  append(ceil_div(n_moving, kHalfPanel));
+  layout.layers = layers.data();
+  layout.n_layers = static_cast<int64_t>(layers.size());
+  layout.mixing =
+      make_layer(layout.mixing_format, layout.state_width, layout.state_width / kPanel, 0);
+  layout.mixing_bytes = layout.mixing.n_panels * layout.mixing.panel_bytes;
   return layout;
 }
 
-std::vector<PackedLayer> backward_layout(const Widths& widths) {
-  std::vector<PackedLayer> layout;
-  for (size_t i = widths.size() - 1; i > 0; --i) {
-    append(layout, widths[i], widths[i - 1], ceil_div(widths[i - 1], kPanel), widths[i]);
-  }
-  return layout;
-}
-
-int64_t packed_size(const std::vector<PackedLayer>& layout) {
-  if (layout.empty()) return 0;
-  return layout.back().offset + layout.back().n_panels * layout.back().panel_size;
-}
-
-void pack_forward(int64_t groups, const Widths& widths, const std::vector<const float*>& weights,
-                  const std::vector<const float*>& biases, float* packed, int n_threads) {
-  const std::vector<PackedLayer> layout = forward_layout(widths);
-  const int64_t group_size = packed_size(layout);
+void pack_coupling(const FlowLayout& layout, int64_t groups,
+                   const std::vector<const float*>& weights,
+                   const std::vector<const float*>& biases, char* packed, int n_threads) {
 #pragma omp parallel for num_threads(n_threads)
   for (int64_t g = 0; g < groups; ++g) {
-    for (size_t i = 0; i < layout.size(); ++i) {
-      const PackedLayer& layer = layout[i];
-      pack_forward_layer(layer, i + 1 == layout.size(), weights[i] + g * layer.n_out * layer.n_in,
-                         biases[i] + g * layer.n_out, packed + g * group_size + layer.offset);
+    for (int64_t i = 0; i < layout.n_layers; ++i) {
+      const PackedLayer& layer = layout.layers[i];
+      const bool last = i + 1 == layout.n_layers;
+      const int64_t n_out = last ? 2 * layout.n_moving : layout.layers[i + 1].n_in;
+      const Sources columns =
+          last ? halves(layout.n_moving, layer.n_panels) : first(n_out, layer.n_panels * kPanel);
+      pack_layer(layout.format, layer, first(layer.n_in, layer.n_in), columns,
+                 weights[i] + g * n_out * layer.n_in, layer.n_in, biases[i] + g * n_out,
+                 packed + g * layout.coupling_bytes);
     }
   }
 }
 
-void pack_backward(int64_t groups, const Widths& widths, const std::vector<const float*>& weights,
-                   float* packed, int n_threads) {
-  const std::vector<PackedLayer> layout = backward_layout(widths);
-  const int64_t group_size = packed_size(layout);
+void pack_mixing(const FlowLayout& layout, int64_t groups, const float* matrix, const float* bias,
+                 char* packed, int n_threads) {
+  const int64_t n_features = layout.n_passing + layout.n_moving;
+  const Sources places = places_of_state(layout);
 #pragma omp parallel for num_threads(n_threads)
   for (int64_t g = 0; g < groups; ++g) {
-    for (size_t i = 0; i < layout.size(); ++i) {
-      const PackedLayer& layer = layout[i];
-      const float* weight = weights[layout.size() - 1 - i] + g * layer.n_out * layer.n_in;
-      pack_backward_layer(layer, weight, packed + g * group_size + layer.offset);
-    }
+    pack_layer(layout.mixing_format, layout.mixing, places, places,
+               matrix + g * n_features * n_features, n_features, bias + g * n_features,
+               packed + g * layout.mixing_bytes);
   }
 }
 

@@ -71,7 +71,7 @@ class Coupling:
 class FrozenStep:
     """One flow step: ``u = mix(x)`` and the coupling in the encode direction, reversed in decode.
 
-    Either `order` or `mixing` is given:
+    At most one of `order` and `mixing` is given; with neither, ``u = x``:
 
     - `order` ``(G, F)``, int64: ``u[i] = x[order[i]]`` (RealNVP);
     - `mixing` ``(G, F, F)`` and `shift` ``(G, F)``: ``x = mixing @ u - shift`` (Glow; ActNorm and
@@ -118,6 +118,8 @@ class FrozenFlow:
     steps: tuple[FrozenStep, ...]
     log_det: Tensor
     condition: float = 1.0
+    packed: dict[Any, Any] = field(default_factory=dict, repr=False)
+    """What a backend packed from this flow, by backend, direction and precision."""
 
     @property
     def n_groups(self) -> int:

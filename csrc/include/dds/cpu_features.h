@@ -6,7 +6,7 @@
 
 namespace dds {
 
-enum class Level { portable, avx2, avx512 };
+enum class Level { portable, avx2, avx512, avx512_bf16, amx };
 
 const char* level_name(Level level);
 

@@ -60,6 +60,9 @@ static inline Vec tanh(Vec x) {
   return from_bits((bits(t / (t + 2.0f)) & INT32_MAX) | sign);
 }
 
+// max(x, 0); NaN stays NaN.
+static inline Vec clipped(Vec x) { return x < 0.0f ? Vec{} : x; }
+
 struct Selu {
   static inline Vec apply(Vec x) {
     const Vec negative = expm1_negative(x > 0.0f ? Vec{} : x) * kSeluScaleAlpha;

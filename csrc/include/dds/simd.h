@@ -53,6 +53,12 @@ static inline Vec keep_first(Vec v, int64_t n) {
   return index < static_cast<int32_t>(n) ? v : Vec{};
 }
 
+static inline Vec square_root(Vec v) {
+  Vec result;
+  for (int i = 0; i < kLanes; ++i) result[i] = __builtin_sqrtf(v[i]);
+  return result;
+}
+
 // Lane-wise sum that carries its rounding errors along (two-sum), good to about double precision.
 struct CompensatedSum {
   Vec total = {};

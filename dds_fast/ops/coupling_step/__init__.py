@@ -21,26 +21,32 @@ DIRECTIONS = ("encode", "decode")
 class _CouplingStep(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, coupling: Coupling, direction: str, backend: ModuleType
+        ctx: Any,
+        x: Tensor,
+        coupling: Coupling,
+        direction: str,
+        precision: str | None,
+        backend: ModuleType,
     ) -> tuple[Tensor, Tensor]:
-        y, log_det, stash = backend.forward(coupling, x, direction, ctx.needs_input_grad[0])
-        if stash is not None:
-            ctx.save_for_backward(*stash.hidden, stash.bounded, stash.scale, stash.moved)
+        keep = ctx.needs_input_grad[0]
+        y, log_det, ctx.stash = backend.forward(coupling, x, direction, keep, precision)
         ctx.set_materialize_grads(False)
         ctx.coupling, ctx.direction, ctx.backend = coupling, direction, backend
+        ctx.shape = y.shape
         return y, log_det
 
     @staticmethod
     def backward(
         ctx: Any, grad_y: Tensor | None, grad_log_det: Tensor | None
-    ) -> tuple[Tensor, None, None, None]:
-        *hidden, bounded, scale, moved = ctx.saved_tensors
-        stash = reference.Stash(tuple(hidden), bounded, scale, moved)
+    ) -> tuple[Tensor, None, None, None, None]:
         if grad_y is None:
-            grad_y = bounded.new_zeros(*bounded.shape[:2], ctx.coupling.n_features)
+            assert grad_log_det is not None
+            grad_y = grad_log_det.new_zeros(ctx.shape)
         with torch.no_grad():
-            grad_x = ctx.backend.backward(ctx.coupling, stash, grad_y, grad_log_det, ctx.direction)
-        return once(grad_x, "coupling_step"), None, None, None
+            grad_x = ctx.backend.backward(
+                ctx.coupling, ctx.stash, grad_y, grad_log_det, ctx.direction
+            )
+        return once(grad_x, "coupling_step"), None, None, None, None
 
 
 def _check(coupling: Coupling, x: Tensor, direction: str) -> None:
@@ -80,7 +86,12 @@ def _check(coupling: Coupling, x: Tensor, direction: str) -> None:
 
 
 def coupling_step(
-    coupling: Coupling, x: Tensor, *, direction: str, backend: str = "auto"
+    coupling: Coupling,
+    x: Tensor,
+    *,
+    direction: str,
+    precision: str | None = None,
+    backend: str = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Apply one affine coupling step of every group to its rows.
 
@@ -94,6 +105,7 @@ def coupling_step(
         coupling: parameters of the step, frozen.
         x: ``(G, R, F)`` rows, R per group.
         direction: "encode" or "decode".
+        precision: of the products ("float32", "bf16x3", "bfloat16", ...); None: that of `x`.
         backend: "auto", or the name of one of ``BACKENDS``.
 
     Returns:
@@ -119,5 +131,6 @@ def coupling_step(
         (True, True)
     """
     _check(coupling, x, direction)
-    module = dispatch.select("coupling_step", BACKENDS, dispatch.Request.of(x), backend)
-    return _CouplingStep.apply(x, coupling, direction, module)
+    request = dispatch.Request.of(x, precision)
+    module = dispatch.select("coupling_step", BACKENDS, request, backend)
+    return _CouplingStep.apply(x, coupling, direction, precision, module)

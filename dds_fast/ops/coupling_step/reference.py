@@ -64,12 +64,16 @@ def _activation_slope(y: Tensor, activation: str) -> Tensor:
 
 
 def forward(
-    coupling: Coupling, x: Tensor, direction: str, keep: bool = True
+    coupling: Coupling,
+    x: Tensor,
+    direction: str,
+    keep: bool = True,
+    precision: str | None = None,
 ) -> tuple[Tensor, Tensor, Stash | None]:
     """Apply the step to ``(G, R, F)`` rows.
 
     Returns the ``(G, R, F)`` result, its own ``(G, R)`` log-determinant, and the stash for
-    `backward` (None unless `keep`).
+    `backward` (None unless `keep`). Computes in the dtype of `x`, whatever `precision`.
     """
     n_passing = coupling.n_passing
     passing, moving = x[..., :n_passing], x[..., n_passing:]

@@ -19,22 +19,30 @@ BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "reference": reference}
 class _Flow(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, rows: Tensor, flow: FrozenFlow, direction: str, backend: ModuleType
+        ctx: Any,
+        rows: Tensor,
+        flow: FrozenFlow,
+        direction: str,
+        precision: str | None,
+        backend: ModuleType,
     ) -> tuple[Tensor, Tensor]:
-        out, log_det, ctx.stash = backend.forward(flow, rows, direction, ctx.needs_input_grad[0])
+        keep = ctx.needs_input_grad[0]
+        out, log_det, ctx.stash = backend.forward(flow, rows, direction, keep, precision)
         ctx.flow, ctx.direction, ctx.backend = flow, direction, backend
         return out, log_det
 
     @staticmethod
     def backward(
         ctx: Any, grad_out: Tensor, grad_log_det: Tensor
-    ) -> tuple[Tensor, None, None, None]:
+    ) -> tuple[Tensor, None, None, None, None]:
         with torch.no_grad():
             grad = ctx.backend.backward(ctx.flow, ctx.stash, grad_out, grad_log_det, ctx.direction)
-        return once(grad, f"flow_{ctx.direction}"), None, None, None
+        return once(grad, f"flow_{ctx.direction}"), None, None, None, None
 
 
-def _apply(flow: FrozenFlow, rows: Tensor, direction: str, backend: str) -> tuple[Tensor, Tensor]:
+def _apply(
+    flow: FrozenFlow, rows: Tensor, direction: str, precision: str | None, backend: str
+) -> tuple[Tensor, Tensor]:
     grouped = rows
     if rows.ndim == 2 and flow.n_groups == 1:
         grouped = rows[None]
@@ -49,12 +57,14 @@ def _apply(flow: FrozenFlow, rows: Tensor, direction: str, backend: str) -> tupl
             f"flow_{direction}: rows are {rows.dtype} on {rows.device}, the flow is {flow.dtype} "
             f"on {flow.device}"
         )
-    module = dispatch.select("flow", BACKENDS, dispatch.Request.of(rows), backend)
-    out, log_det = _Flow.apply(grouped, flow, direction, module)
+    module = dispatch.select("flow", BACKENDS, dispatch.Request.of(rows, precision), backend)
+    out, log_det = _Flow.apply(grouped, flow, direction, precision, module)
     return out.reshape(rows.shape), log_det.reshape(rows.shape[:-1])
 
 
-def flow_decode(flow: FrozenFlow, z: Tensor, *, backend: str = "auto") -> tuple[Tensor, Tensor]:
+def flow_decode(
+    flow: FrozenFlow, z: Tensor, *, precision: str | None = None, backend: str = "auto"
+) -> tuple[Tensor, Tensor]:
     """Generate spectra from latent codes: ``x = g(z)``.
 
     Gradients flow to `z` only, once (no double backward).
@@ -62,13 +72,14 @@ def flow_decode(flow: FrozenFlow, z: Tensor, *, backend: str = "auto") -> tuple[
     Args:
         flow: a frozen flow or bank, from ``freeze()``.
         z: ``(G, R, F)`` latent codes of the flow's dtype and device; ``(R, F)`` for one flow.
+        precision: of the products ("float32", "bf16x3", "bfloat16", ...); None: that of z's dtype.
         backend: a backend's name, or "auto".
 
     Returns:
         x of z's shape, and decode's own ``log|det dx/dz|`` of shape ``(G, R)`` or ``(R,)``.
 
     Raises:
-        ValueError: wrong shape, dtype or device, unknown backend.
+        ValueError: wrong shape, dtype or device, unknown precision or backend.
         RuntimeError: the backend asked for cannot run.
 
     Example:
@@ -79,12 +90,14 @@ def flow_decode(flow: FrozenFlow, z: Tensor, *, backend: str = "auto") -> tuple[
         >>> x.shape, log_det.shape
         (torch.Size([3, 5, 8]), torch.Size([3, 5]))
     """
-    return _apply(flow, z, "decode", backend)
+    return _apply(flow, z, "decode", precision, backend)
 
 
-def flow_encode(flow: FrozenFlow, x: Tensor, *, backend: str = "auto") -> tuple[Tensor, Tensor]:
+def flow_encode(
+    flow: FrozenFlow, x: Tensor, *, precision: str | None = None, backend: str = "auto"
+) -> tuple[Tensor, Tensor]:
     """Latent codes of spectra: ``z = f(x)``, the inverse of `flow_decode`, with its own log-det.
 
     Arguments, results and errors as `flow_decode`, with x and z exchanged.
     """
-    return _apply(flow, x, "encode", backend)
+    return _apply(flow, x, "encode", precision, backend)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
 import torch
 from torch import Tensor
 
-from dds_fast.ops.coupling_step import reference as coupling_reference
+from dds_fast.ops.coupling_step import reference as coupling
 from dds_fast.ops.dispatch import Request
 from dds_fast.ops.frozen import FrozenFlow, FrozenStep
 
-Stash = tuple[coupling_reference.Stash, ...]
+Stash = tuple[coupling.Stash, ...]
 
 
 def can_run(request: Request, raise_error: bool = False) -> bool:
     """Whatever the reference coupling step can run."""
-    return coupling_reference.can_run(request, raise_error)
+    return coupling.can_run(request, raise_error)
 
 
 def _gather(rows: Tensor, order: Tensor) -> Tensor:
@@ -27,6 +25,8 @@ def unmix(step: FrozenStep, u: Tensor) -> Tensor:
     """Mixing in the decode direction: ``(G, R, F)`` u to x."""
     if step.order is not None:
         return _gather(u, step.inverse_order)
+    if step.mixing is None:
+        return u
     return torch.baddbmm(-step.shift[:, None, :], u, step.mixing.transpose(1, 2))
 
 
@@ -34,6 +34,8 @@ def mix(step: FrozenStep, x: Tensor) -> Tensor:
     """Mixing in the encode direction: ``(G, R, F)`` x to u."""
     if step.order is not None:
         return _gather(x, step.order)
+    if step.mixing is None:
+        return x
     return torch.bmm(x + step.shift[:, None, :], step.unmixing.transpose(1, 2))
 
 
@@ -42,12 +44,12 @@ def forward(
     rows: Tensor,
     direction: str,
     keep: bool = True,
-    coupling: ModuleType = coupling_reference,
+    precision: str | None = None,
 ) -> tuple[Tensor, Tensor, Stash | None]:
     """Pass ``(G, R, F)`` rows through the flow.
 
     Returns ``(G, R, F)`` rows, the ``(G, R)`` log-determinant of the direction, and the stash for
-    `backward` (None unless `keep`). `coupling` is the coupling-step backend to chain.
+    `backward` (None unless `keep`). Computes in the dtype of the rows, whatever `precision`.
     """
     log_det = flow.log_det.to(rows.dtype)[:, None].expand(rows.shape[:2])
     stashes = []
@@ -74,7 +76,6 @@ def backward(
     grad_rows: Tensor,
     grad_log_det: Tensor | None,
     direction: str,
-    coupling: ModuleType = coupling_reference,
 ) -> Tensor:
     """Gradient to the input rows of `forward`, in the reverse order of its steps."""
     steps = flow.steps[::-1] if direction == "encode" else flow.steps
@@ -85,12 +86,12 @@ def backward(
             )
             if step.order is not None:
                 grad_rows = _gather(grad_rows, step.inverse_order)
-            else:
+            elif step.mixing is not None:
                 grad_rows = torch.bmm(grad_rows, step.unmixing)
         else:
             if step.order is not None:
                 grad_rows = _gather(grad_rows, step.order)
-            else:
+            elif step.mixing is not None:
                 grad_rows = torch.bmm(grad_rows, step.mixing)
             grad_rows = coupling.backward(
                 step.coupling, step_stash, grad_rows, grad_log_det, direction

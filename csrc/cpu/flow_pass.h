@@ -1,0 +1,390 @@
+// One block of rows through a flow: forward, gradient, and the latent half of an update step.
+//
+// A block's rows stay in the scratch of the team of threads that works on it. Within a team the
+// panels of each product are shared out, and so are the rows of what lies between the products.
+#pragma once
+
+#include "adam.h"
+#include "coupling.h"
+#include "dds/flow.h"
+#include "flow_block.h"
+#include "operand.h"
+#include "product.h"
+#include "stash.h"
+
+namespace dds::DDS_LEVEL {
+
+template <Format kFormat, class Activation, bool kDecode>
+class FlowPass {
+  static constexpr Format kMixing =
+      kFormat == Format::float32 ? Format::float32 : Format::split;
+  using Op = Operand<kFormat>;
+  using Element = typename Op::Element;
+  using Kept = typename Op::Kept;
+  using MixOp = Operand<kMixing>;
+  using MixElement = typename MixOp::Element;
+  using Stash = StepStash<Element, Kept>;
+
+ public:
+  FlowPass(const Flow& flow, const FlowBlock& block)
+      : flow_(flow),
+        layout_(flow.layout),
+        block_(block),
+        scratch_(block.scratch),
+        product_(block.n_rows),
+        mixing_product_(block.n_rows) {}
+
+  // Rows of F floats, one behind the other, into the state.
+  void read(const float* in) {
+    for (int64_t row = mine().begin; row < mine().end; ++row) {
+      place(in + row * n_features(), state(row));
+    }
+    wait();
+  }
+
+  void write(float* out) const {
+    for (int64_t row = mine().begin; row < mine().end; ++row) {
+      const float* from = state(row);
+      float* to = out + row * n_features();
+      __builtin_memcpy(to, from, layout_.n_passing * 4);
+      __builtin_memcpy(to + layout_.n_passing, from + layout_.passing_width, layout_.n_moving * 4);
+    }
+  }
+
+  // The state through all steps; `stash` may be null.
+  void forward(char* stash) {
+    for (int64_t row = 0; row < block_.n_rows; ++row) sums(block_.rank)[row] = CompensatedSum();
+    for (int64_t i = 0; i < flow_.n_steps; ++i) {
+      const FlowStep& step = flow_.steps[i];
+      if (!kDecode) mix(step);
+      couple(step, of_step(stash, i));
+      if (kDecode) mix(step);
+    }
+  }
+
+  // The log-determinant of the couplings of a row, after `forward`; all threads of a team ask for
+  // it behind a `wait`.
+  double log_det(int64_t row) const {
+    double total = 0.0;
+    for (int64_t rank = 0; rank < block_.team_size; ++rank) {
+      total += sums(rank)[row].reduce();
+    }
+    return kDecode ? -total : total;
+  }
+
+  // Gradients in the state, from those to the pass's result to those to its input.
+  // `grad_log_det`: per row of the block, or null.
+  void backward(char* stash, const float* grad_log_det) {
+    for (int64_t i = flow_.n_steps - 1; i >= 0; --i) {
+      const FlowStep& step = flow_.steps[i];
+      if (kDecode) unmix(step);
+      uncouple(step, of_step(stash, i), grad_log_det);
+      if (!kDecode) unmix(step);
+    }
+  }
+
+  void wait() const {
+    if (block_.team_size > 1) block_.barrier(block_.team);
+  }
+
+  // The stash of this block's group in that of the batch, which may be null.
+  char* of_group(char* stash) const {
+    if (block_.own_stash) return block_.own_stash;
+    return stash ? stash + block_.index * block_.group_rows * flow_.n_steps * step_bytes() : nullptr;
+  }
+
+  // The rows that this thread takes where rows are shared out.
+  Range mine() const { return share(block_.n_rows); }
+
+  float* state(int64_t row) const { return state_ + row * scratch_.state_stride; }
+
+  // A row of F floats to its places in the state; the places between are zeros.
+  void place(const float* in, float* to) const {
+    const int64_t gap = layout_.passing_width - layout_.n_passing;
+    __builtin_memcpy(to, in, layout_.n_passing * 4);
+    __builtin_memset(to + layout_.n_passing, 0, gap * 4);
+    __builtin_memcpy(to + layout_.passing_width, in + layout_.n_passing, layout_.n_moving * 4);
+    __builtin_memset(to + layout_.passing_width + layout_.n_moving, 0,
+                     (layout_.moving_width - layout_.n_moving) * 4);
+  }
+
+ private:
+  int64_t n_features() const { return layout_.n_passing + layout_.n_moving; }
+
+  Range share(int64_t n) const {
+    return {n * block_.rank / block_.team_size, n * (block_.rank + 1) / block_.team_size};
+  }
+
+  // Per row, the sum of the log-scales that a thread has made.
+  CompensatedSum* sums(int64_t rank) const {
+    static_assert(sizeof(CompensatedSum) <= kSumBytes, "room for a sum");
+    return reinterpret_cast<CompensatedSum*>(scratch_.sums + rank * scratch_.sums_bytes);
+  }
+
+  int64_t moving_stride() const {
+    return layout_.layers[layout_.n_layers - 1].n_panels * kHalfPanel;
+  }
+
+  int64_t step_bytes() const {
+    return stash_row_bytes(layout_, 1);
+  }
+
+  Stash of_step(char* stash, int64_t step) const {
+    if (!stash) return Stash();
+    const bool own = block_.own_stash != nullptr;
+    const int64_t n_rows = own ? block_.n_rows : block_.group_rows;
+    return {stash + step * step_bytes() * n_rows, n_rows, own ? 0 : block_.row, moving_stride()};
+  }
+
+  float* other_state() const { return scratch_.states[state_ == scratch_.states[0]]; }
+
+  Element* operand(int i) const { return reinterpret_cast<Element*>(scratch_.operands[i]); }
+
+  // The first `width` places of the state as the first operand of a product.
+  template <Format kOperand>
+  const typename Operand<kOperand>::Element* operand_of_state(int64_t width, int64_t* stride) {
+    using Target = Operand<kOperand>;
+    if constexpr (kOperand == Format::float32) {
+      *stride = scratch_.state_stride;
+      return state_;
+    } else {
+      *stride = scratch_.operand_bytes / sizeof(typename Target::Element);
+      auto* rows = reinterpret_cast<typename Target::Element*>(scratch_.operands[0]);
+      const int64_t plane = plane_of(kOperand, *stride);
+      for (int64_t row = mine().begin; row < mine().end; ++row) {
+        for (int64_t i = 0; i < width; i += kLanes) {
+          Target::put(rows + row * *stride, plane, i, load(state(row) + i));
+        }
+      }
+      wait();
+      return rows;
+    }
+  }
+
+  int64_t operand_stride() const { return scratch_.operand_bytes / sizeof(Element); }
+
+  const char* coupling_weights(const FlowStep& step) const {
+    return step.coupling + block_.group * layout_.coupling_bytes;
+  }
+
+  void couple(const FlowStep& step, const Stash& stash) {
+    const char* packed = coupling_weights(step);
+    int64_t stride;
+    const Element* input = operand_of_state<kFormat>(layout_.passing_width, &stride);
+    const int64_t last = layout_.n_layers - 1;
+    for (int64_t i = 0; i < last; ++i) {
+      const PackedLayer& layer = layout_.layers[i];
+      Element* target = operand((i + 1) % 2);
+      const HiddenEpilogue<kFormat, Activation> epilogue{
+          target, operand_stride(), stash.hidden(layout_, i), Stash::hidden_stride(layout_, i)};
+      product_.forward(input, stride, layer, packed, share(layer.n_panels), scratch_.workspace,
+                       epilogue);
+      wait();
+      input = target;
+      stride = operand_stride();
+    }
+    const AffineEpilogue<Kept, kDecode> epilogue{
+        state_ + layout_.passing_width, scratch_.state_stride,   stash.bounded(),
+        stash.moved(),                  stash.moving_stride,     layout_.n_moving,
+        step.alpha[block_.group],       step.beta[block_.group], sums(block_.rank)};
+    product_.forward(input, stride, layout_.layers[last], packed,
+                     share(layout_.layers[last].n_panels), scratch_.workspace, epilogue);
+    wait();
+  }
+
+  void uncouple(const FlowStep& step, const Stash& stash, const float* grad_log_det) {
+    const char* packed = coupling_weights(step);
+    const float alpha = step.alpha[block_.group], beta = step.beta[block_.group];
+    const int64_t stride = operand_stride(), plane = plane_of(kFormat, stride);
+    const int64_t last = layout_.n_layers - 1;
+    for (int64_t row = mine().begin; row < mine().end; ++row) {
+      affine_backward<kFormat, kDecode>(
+          state(row) + layout_.passing_width, stash.bounded() + row * stash.moving_stride,
+          stash.moved() + row * stash.moving_stride, alpha, beta,
+          grad_log_det ? grad_log_det[row] : 0.0f, layout_.layers[last].n_panels,
+          operand(0) + row * stride, plane);
+    }
+    wait();
+    for (int64_t i = last; i > 0; --i) {
+      const PackedLayer& layer = layout_.layers[i];
+      const SlopeEpilogue<kFormat, Activation> epilogue{
+          operand((last - i + 1) % 2), stride, stash.hidden(layout_, i - 1),
+          Stash::hidden_stride(layout_, i - 1)};
+      product_.backward(operand((last - i) % 2), stride, layer, packed,
+                        share(ceil_div(layer.n_in, kPanel)), scratch_.workspace, epilogue);
+      wait();
+    }
+    const PackedLayer& layer = layout_.layers[0];
+    product_.backward(operand(last % 2), stride, layer, packed,
+                      share(ceil_div(layer.n_in, kPanel)), scratch_.workspace,
+                      AddEpilogue{state_, scratch_.state_stride});
+    wait();
+  }
+
+  void mix(const FlowStep& step) {
+    if (step.permutation) {
+      permute(step.permutation);
+    } else if (step.mixing) {
+      int64_t stride;
+      const MixElement* input = operand_of_state<kMixing>(layout_.state_width, &stride);
+      mixing_product_.forward(input, stride, layout_.mixing, mixing_weights(step),
+                              share(layout_.mixing.n_panels), scratch_.workspace,
+                              StateEpilogue{other_state(), scratch_.state_stride});
+      wait();
+      state_ = other_state();
+    }
+  }
+
+  void unmix(const FlowStep& step) {
+    if (step.permutation) {
+      permute(step.adjoint);
+    } else if (step.mixing) {
+      int64_t stride;
+      const MixElement* input = operand_of_state<kMixing>(layout_.state_width, &stride);
+      mixing_product_.backward(input, stride, layout_.mixing, mixing_weights(step),
+                               share(layout_.mixing.n_panels), scratch_.workspace,
+                               StateEpilogue{other_state(), scratch_.state_stride});
+      wait();
+      state_ = other_state();
+    }
+  }
+
+  const char* mixing_weights(const FlowStep& step) const {
+    return step.mixing + block_.group * layout_.mixing_bytes;
+  }
+
+  void permute(const int32_t* permutation) {
+    permutation += block_.group * layout_.state_width;
+    float* target = other_state();
+    for (int64_t row = mine().begin; row < mine().end; ++row) {
+      const float* from = state(row);
+      float* to = target + row * scratch_.state_stride;
+      for (int64_t i = 0; i < layout_.state_width; ++i) to[i] = from[permutation[i]];
+    }
+    wait();
+    state_ = target;
+  }
+
+  const Flow& flow_;
+  const FlowLayout& layout_;
+  const FlowBlock& block_;
+  const FlowScratch& scratch_;
+  const Product<kFormat> product_;
+  const Product<kMixing> mixing_product_;
+  float* state_ = scratch_.states[0];
+};
+
+template <Format kFormat, class Activation, bool kDecode>
+static void forward_block(const Flow& flow, const FlowBlock& block, const ForwardTensors& t) {
+  FlowPass<kFormat, Activation, kDecode> pass(flow, block);
+  const int64_t n_features = flow.layout.n_passing + flow.layout.n_moving;
+  const int64_t first = block.index * block.group_rows + block.row;
+  pass.read(t.in + first * n_features);
+  pass.forward(pass.of_group(t.stash));
+  pass.write(t.out + first * n_features);
+  for (int64_t row = pass.mine().begin; row < pass.mine().end; ++row) {
+    t.log_det[first + row] = static_cast<float>(pass.log_det(row));
+  }
+}
+
+template <Format kFormat, class Activation, bool kDecode>
+static void backward_block(const Flow& flow, const FlowBlock& block, const BackwardTensors& t) {
+  FlowPass<kFormat, Activation, kDecode> pass(flow, block);
+  const int64_t n_features = flow.layout.n_passing + flow.layout.n_moving;
+  const int64_t first = block.index * block.group_rows + block.row;
+  pass.read(t.grad_out + first * n_features);
+  pass.backward(pass.of_group(const_cast<char*>(t.stash)),
+                t.grad_log_det ? t.grad_log_det + first : nullptr);
+  pass.write(t.grad_in + first * n_features);
+}
+
+// Adam on the moving latents of one row, and the sum of their squares afterwards.
+static inline float move_latents(const LatentTensors& t, float pull, const float* gradient,
+                                 float* z, float* m, float* v, int64_t n) {
+  const Vec step_size = broadcast(t.step_size);
+  Vec squares = {};
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const int64_t left = n - i;
+    Vec latent = load(z + i, left);
+    const Vec grad = load(gradient + i, left) + latent * pull;
+    const Vec first = adam_first(load(m + i, left), grad);
+    const Vec second = adam_second(load(v + i, left), grad);
+    latent -= step_size * first / adam_root(second, t.rms_correction);
+    store(m + i, first, left);
+    store(v + i, second, left);
+    store(z + i, latent, left);
+    squares += keep_first(latent * latent, left);
+  }
+  float total = 0.0f;
+  for (int i = 0; i < kLanes; ++i) total += squares[i];
+  return total;
+}
+
+template <Format kFormat, class Activation>
+static void update_block(const Flow& flow, const FlowBlock& block, const LatentTensors& t) {
+  FlowPass<kFormat, Activation, true> pass(flow, block);
+  const int64_t n_features = flow.layout.n_passing + flow.layout.n_moving;
+  const int64_t n_free = n_features - t.n_fixed;
+  const int64_t first = block.index * block.group_rows + block.row;
+  char* stash = pass.of_group(t.stash);
+  if (block.own_stash) {
+    pass.read(t.latents + first * n_features);
+    pass.forward(stash);
+    pass.wait();
+  }
+
+  float* grad_log_det = block.scratch.row_values;
+  for (int64_t row = pass.mine().begin; row < pass.mine().end; ++row) {
+    const float* entry = t.entries + (first + row) * n_features;
+    const float* gradient = t.grad_entries + (first + row) * n_features;
+    float* gated = block.scratch.row_buffer;
+    for (int64_t i = 0; i < n_features; i += kLanes) {
+      const int64_t left = n_features - i;
+      const Vec grad = load(gradient + i, left) * t.grad_scale;
+      store(gated + i, load(entry + i, left) > 0.0f ? grad : Vec{}, left);
+    }
+    pass.place(gated, pass.state(row));
+    grad_log_det[row] = -t.grad_log_likelihoods[first + row] / static_cast<float>(n_free);
+  }
+  pass.wait();
+  pass.backward(stash, t.data_likelihood ? grad_log_det : nullptr);
+
+  for (int64_t row = pass.mine().begin; row < pass.mine().end; ++row) {
+    const int64_t index = first + row;
+    const float* state = pass.state(row);
+    float* gradient = block.scratch.row_buffer;
+    __builtin_memcpy(gradient, state, flow.layout.n_passing * 4);
+    __builtin_memcpy(gradient + flow.layout.n_passing, state + flow.layout.passing_width,
+                     flow.layout.n_moving * 4);
+    // d l / d z = -z / D
+    const float pull = grad_log_det[row];
+    float* z = t.latents + index * n_features;
+    const float squares =
+        move_latents(t, pull, gradient + t.n_fixed, z + t.n_fixed, t.first_moment + index * n_free,
+                     t.second_moment + index * n_free, n_free);
+    constexpr float kHalfLogTwoPi = 0.9189385332046727f;
+    t.log_likelihoods[index] = -kHalfLogTwoPi - 0.5f * squares / static_cast<float>(n_free);
+  }
+  pass.wait();
+  pass.read(t.latents + first * n_features);
+  pass.forward(block.own_stash ? nullptr : stash);
+  for (int64_t row = pass.mine().begin; row < pass.mine().end; ++row) {
+    const int64_t index = first + row;
+    const float* state = pass.state(row);
+    float* entry = t.entries + index * n_features;
+    for (int64_t i = 0; i < flow.layout.n_passing; i += kLanes) {
+      store(entry + i, clipped(load(state + i)), flow.layout.n_passing - i);
+    }
+    entry += flow.layout.n_passing;
+    state += flow.layout.passing_width;
+    for (int64_t i = 0; i < flow.layout.n_moving; i += kLanes) {
+      store(entry + i, clipped(load(state + i)), flow.layout.n_moving - i);
+    }
+    if (t.data_likelihood) {
+      const double log_det = pass.log_det(row) + t.constants[block.index];
+      t.log_likelihoods[index] -= static_cast<float>(log_det / static_cast<double>(n_free));
+    }
+  }
+}
+
+}  // namespace dds::DDS_LEVEL

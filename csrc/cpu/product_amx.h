@@ -1,0 +1,214 @@
+// Products of rows with packed bfloat16 weights, in one plane or split into two, on AMX tiles.
+//
+// Tiles 0..3 sum, 4 and 5 hold rows, 6 and 7 weights. All rows of a block are cut into tiles of the
+// same height, so that the tiles are configured once per block; the last tile may read rows behind
+// the block, whose results are not used.
+#pragma once
+
+#include <immintrin.h>
+
+#include "dds/packed_weights.h"
+#include "product.h"
+#include "transpose.h"
+
+namespace dds::DDS_LEVEL {
+
+constexpr int64_t kMaxTileHeight = 16;
+
+struct TileConfig {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t column_bytes[16] = {};
+  uint8_t rows[16] = {};
+};
+
+// How far ahead of the products weights are fetched, in bytes.
+constexpr int64_t kFetchAhead = 8192;
+
+static inline void fetch(const char* p, int64_t bytes) {
+#pragma GCC unroll 1
+  for (int64_t i = 0; i < bytes; i += 256) {
+    _mm_prefetch(p + i, _MM_HINT_T0);
+    _mm_prefetch(p + i + 64, _MM_HINT_T0);
+    _mm_prefetch(p + i + 128, _MM_HINT_T0);
+    _mm_prefetch(p + i + 192, _MM_HINT_T0);
+  }
+}
+
+template <Format kFormat>
+struct AmxProduct {
+  static constexpr int64_t kStep = kTilesPerPanel * kTileBytes;  // of one plane
+  static constexpr int64_t kInputStep = kStep * planes(kFormat);
+  static constexpr int kStride = kPanel * 4;  // of the values' rows, in bytes
+
+  explicit AmxProduct(int64_t rows)
+      : rows(rows),
+        n_bands(ceil_div(rows, 2 * kMaxTileHeight)),
+        paired(rows > kMaxTileHeight),
+        height(paired ? ceil_div(rows, 2 * n_bands) : rows) {
+    alignas(64) TileConfig config;
+    for (int i = 0; i < 8; ++i) {
+      config.column_bytes[i] = 64;
+      config.rows[i] = static_cast<uint8_t>(i < 6 ? height : kMaxTileHeight);
+    }
+    // GCC's intrinsic claims to read eight bytes: without the barrier the other stores may go.
+    asm volatile("" ::"r"(&config) : "memory");
+    _tile_loadconfig(&config);
+  }
+
+  ~AmxProduct() { _tile_release(); }
+
+  AmxProduct(const AmxProduct&) = delete;
+  AmxProduct& operator=(const AmxProduct&) = delete;
+
+  // Sums of two tiles of rows x two tiles of columns.
+  void two_by_two(const uint16_t* a, int64_t stride, int64_t n_steps, const char* weights,
+                  const char* fetched) const {
+    const int64_t row_bytes = stride * 2;
+    const uint16_t* below = a + height * stride;
+    for (int64_t i = 0; i < n_steps; ++i, weights += kInputStep) {
+      if (fetched) fetch(fetched + i * kInputStep, kInputStep);
+      _tile_loadd(4, a + i * kInputBlock, row_bytes);
+      _tile_loadd(6, weights, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_loadd(7, weights + kTileBytes, 64);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_loadd(5, below + i * kInputBlock, row_bytes);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+      if (kFormat == Format::split) {
+        _tile_loadd(6, weights + kStep, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_loadd(7, weights + kStep + kTileBytes, 64);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(3, 5, 7);
+        const int64_t plane = plane_of(kFormat, stride);
+        _tile_loadd(4, a + plane + i * kInputBlock, row_bytes);
+        _tile_loadd(6, weights, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(5, below + plane + i * kInputBlock, row_bytes);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_loadd(7, weights + kTileBytes, 64);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(3, 5, 7);
+      }
+    }
+  }
+
+  // Sums of one tile of rows x four tiles of columns.
+  void one_by_four(const uint16_t* a, int64_t stride, int64_t n_steps, const char* weights,
+                   bool cold) const {
+    const int64_t row_bytes = stride * 2;
+    for (int64_t i = 0; i < n_steps; ++i, weights += kInputStep) {
+      if (cold) fetch(weights + kFetchAhead, kInputStep);
+      _tile_loadd(4, a + i * kInputBlock, row_bytes);
+      _tile_loadd(6, weights, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_loadd(7, weights + kTileBytes, 64);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_loadd(6, weights + 2 * kTileBytes, 64);
+      _tile_dpbf16ps(2, 4, 6);
+      _tile_loadd(7, weights + 3 * kTileBytes, 64);
+      _tile_dpbf16ps(3, 4, 7);
+      if (kFormat == Format::split) {
+        const char* rest = weights + kStep;
+        _tile_loadd(6, rest, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, rest + kTileBytes, 64);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(6, rest + 2 * kTileBytes, 64);
+        _tile_dpbf16ps(2, 4, 6);
+        _tile_loadd(7, rest + 3 * kTileBytes, 64);
+        _tile_dpbf16ps(3, 4, 7);
+        _tile_loadd(5, a + plane_of(kFormat, stride) + i * kInputBlock, row_bytes);
+        _tile_loadd(6, weights, 64);
+        _tile_dpbf16ps(0, 5, 6);
+        _tile_loadd(7, weights + kTileBytes, 64);
+        _tile_dpbf16ps(1, 5, 7);
+        _tile_loadd(6, weights + 2 * kTileBytes, 64);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_loadd(7, weights + 3 * kTileBytes, 64);
+        _tile_dpbf16ps(3, 5, 7);
+      }
+    }
+  }
+
+  template <class Epilogue>
+  void one_panel(const uint16_t* a, int64_t stride, int64_t n_in, const char* panel, bool cold,
+                 int64_t index, const Epilogue& epilogue) const {
+    alignas(64) float values[2 * kMaxTileHeight * kPanel];
+    const auto* bias = reinterpret_cast<const float*>(panel);
+    const char* weights = panel + kBiasBytes;
+    const int64_t n_steps = ceil_div(n_in, kInputBlock);
+    if (!paired) {
+      // A stride of 0 reads the biases for every row.
+      _tile_loadd(0, bias, 0);
+      _tile_loadd(1, bias + 16, 0);
+      _tile_loadd(2, bias + 32, 0);
+      _tile_loadd(3, bias + 48, 0);
+      one_by_four(a, stride, n_steps, weights, cold);
+      _tile_stored(0, values, kStride);
+      _tile_stored(1, values + 16, kStride);
+      _tile_stored(2, values + 32, kStride);
+      _tile_stored(3, values + 48, kStride);
+      for (int64_t row = 0; row < rows; ++row) epilogue(row, index, values + row * kPanel);
+      return;
+    }
+    for (int64_t band = 0; band < n_bands; ++band) {
+      const int64_t begin = band * 2 * height, end = smaller(rows, begin + 2 * height);
+      for (int64_t half = 0; half < 2; ++half) {
+        _tile_loadd(0, bias + half * 32, 0);
+        _tile_loadd(1, bias + half * 32 + 16, 0);
+        _tile_loadd(2, bias + half * 32, 0);
+        _tile_loadd(3, bias + half * 32 + 16, 0);
+        const bool fetching = cold && band == 0 && half == 0;
+        two_by_two(a + begin * stride, stride, n_steps, weights + half * 2 * kTileBytes,
+                   fetching ? weights + kFetchAhead : nullptr);
+        float* target = values + half * 32;
+        _tile_stored(0, target, kStride);
+        _tile_stored(1, target + 16, kStride);
+        _tile_stored(2, target + height * kPanel, kStride);
+        _tile_stored(3, target + height * kPanel + 16, kStride);
+      }
+      for (int64_t row = begin; row < end; ++row) {
+        epilogue(row, index, values + (row - begin) * kPanel);
+      }
+    }
+  }
+
+  template <class Epilogue>
+  void forward(const uint16_t* a, int64_t stride, const PackedLayer& layer, const char* packed,
+               Range panels, char*, const Epilogue& epilogue) const {
+    for (int64_t p = panels.begin; p < panels.end; ++p) {
+      one_panel(a, stride, layer.n_in, packed + layer.offset + p * layer.panel_bytes, true, p,
+                epilogue);
+    }
+  }
+
+  template <class Epilogue>
+  void backward(const uint16_t* a, int64_t stride, const PackedLayer& layer, const char* packed,
+                Range blocks, char* workspace, const Epilogue& epilogue) const {
+    for (int64_t b = blocks.begin; b < blocks.end; ++b) {
+      transpose_block<kFormat>(layer, packed, b, workspace);
+      one_panel(a, stride, layer.n_panels * kPanel, workspace, false, b, epilogue);
+    }
+  }
+
+  int64_t rows;
+  int64_t n_bands;
+  bool paired;
+  int64_t height;
+};
+
+template <>
+struct Product<Format::bfloat16> : AmxProduct<Format::bfloat16> {
+  using AmxProduct::AmxProduct;
+};
+template <>
+struct Product<Format::split> : AmxProduct<Format::split> {
+  using AmxProduct::AmxProduct;
+};
+
+}  // namespace dds::DDS_LEVEL
