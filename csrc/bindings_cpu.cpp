@@ -12,6 +12,7 @@
 #include "cpu/flow_block.h"
 #include "dds/cpu_features.h"
 #include "dds/flow.h"
+#include "dds/huge_pages.h"
 #include "dds/packed_weights.h"
 
 namespace py = pybind11;
@@ -100,10 +101,10 @@ std::vector<std::string> levels() {
 void elementwise(const std::string& function, Address x, Address y, int64_t n) {
   const dds::Kernels& kernels = dds::active_kernels();
   using Function = void (*)(const float*, float*, int64_t);
-  parse<Function>("function", function,
-                  {{"exp", kernels.exp},
-                   {"expm1_negative", kernels.expm1_negative},
-                   {"tanh", kernels.tanh}})(pointer<const float>(x), pointer<float>(y), n);
+  parse<Function>(
+      "function", function,
+      {{"exp", kernels.exp}, {"expm1_negative", kernels.expm1_negative}, {"tanh", kernels.tanh}})(
+      pointer<const float>(x), pointer<float>(y), n);
 }
 
 }  // namespace
@@ -116,6 +117,14 @@ PYBIND11_MODULE(_cpu, module) {
       "level", [] { return dds::level_name(dds::active_level()); },
       "The level in use. ValueError if DDS_FAST_CPU_ISA asks for one that cannot run.");
   module.def("set_level", &dds::set_level, py::arg("name"));
+
+  module.def(
+      "prefer_huge_pages",
+      [](Address memory, int64_t bytes) {
+        dds::prefer_huge_pages(pointer<void>(memory), bytes);
+      },
+      py::arg("memory"), py::arg("bytes"),
+      "Asks for huge pages behind fresh memory; the system may decline.");
 
   py::class_<Layout, std::shared_ptr<Layout>>(module, "Layout")
       .def(py::init<const std::string&, int64_t, int64_t, const std::vector<int64_t>&>(),

@@ -89,8 +89,7 @@ static inline void affine_backward(float* moving, const typename Operand<kFormat
       const Vec grad_raw = (through_scale + to_log_scale) * alpha * (1.0f - t * t);
       store(moving + i, scaled);
       Operand<kFormat>::put(grad_mlp, plane, p * kPanel + c, grad_raw);
-      Operand<kFormat>::put(grad_mlp, plane, p * kPanel + kHalfPanel + c,
-                            kDecode ? -scaled : grad);
+      Operand<kFormat>::put(grad_mlp, plane, p * kPanel + kHalfPanel + c, kDecode ? -scaled : grad);
     }
   }
 }
@@ -108,8 +107,7 @@ struct SlopeEpilogue {
 #pragma GCC unroll 4
     for (int64_t i = 0; i < kPanel; i += kLanes) {
       const int64_t place = block * kPanel + i;
-      const Vec slope =
-          Activation::slope(Op::get(y, plane_of(kFormat, hidden_stride), place));
+      const Vec slope = Activation::slope(Op::get(y, plane_of(kFormat, hidden_stride), place));
       Op::put(grad + row * stride, plane_of(kFormat, stride), place, load(values + i) * slope);
     }
   }

@@ -112,8 +112,7 @@ TeamScratch team_scratch(const Flow& flow, const Partition& partition, bool own_
   result.sums = rows * kSumBytes;
   result.row_buffer = state_bytes(layout);
   result.workspace = round_up(workspace_bytes(layout), kAlignment);
-  result.own_stash =
-      own_stash ? partition.block_rows * stash_row_bytes(layout, flow.n_steps) : 0;
+  result.own_stash = own_stash ? partition.block_rows * stash_row_bytes(layout, flow.n_steps) : 0;
   return result;
 }
 
@@ -180,7 +179,7 @@ void for_each_block(const Flow& flow, const Batch& batch, const Tensors& tensors
   scratch = reinterpret_cast<char*>(
       round_up(reinterpret_cast<int64_t>(scratch), static_cast<int64_t>(kAlignment)));
 
-#pragma omp parallel num_threads(cut.n_teams * cut.team_size)
+#pragma omp parallel num_threads(cut.n_teams* cut.team_size)
   {
     // The runtime may give fewer threads than were asked for.
     const int count = thread_count(), index = thread_index();

@@ -16,8 +16,7 @@ namespace dds::DDS_LEVEL {
 
 template <Format kFormat, class Activation, bool kDecode>
 class FlowPass {
-  static constexpr Format kMixing =
-      kFormat == Format::float32 ? Format::float32 : Format::split;
+  static constexpr Format kMixing = kFormat == Format::float32 ? Format::float32 : Format::split;
   using Op = Operand<kFormat>;
   using Element = typename Op::Element;
   using Kept = typename Op::Kept;
@@ -55,10 +54,9 @@ class FlowPass {
   void forward(char* stash) {
     for (int64_t row = 0; row < block_.n_rows; ++row) sums(block_.rank)[row] = CompensatedSum();
     for (int64_t i = 0; i < flow_.n_steps; ++i) {
-      const FlowStep& step = flow_.steps[i];
-      if (!kDecode) mix(step);
-      couple(step, of_step(stash, i));
-      if (kDecode) mix(step);
+      if (!kDecode) mix(i);
+      couple(i, of_step(stash, i));
+      if (kDecode) mix(i);
     }
   }
 
@@ -76,10 +74,9 @@ class FlowPass {
   // `grad_log_det`: per row of the block, or null.
   void backward(char* stash, const float* grad_log_det) {
     for (int64_t i = flow_.n_steps - 1; i >= 0; --i) {
-      const FlowStep& step = flow_.steps[i];
-      if (kDecode) unmix(step);
-      uncouple(step, of_step(stash, i), grad_log_det);
-      if (!kDecode) unmix(step);
+      if (kDecode) unmix(i);
+      uncouple(i, of_step(stash, i), grad_log_det);
+      if (!kDecode) unmix(i);
     }
   }
 
@@ -90,7 +87,8 @@ class FlowPass {
   // The stash of this block's group in that of the batch, which may be null.
   char* of_group(char* stash) const {
     if (block_.own_stash) return block_.own_stash;
-    return stash ? stash + block_.index * block_.group_rows * flow_.n_steps * step_bytes() : nullptr;
+    return stash ? stash + block_.index * block_.group_rows * flow_.n_steps * step_bytes()
+                 : nullptr;
   }
 
   // The rows that this thread takes where rows are shared out.
@@ -125,9 +123,7 @@ class FlowPass {
     return layout_.layers[layout_.n_layers - 1].n_panels * kHalfPanel;
   }
 
-  int64_t step_bytes() const {
-    return stash_row_bytes(layout_, 1);
-  }
+  int64_t step_bytes() const { return stash_row_bytes(layout_, 1); }
 
   Stash of_step(char* stash, int64_t step) const {
     if (!stash) return Stash();
@@ -163,37 +159,75 @@ class FlowPass {
 
   int64_t operand_stride() const { return scratch_.operand_bytes / sizeof(Element); }
 
-  const char* coupling_weights(const FlowStep& step) const {
-    return step.coupling + block_.group * layout_.coupling_bytes;
+  // The products of step i in the order of a forward pass: the coupling's layers and, behind them
+  // in decode and before them in encode, a dense mixing.
+  int64_t products_per_step() const {
+    return layout_.n_layers + (flow_.steps[0].mixing != nullptr);
   }
 
-  void couple(const FlowStep& step, const Stash& stash) {
-    const char* packed = coupling_weights(step);
-    int64_t stride;
-    const Element* input = operand_of_state<kFormat>(layout_.passing_width, &stride);
-    const int64_t last = layout_.n_layers - 1;
-    for (int64_t i = 0; i < last; ++i) {
-      const PackedLayer& layer = layout_.layers[i];
-      Element* target = operand((i + 1) % 2);
-      const HiddenEpilogue<kFormat, Activation> epilogue{
-          target, operand_stride(), stash.hidden(layout_, i), Stash::hidden_stride(layout_, i)};
-      product_.forward(input, stride, layer, packed, share(layer.n_panels), scratch_.workspace,
-                       epilogue);
-      wait();
-      input = target;
-      stride = operand_stride();
+  int64_t layer_index(int64_t layer) const {
+    return layer + (!kDecode && flow_.steps[0].mixing != nullptr);
+  }
+
+  int64_t mixing_index() const { return kDecode ? layout_.n_layers : 0; }
+
+  // Product `index` of step i, which may lie in the step before or behind.
+  Part part(int64_t i, int64_t index, bool backward) const {
+    if (index < 0) index = products_per_step() - 1, --i;
+    if (index >= products_per_step()) index = 0, ++i;
+    if (i < 0 || i >= flow_.n_steps) return {nullptr, nullptr, {0, 0}};
+    const FlowStep& step = flow_.steps[i];
+    Part result;
+    if (step.mixing && index == mixing_index()) {
+      result.layer = &layout_.mixing;
+      result.weights = step.mixing + block_.group * layout_.mixing_bytes;
+    } else {
+      result.layer = &layout_.layers[index - layer_index(0)];
+      result.weights = step.coupling + block_.group * layout_.coupling_bytes + result.layer->offset;
     }
-    const AffineEpilogue<Kept, kDecode> epilogue{
-        state_ + layout_.passing_width, scratch_.state_stride,   stash.bounded(),
-        stash.moved(),                  stash.moving_stride,     layout_.n_moving,
-        step.alpha[block_.group],       step.beta[block_.group], sums(block_.rank)};
-    product_.forward(input, stride, layout_.layers[last], packed,
-                     share(layout_.layers[last].n_panels), scratch_.workspace, epilogue);
+    result.range = share(backward ? ceil_div(result.layer->n_in, kPanel) : result.layer->n_panels);
+    return result;
+  }
+
+  template <class AnyProduct, class Element, class Epilogue>
+  void multiply(const AnyProduct& product, const Element* a, int64_t stride, int64_t i,
+                int64_t index, const Epilogue& epilogue) const {
+    product.forward(a, stride, part(i, index, false), part(i, index + 1, false), scratch_.workspace,
+                    epilogue);
     wait();
   }
 
-  void uncouple(const FlowStep& step, const Stash& stash, const float* grad_log_det) {
-    const char* packed = coupling_weights(step);
+  template <class AnyProduct, class Element, class Epilogue>
+  void multiply_transposed(const AnyProduct& product, const Element* a, int64_t stride, int64_t i,
+                           int64_t index, const Epilogue& epilogue) const {
+    product.backward(a, stride, part(i, index, true), part(i, index - 1, true), scratch_.workspace,
+                     epilogue);
+    wait();
+  }
+
+  void couple(int64_t i, const Stash& stash) {
+    const FlowStep& step = flow_.steps[i];
+    int64_t stride;
+    const Element* input = operand_of_state<kFormat>(layout_.passing_width, &stride);
+    const int64_t last = layout_.n_layers - 1;
+    for (int64_t layer = 0; layer < last; ++layer) {
+      Element* target = operand((layer + 1) % 2);
+      multiply(product_, input, stride, i, layer_index(layer),
+               HiddenEpilogue<kFormat, Activation>{target, operand_stride(),
+                                                   stash.hidden(layout_, layer),
+                                                   Stash::hidden_stride(layout_, layer)});
+      input = target;
+      stride = operand_stride();
+    }
+    multiply(product_, input, stride, i, layer_index(last),
+             AffineEpilogue<Kept, kDecode>{state_ + layout_.passing_width, scratch_.state_stride,
+                                           stash.bounded(), stash.moved(), stash.moving_stride,
+                                           layout_.n_moving, step.alpha[block_.group],
+                                           step.beta[block_.group], sums(block_.rank)});
+  }
+
+  void uncouple(int64_t i, const Stash& stash, const float* grad_log_det) {
+    const FlowStep& step = flow_.steps[i];
     const float alpha = step.alpha[block_.group], beta = step.beta[block_.group];
     const int64_t stride = operand_stride(), plane = plane_of(kFormat, stride);
     const int64_t last = layout_.n_layers - 1;
@@ -205,52 +239,41 @@ class FlowPass {
           operand(0) + row * stride, plane);
     }
     wait();
-    for (int64_t i = last; i > 0; --i) {
-      const PackedLayer& layer = layout_.layers[i];
-      const SlopeEpilogue<kFormat, Activation> epilogue{
-          operand((last - i + 1) % 2), stride, stash.hidden(layout_, i - 1),
-          Stash::hidden_stride(layout_, i - 1)};
-      product_.backward(operand((last - i) % 2), stride, layer, packed,
-                        share(ceil_div(layer.n_in, kPanel)), scratch_.workspace, epilogue);
-      wait();
+    for (int64_t layer = last; layer > 0; --layer) {
+      multiply_transposed(
+          product_, operand((last - layer) % 2), stride, i, layer_index(layer),
+          SlopeEpilogue<kFormat, Activation>{operand((last - layer + 1) % 2), stride,
+                                             stash.hidden(layout_, layer - 1),
+                                             Stash::hidden_stride(layout_, layer - 1)});
     }
-    const PackedLayer& layer = layout_.layers[0];
-    product_.backward(operand(last % 2), stride, layer, packed,
-                      share(ceil_div(layer.n_in, kPanel)), scratch_.workspace,
-                      AddEpilogue{state_, scratch_.state_stride});
-    wait();
+    multiply_transposed(product_, operand(last % 2), stride, i, layer_index(0),
+                        AddEpilogue{state_, scratch_.state_stride});
   }
 
-  void mix(const FlowStep& step) {
+  void mix(int64_t i) {
+    const FlowStep& step = flow_.steps[i];
     if (step.permutation) {
       permute(step.permutation);
     } else if (step.mixing) {
       int64_t stride;
       const MixElement* input = operand_of_state<kMixing>(layout_.state_width, &stride);
-      mixing_product_.forward(input, stride, layout_.mixing, mixing_weights(step),
-                              share(layout_.mixing.n_panels), scratch_.workspace,
-                              StateEpilogue{other_state(), scratch_.state_stride});
-      wait();
+      multiply(mixing_product_, input, stride, i, mixing_index(),
+               StateEpilogue{other_state(), scratch_.state_stride});
       state_ = other_state();
     }
   }
 
-  void unmix(const FlowStep& step) {
+  void unmix(int64_t i) {
+    const FlowStep& step = flow_.steps[i];
     if (step.permutation) {
       permute(step.adjoint);
     } else if (step.mixing) {
       int64_t stride;
       const MixElement* input = operand_of_state<kMixing>(layout_.state_width, &stride);
-      mixing_product_.backward(input, stride, layout_.mixing, mixing_weights(step),
-                               share(layout_.mixing.n_panels), scratch_.workspace,
-                               StateEpilogue{other_state(), scratch_.state_stride});
-      wait();
+      multiply_transposed(mixing_product_, input, stride, i, mixing_index(),
+                          StateEpilogue{other_state(), scratch_.state_stride});
       state_ = other_state();
     }
-  }
-
-  const char* mixing_weights(const FlowStep& step) const {
-    return step.mixing + block_.group * layout_.mixing_bytes;
   }
 
   void permute(const int32_t* permutation) {

@@ -21,11 +21,11 @@ template <Format kFormat>
 static void forward(const Flow& flow, const FlowBlock& block, const ForwardTensors& tensors) {
   const bool decode = flow.direction == Direction::decode;
   if (flow.activation == Activation::selu) {
-    (decode ? forward_block<kFormat, Selu, true> : forward_block<kFormat, Selu, false>)(
-        flow, block, tensors);
+    (decode ? forward_block<kFormat, Selu, true> : forward_block<kFormat, Selu, false>)(flow, block,
+                                                                                        tensors);
   } else {
-    (decode ? forward_block<kFormat, LeakyRelu, true> : forward_block<kFormat, LeakyRelu, false>)(
-        flow, block, tensors);
+    (decode ? forward_block<kFormat, LeakyRelu, true>
+            : forward_block<kFormat, LeakyRelu, false>)(flow, block, tensors);
   }
 }
 
@@ -33,8 +33,8 @@ template <Format kFormat>
 static void backward(const Flow& flow, const FlowBlock& block, const BackwardTensors& tensors) {
   const bool decode = flow.direction == Direction::decode;
   if (flow.activation == Activation::selu) {
-    (decode ? backward_block<kFormat, Selu, true> : backward_block<kFormat, Selu, false>)(
-        flow, block, tensors);
+    (decode ? backward_block<kFormat, Selu, true>
+            : backward_block<kFormat, Selu, false>)(flow, block, tensors);
   } else {
     (decode ? backward_block<kFormat, LeakyRelu, true>
             : backward_block<kFormat, LeakyRelu, false>)(flow, block, tensors);

@@ -11,7 +11,7 @@ using Sources = std::vector<int64_t>;
 PackedLayer make_layer(Format format, int64_t n_in, int64_t n_panels, int64_t offset) {
   const int64_t row_bytes = format == Format::float32 ? kPanel * 4 : kPanel * 2 * planes(format);
   const int64_t rows = format == Format::float32 ? n_in : round_up(n_in, kInputBlock);
-  return {n_in, n_panels, kBiasBytes + rows * row_bytes, offset};
+  return {n_in, row_bytes, n_panels, kBiasBytes + rows * row_bytes, offset};
 }
 
 Sources first(int64_t n, int64_t padded) {
@@ -59,7 +59,8 @@ void put(Format format, int64_t k, int64_t column, float weight, char* panel) {
     return;
   }
   const int64_t block = k / kInputBlock * kTilesPerPanel * planes(format);
-  const int64_t in_tile = k % kInputBlock / 2 * kTileColumns * 2 + column % kTileColumns * 2 + k % 2;
+  const int64_t in_tile =
+      k % kInputBlock / 2 * kTileColumns * 2 + column % kTileColumns * 2 + k % 2;
   auto* tile = reinterpret_cast<uint16_t*>(panel + (block + column / kTileColumns) * kTileBytes);
   const uint16_t leading = to_bfloat16(weight);
   tile[in_tile] = leading;

@@ -23,19 +23,6 @@ struct TileConfig {
   uint8_t rows[16] = {};
 };
 
-// How far ahead of the products weights are fetched, in bytes.
-constexpr int64_t kFetchAhead = 8192;
-
-static inline void fetch(const char* p, int64_t bytes) {
-#pragma GCC unroll 1
-  for (int64_t i = 0; i < bytes; i += 256) {
-    _mm_prefetch(p + i, _MM_HINT_T0);
-    _mm_prefetch(p + i + 64, _MM_HINT_T0);
-    _mm_prefetch(p + i + 128, _MM_HINT_T0);
-    _mm_prefetch(p + i + 192, _MM_HINT_T0);
-  }
-}
-
 template <Format kFormat>
 struct AmxProduct {
   static constexpr int64_t kStep = kTilesPerPanel * kTileBytes;  // of one plane
@@ -63,12 +50,10 @@ struct AmxProduct {
   AmxProduct& operator=(const AmxProduct&) = delete;
 
   // Sums of two tiles of rows x two tiles of columns.
-  void two_by_two(const uint16_t* a, int64_t stride, int64_t n_steps, const char* weights,
-                  const char* fetched) const {
+  void two_by_two(const uint16_t* a, int64_t stride, int64_t n_steps, const char* weights) const {
     const int64_t row_bytes = stride * 2;
     const uint16_t* below = a + height * stride;
     for (int64_t i = 0; i < n_steps; ++i, weights += kInputStep) {
-      if (fetched) fetch(fetched + i * kInputStep, kInputStep);
       _tile_loadd(4, a + i * kInputBlock, row_bytes);
       _tile_loadd(6, weights, 64);
       _tile_dpbf16ps(0, 4, 6);
@@ -98,11 +83,9 @@ struct AmxProduct {
   }
 
   // Sums of one tile of rows x four tiles of columns.
-  void one_by_four(const uint16_t* a, int64_t stride, int64_t n_steps, const char* weights,
-                   bool cold) const {
+  void one_by_four(const uint16_t* a, int64_t stride, int64_t n_steps, const char* weights) const {
     const int64_t row_bytes = stride * 2;
     for (int64_t i = 0; i < n_steps; ++i, weights += kInputStep) {
-      if (cold) fetch(weights + kFetchAhead, kInputStep);
       _tile_loadd(4, a + i * kInputBlock, row_bytes);
       _tile_loadd(6, weights, 64);
       _tile_dpbf16ps(0, 4, 6);
@@ -136,8 +119,8 @@ struct AmxProduct {
   }
 
   template <class Epilogue>
-  void one_panel(const uint16_t* a, int64_t stride, int64_t n_in, const char* panel, bool cold,
-                 int64_t index, const Epilogue& epilogue) const {
+  void one_panel(const uint16_t* a, int64_t stride, int64_t n_in, const char* panel,
+                 Fetcher& fetcher, int64_t index, const Epilogue& epilogue) const {
     alignas(64) float values[2 * kMaxTileHeight * kPanel];
     const auto* bias = reinterpret_cast<const float*>(panel);
     const char* weights = panel + kBiasBytes;
@@ -148,12 +131,15 @@ struct AmxProduct {
       _tile_loadd(1, bias + 16, 0);
       _tile_loadd(2, bias + 32, 0);
       _tile_loadd(3, bias + 48, 0);
-      one_by_four(a, stride, n_steps, weights, cold);
+      one_by_four(a, stride, n_steps, weights);
       _tile_stored(0, values, kStride);
       _tile_stored(1, values + 16, kStride);
       _tile_stored(2, values + 32, kStride);
       _tile_stored(3, values + 48, kStride);
-      for (int64_t row = 0; row < rows; ++row) epilogue(row, index, values + row * kPanel);
+      for (int64_t row = 0; row < rows; ++row) {
+        epilogue(row, index, values + row * kPanel);
+        fetcher.turn();
+      }
       return;
     }
     for (int64_t band = 0; band < n_bands; ++band) {
@@ -163,9 +149,7 @@ struct AmxProduct {
         _tile_loadd(1, bias + half * 32 + 16, 0);
         _tile_loadd(2, bias + half * 32, 0);
         _tile_loadd(3, bias + half * 32 + 16, 0);
-        const bool fetching = cold && band == 0 && half == 0;
-        two_by_two(a + begin * stride, stride, n_steps, weights + half * 2 * kTileBytes,
-                   fetching ? weights + kFetchAhead : nullptr);
+        two_by_two(a + begin * stride, stride, n_steps, weights + half * 2 * kTileBytes);
         float* target = values + half * 32;
         _tile_stored(0, target, kStride);
         _tile_stored(1, target + 16, kStride);
@@ -174,25 +158,28 @@ struct AmxProduct {
       }
       for (int64_t row = begin; row < end; ++row) {
         epilogue(row, index, values + (row - begin) * kPanel);
+        fetcher.turn();
       }
     }
   }
 
   template <class Epilogue>
-  void forward(const uint16_t* a, int64_t stride, const PackedLayer& layer, const char* packed,
-               Range panels, char*, const Epilogue& epilogue) const {
-    for (int64_t p = panels.begin; p < panels.end; ++p) {
-      one_panel(a, stride, layer.n_in, packed + layer.offset + p * layer.panel_bytes, true, p,
-                epilogue);
+  void forward(const uint16_t* a, int64_t stride, const Part& part, const Part& next, char*,
+               const Epilogue& epilogue) const {
+    for (int64_t p = part.range.begin; p < part.range.end; ++p) {
+      Fetcher fetcher = fetch_panel_after(p, part, next, rows, rows);
+      one_panel(a, stride, part.layer->n_in, part.panel(p), fetcher, p, epilogue);
     }
   }
 
   template <class Epilogue>
-  void backward(const uint16_t* a, int64_t stride, const PackedLayer& layer, const char* packed,
-                Range blocks, char* workspace, const Epilogue& epilogue) const {
-    for (int64_t b = blocks.begin; b < blocks.end; ++b) {
-      transpose_block<kFormat>(layer, packed, b, workspace);
-      one_panel(a, stride, layer.n_panels * kPanel, workspace, false, b, epilogue);
+  void backward(const uint16_t* a, int64_t stride, const Part& part, const Part& next,
+                char* workspace, const Epilogue& epilogue) const {
+    for (int64_t b = part.range.begin; b < part.range.end; ++b) {
+      Fetcher fetcher =
+          fetch_block_after(b, part, next, tiles_of_block<kFormat>(*part.layer) + rows);
+      transpose_block<kFormat>(part, b, fetcher, workspace);
+      one_panel(a, stride, part.layer->n_panels * kPanel, workspace, fetcher, b, epilogue);
     }
   }
 

@@ -27,9 +27,8 @@ static inline IntVec broadcast_pair(const uint16_t* p) {
 // sum + a[0] * w[0] + a[1] * w[1] of the pairs in each lane.
 static inline Vec dot_pairs(Vec sum, IntVec a, IntVec w) {
 #ifdef DDS_BF16_DOT
-  return reinterpret_cast<Vec>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum),
-                                                reinterpret_cast<__m512bh>(a),
-                                                reinterpret_cast<__m512bh>(w)));
+  return reinterpret_cast<Vec>(_mm512_dpbf16_ps(
+      reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(w)));
 #else
   const int32_t high = static_cast<int32_t>(0xffff0000);
   sum += from_bits(a << 16) * from_bits(w << 16);
@@ -98,8 +97,8 @@ struct PairProduct {
   explicit PairProduct(int64_t rows) : rows(rows) {}
 
   template <class Epilogue>
-  void one_panel(const uint16_t* a, int64_t stride, int64_t n_in, const char* panel, int64_t index,
-                 const Epilogue& epilogue) const {
+  void one_panel(const uint16_t* a, int64_t stride, int64_t n_in, const char* panel,
+                 Fetcher& fetcher, int64_t index, const Epilogue& epilogue) const {
     alignas(64) float values[kMaxPairRows * kPanel];
     const int64_t n_tiles = ceil_div(rows, kMaxPairRows);
     for (int64_t t = 0; t < n_tiles; ++t) {
@@ -107,24 +106,28 @@ struct PairProduct {
       kPairTile[end - begin - 1](a + begin * stride, stride, n_in, panel, values);
       for (int64_t row = begin; row < end; ++row) {
         epilogue(row, index, values + (row - begin) * kPanel);
+        fetcher.turn();
       }
     }
   }
 
   template <class Epilogue>
-  void forward(const uint16_t* a, int64_t stride, const PackedLayer& layer, const char* packed,
-               Range panels, char*, const Epilogue& epilogue) const {
-    for (int64_t p = panels.begin; p < panels.end; ++p) {
-      one_panel(a, stride, layer.n_in, packed + layer.offset + p * layer.panel_bytes, p, epilogue);
+  void forward(const uint16_t* a, int64_t stride, const Part& part, const Part& next, char*,
+               const Epilogue& epilogue) const {
+    for (int64_t p = part.range.begin; p < part.range.end; ++p) {
+      Fetcher fetcher = fetch_panel_after(p, part, next, rows, rows);
+      one_panel(a, stride, part.layer->n_in, part.panel(p), fetcher, p, epilogue);
     }
   }
 
   template <class Epilogue>
-  void backward(const uint16_t* a, int64_t stride, const PackedLayer& layer, const char* packed,
-                Range blocks, char* workspace, const Epilogue& epilogue) const {
-    for (int64_t b = blocks.begin; b < blocks.end; ++b) {
-      transpose_block<kFormat>(layer, packed, b, workspace);
-      one_panel(a, stride, layer.n_panels * kPanel, workspace, b, epilogue);
+  void backward(const uint16_t* a, int64_t stride, const Part& part, const Part& next,
+                char* workspace, const Epilogue& epilogue) const {
+    for (int64_t b = part.range.begin; b < part.range.end; ++b) {
+      Fetcher fetcher =
+          fetch_block_after(b, part, next, tiles_of_block<kFormat>(*part.layer) + rows);
+      transpose_block<kFormat>(part, b, fetcher, workspace);
+      one_panel(a, stride, part.layer->n_panels * kPanel, workspace, fetcher, b, epilogue);
     }
   }
 

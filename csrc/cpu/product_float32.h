@@ -8,14 +8,15 @@
 namespace dds::DDS_LEVEL {
 
 constexpr int kMaxTileRows = 6;
+// Few rows and many outputs: summing over lanes costs least for as many sums as there are lanes.
+constexpr int kMaxDotRows = 3;
 constexpr int kPanelVectors = kPanel / kLanes;
 
 // values[m][:] = bias[:] + sum_k a[m][k] * weights[k][:] for the kPanel columns of one panel. Each
-// element is one chain of multiply-adds in the order of k, whatever kRows. A cold panel is fetched
-// in whole rows by the pass over its first columns: one stream instead of several strided.
+// element is one chain of multiply-adds in the order of k, whatever kRows.
 template <int kRows>
 static void multiply_tile(const float* a, int64_t stride, int64_t n_in, const float* panel,
-                          bool cold, float* values) {
+                          Fetcher& fetcher, float* values) {
   constexpr int kVectors = power_of_two_below(kAccumulators / kRows, kPanelVectors);
   for (int64_t column = 0; column < kPanel; column += kVectors * kLanes) {
     Vec sums[kRows][kVectors];
@@ -27,10 +28,7 @@ static void multiply_tile(const float* a, int64_t stride, int64_t n_in, const fl
     }
     const float* weights = panel + kPanel + column;
     for (int64_t k = 0; k < n_in; ++k, weights += kPanel) {
-      if (kVectors < kPanelVectors && cold && column == 0) {
-#pragma GCC unroll 16
-        for (int i = kVectors * kLanes; i < kPanel; i += 16) __builtin_prefetch(weights + i);
-      }
+      fetcher.turn();
       // The smaller operand is held in registers, the larger one passes through a single register.
       if (kVectors < kRows) {
         Vec held[kVectors];
@@ -64,44 +62,52 @@ static void multiply_tile(const float* a, int64_t stride, int64_t n_in, const fl
   }
 }
 
-// Lane i of the result is the sum over all lanes of v[i % kCount].
-template <int kCount>
-static inline Vec sum_lanes(const Vec* v) {
-  Vec sums[kCount];
-#pragma GCC unroll 8
-  for (int i = 0; i < kCount; ++i) sums[i] = v[i];
-#pragma GCC unroll 4
-  for (int run = 1; run < kCount; run *= 2) {
-    IntVec left, right;
-#pragma GCC unroll 16
+// Which lanes of a pair of vectors are added at one level of `sum_lanes`.
+struct LanePairs {
+  // Runs of kRun lanes, in turn from the first and the second vector; with kFold from one alone.
+  constexpr LanePairs(int run, bool fold) : left(), right() {
     for (int i = 0; i < kLanes; ++i) {
-      const int start = i / (2 * run) * (2 * run) + i % run + (i / run % 2 ? kLanes : 0);
-      left[i] = start;
-      right[i] = start + run;
+      const int start = i / (2 * run) * (2 * run) + i % run;
+      left[i] = fold ? i : start + (i / run % 2 ? kLanes : 0);
+      right[i] = fold ? i ^ run : left[i] + run;
     }
+  }
+
+  alignas(DDS_VECTOR_BYTES) int32_t left[kLanes];
+  alignas(DDS_VECTOR_BYTES) int32_t right[kLanes];
+};
+
+// Lane i of the result is the sum over all lanes of v[i % kCount]. Overwrites v.
+template <int kCount, int kRun = 1>
+static inline Vec sum_lanes(Vec* v) {
+  if constexpr (kRun >= kLanes) {
+    return v[0];
+  } else {
+    static constexpr LanePairs kPairs(kRun, kRun >= kCount);
+    const IntVec left = *reinterpret_cast<const IntVec*>(kPairs.left);
+    const IntVec right = *reinterpret_cast<const IntVec*>(kPairs.right);
+    if constexpr (kRun >= kCount) {
+      v[0] += __builtin_shuffle(v[0], right);
+    } else {
 #pragma GCC unroll 8
-    for (int i = 0; i < kCount / (2 * run); ++i) {
-      const Vec a = sums[2 * i], b = sums[2 * i + 1];
-      sums[i] = __builtin_shuffle(a, b, left) + __builtin_shuffle(a, b, right);
+      for (int i = 0; i < kCount / (2 * kRun); ++i) {
+        const Vec a = v[2 * i], b = v[2 * i + 1];
+        v[i] = __builtin_shuffle(a, b, left) + __builtin_shuffle(a, b, right);
+      }
     }
+    return sum_lanes<kCount, 2 * kRun>(v);
   }
-#pragma GCC unroll 4
-  for (int distance = kCount; distance < kLanes; distance *= 2) {
-    IntVec other;
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) other[i] = i ^ distance;
-    sums[0] += __builtin_shuffle(sums[0], other);
-  }
-  return sums[0];
 }
 
 // values[m][j] = sum_n a[m][n] * weights[j][n] for kOutputs inputs j of the layer: its transpose,
-// read along the panels' rows. Cold weights of the block behind are fetched on the way.
+// read along the panels' rows.
 template <int kRows, int kOutputs>
 static inline void dot_tile(const float* a, int64_t stride, const float* weights,
-                            int64_t panel_floats, int64_t n_panels, bool cold, float* values) {
+                            int64_t panel_floats, int64_t n_panels, Fetcher& fetcher,
+                            float* values) {
   Vec sums[kRows][kOutputs] = {};
   for (int64_t p = 0; p < n_panels; ++p, weights += panel_floats, a += kPanel) {
+    fetcher.turn();
 #pragma GCC unroll 16
     for (int c = 0; c < kPanel; c += kLanes) {
       Vec held[kRows];
@@ -114,50 +120,33 @@ static inline void dot_tile(const float* a, int64_t stride, const float* weights
         for (int m = 0; m < kRows; ++m) sums[m][j] += held[m] * weight;
       }
     }
-    if (cold) {
-#pragma GCC unroll 32
-      for (int i = 0; i < kOutputs * kPanel; i += 16) {
-        __builtin_prefetch(weights + kPanel * kPanel + i);
-      }
-    }
   }
 #pragma GCC unroll 8
   for (int m = 0; m < kRows; ++m) {
     const Vec sum = sum_lanes<kOutputs>(sums[m]);
-    float lanes[kLanes];
-    store(lanes, sum);
-#pragma GCC unroll 8
-    for (int j = 0; j < kOutputs; ++j) values[m * kPanel + j] = lanes[j];
+    __builtin_memcpy(values + m * kPanel, &sum, kOutputs * 4);
   }
 }
 
-template <int kRows>
-static void dot_tiles(const float* a, int64_t stride, int64_t n_out, const float* weights,
-                      int64_t panel_floats, int64_t n_panels, bool cold, float* values) {
-  constexpr int kOutputs = power_of_two_below(kAccumulators / kRows, kLanes < 8 ? kLanes : 8);
-  int64_t j = 0;
-  for (; j + kOutputs <= n_out; j += kOutputs) {
-    dot_tile<kRows, kOutputs>(a, stride, weights + j * kPanel, panel_floats, n_panels, cold,
-                              values + j);
-  }
-  for (; j < n_out; ++j) {
-    dot_tile<kRows, 1>(a, stride, weights + j * kPanel, panel_floats, n_panels, cold, values + j);
-  }
-  for (; j < kPanel; ++j) {
-    for (int m = 0; m < kRows; ++m) values[m * kPanel + j] = 0.0f;
-  }
-}
+using MultiplyTile = void (*)(const float*, int64_t, int64_t, const float*, Fetcher&, float*);
+using DotTile = void (*)(const float*, int64_t, const float*, int64_t, int64_t, Fetcher&, float*);
 
-using MultiplyTile = void (*)(const float*, int64_t, int64_t, const float*, bool, float*);
-using DotTiles = void (*)(const float*, int64_t, int64_t, const float*, int64_t, int64_t, bool,
-                          float*);
+constexpr int kDotOutputs =
+    power_of_two_below(kAccumulators / kMaxDotRows, kLanes < 8 ? kLanes : 8);
 
 static constexpr MultiplyTile kMultiplyTile[kMaxTileRows] = {
     multiply_tile<1>, multiply_tile<2>, multiply_tile<3>,
     multiply_tile<4>, multiply_tile<5>, multiply_tile<6>,
 };
-static constexpr DotTiles kDotTiles[kMaxTileRows] = {
-    dot_tiles<1>, dot_tiles<2>, dot_tiles<3>, dot_tiles<4>, dot_tiles<5>, dot_tiles<6>,
+static constexpr DotTile kDotTile[kMaxDotRows] = {
+    dot_tile<1, kDotOutputs>,
+    dot_tile<2, kDotOutputs>,
+    dot_tile<3, kDotOutputs>,
+};
+static constexpr DotTile kSingleDotTile[kMaxDotRows] = {
+    dot_tile<1, 1>,
+    dot_tile<2, 1>,
+    dot_tile<3, 1>,
 };
 
 template <>
@@ -165,17 +154,16 @@ struct Product<Format::float32> {
   explicit Product(int64_t rows) : rows(rows) {}
 
   template <class Epilogue>
-  void forward(const float* a, int64_t stride, const PackedLayer& layer, const char* packed,
-               Range panels, char*, const Epilogue& epilogue) const {
+  void forward(const float* a, int64_t stride, const Part& part, const Part& next, char*,
+               const Epilogue& epilogue) const {
     alignas(64) float values[kMaxTileRows * kPanel];
     const int64_t n_tiles = ceil_div(rows, kMaxTileRows);
-    for (int64_t p = panels.begin; p < panels.end; ++p) {
-      const auto* panel =
-          reinterpret_cast<const float*>(packed + layer.offset + p * layer.panel_bytes);
+    for (int64_t p = part.range.begin; p < part.range.end; ++p) {
+      const auto* panel = reinterpret_cast<const float*>(part.panel(p));
+      Fetcher fetcher = fetch_panel_after(p, part, next, rows, n_tiles * part.layer->n_in);
       for (int64_t t = 0; t < n_tiles; ++t) {
         const int64_t begin = rows * t / n_tiles, end = rows * (t + 1) / n_tiles;
-        kMultiplyTile[end - begin - 1](a + begin * stride, stride, layer.n_in, panel, t == 0,
-                                       values);
+        kMultiplyTile[end - begin - 1](a + begin * stride, stride, part.layer->n_in, panel, fetcher, values);
         for (int64_t row = begin; row < end; ++row) {
           epilogue(row, p, values + (row - begin) * kPanel);
         }
@@ -184,25 +172,49 @@ struct Product<Format::float32> {
   }
 
   template <class Epilogue>
-  void backward(const float* a, int64_t stride, const PackedLayer& layer, const char* packed,
-                Range blocks, char*, const Epilogue& epilogue) const {
-    alignas(64) float values[kMaxTileRows * kPanel];
-    const int64_t n_tiles = ceil_div(rows, kMaxTileRows);
-    const auto* weights = reinterpret_cast<const float*>(packed + layer.offset + kBiasBytes);
-    for (int64_t b = blocks.begin; b < blocks.end; ++b) {
-      const int64_t n_out = smaller(kPanel, layer.n_in - b * kPanel);
-      for (int64_t t = 0; t < n_tiles; ++t) {
-        const int64_t begin = rows * t / n_tiles, end = rows * (t + 1) / n_tiles;
-        kDotTiles[end - begin - 1](a + begin * stride, stride, n_out, weights + b * kPanel * kPanel,
-                                   layer.panel_bytes / 4, layer.n_panels, t == 0, values);
-        for (int64_t row = begin; row < end; ++row) {
-          epilogue(row, b, values + (row - begin) * kPanel);
-        }
+  void backward(const float* a, int64_t stride, const Part& part, const Part& next, char*,
+                const Epilogue& epilogue) const {
+    alignas(64) float values[kDotRows * kPanel];
+    const PackedLayer& layer = *part.layer;
+    const int64_t n_turns =
+        ceil_div(rows, kMaxDotRows) * (kPanel / kDotOutputs) * layer.n_panels;
+    for (int64_t b = part.range.begin; b < part.range.end; ++b) {
+      const char* block = part.weights + kBiasBytes + b * kPanel * layer.input_bytes;
+      const int64_t n_outputs = smaller(kPanel, layer.n_in - b * kPanel);
+      Fetcher fetcher = fetch_block_after(b, part, next, n_turns);
+      for (int64_t row = 0; row < rows; row += kDotRows) {
+        const int64_t count = smaller(kDotRows, rows - row);
+        dot_block(a + row * stride, stride, count, reinterpret_cast<const float*>(block),
+                  layer.panel_bytes / 4, layer.n_panels, n_outputs, fetcher, values);
+        for (int64_t m = 0; m < count; ++m) epilogue(row + m, b, values + m * kPanel);
       }
     }
   }
 
   int64_t rows;
+
+ private:
+  // Rows that share the weights of a tile while these are in the first-level cache.
+  static constexpr int64_t kDotRows = 48;
+
+  static void dot_block(const float* a, int64_t stride, int64_t count, const float* weights,
+                        int64_t panel_floats, int64_t n_panels, int64_t n_outputs,
+                        Fetcher& fetcher, float* values) {
+    const int64_t n_tiles = ceil_div(count, kMaxDotRows);
+    for (int64_t j = 0; j < n_outputs;) {
+      const bool whole = j + kDotOutputs <= n_outputs;
+      for (int64_t t = 0; t < n_tiles; ++t) {
+        const int64_t begin = count * t / n_tiles, end = count * (t + 1) / n_tiles;
+        const DotTile tile = (whole ? kDotTile : kSingleDotTile)[end - begin - 1];
+        tile(a + begin * stride, stride, weights + j * kPanel, panel_floats, n_panels, fetcher,
+             values + begin * kPanel + j);
+      }
+      j += whole ? kDotOutputs : 1;
+    }
+    for (int64_t m = 0; m < count; ++m) {
+      for (int64_t j = n_outputs; j < kPanel; ++j) values[m * kPanel + j] = 0.0f;
+    }
+  }
 };
 
 }  // namespace dds::DDS_LEVEL

@@ -1,8 +1,8 @@
 // What a forward pass keeps for the gradient, per row and step: the outputs of the hidden layers as
 // operands, the bounded log-scales, and the moving half before an encoding or after a decoding.
 //
-// A group's stash holds its steps one after the other; a step's tensors likewise, each with all rows
-// of the group.
+// A group's stash holds its steps one after the other; a step's tensors likewise, each with all
+// rows of the group.
 #pragma once
 
 #include "dds/packed_weights.h"

@@ -61,15 +61,16 @@ static inline void transpose_tile(const char* tile, char* first, char* last) {
 }
 #endif
 
-// Bytes of a transposed panel.
-static inline int64_t transposed_bytes(Format format, const PackedLayer& layer) {
-  return kBiasBytes + layer.n_panels * kPanel * kPanel * 2 * planes(format);
+// Tiles of a transposed panel: its turns to fetch.
+template <Format kFormat>
+static int64_t tiles_of_block(const PackedLayer& layer) {
+  return layer.n_panels * (kPanel / kInputBlock) * planes(kFormat) * kTilesPerPanel;
 }
 
 // `block` counts kPanel inputs. The panel's biases are zeros.
 template <Format kFormat>
-static void transpose_block(const PackedLayer& layer, const char* packed, int64_t block,
-                            char* panel) {
+static void transpose_block(const Part& part, int64_t block, Fetcher& fetcher, char* panel) {
+  const PackedLayer& layer = *part.layer;
   constexpr int64_t kStep = kTilesPerPanel * kTileBytes;  // of one plane
   constexpr int64_t kInputStep = kStep * planes(kFormat);
   constexpr int64_t kHalves = kPanel / kInputBlock;
@@ -77,8 +78,7 @@ static void transpose_block(const PackedLayer& layer, const char* packed, int64_
   panel += kBiasBytes;
   const int64_t n_halves = smaller(kHalves, ceil_div(layer.n_in, kInputBlock) - block * kHalves);
   for (int64_t p = 0; p < layer.n_panels; ++p) {
-    const char* weights = packed + layer.offset + p * layer.panel_bytes + kBiasBytes +
-                          block * kHalves * kInputStep;
+    const char* weights = part.panel(p) + kBiasBytes + block * kHalves * kInputStep;
     // The columns of a panel fill two input steps of the transpose.
     char* target = panel + p * 2 * kInputStep;
     for (int64_t half = 0; half < kHalves; ++half) {
@@ -86,6 +86,7 @@ static void transpose_block(const PackedLayer& layer, const char* packed, int64_
         for (int64_t tile = 0; tile < kTilesPerPanel; ++tile) {
           char* to = target + tile / 2 * kInputStep + plane * kStep + half * 2 * kTileBytes +
                      tile % 2 * (kTileBytes / 2);
+          fetcher.turn();
           if (half < n_halves) {
             transpose_tile(weights + half * kInputStep + plane * kStep + tile * kTileBytes, to,
                            to + kTileBytes);

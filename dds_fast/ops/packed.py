@@ -56,6 +56,13 @@ def address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
+def buffer(n_bytes: int) -> Tensor:
+    """Fresh memory, in huge pages if the system has them."""
+    memory = torch.empty(n_bytes, dtype=torch.uint8)
+    _native.cpu().prefer_huge_pages(memory.data_ptr(), n_bytes)
+    return memory
+
+
 class PackedFlow:
     """A frozen flow in one direction at one precision."""
 
@@ -106,7 +113,7 @@ class PackedFlow:
         if key not in coupling.packed:
             weights = [w.detach().contiguous() for w in coupling.weights]
             biases = [b.detach().contiguous() for b in coupling.biases]
-            packed = torch.empty(coupling.n_groups * self.layout.coupling_bytes, dtype=torch.uint8)
+            packed = buffer(coupling.n_groups * self.layout.coupling_bytes)
             self.layout.pack_coupling(
                 coupling.n_groups,
                 addresses(weights),
@@ -125,7 +132,7 @@ class PackedFlow:
             matrix = step.unmixing
             bias = torch.bmm(matrix, step.shift[..., None])[..., 0]
         matrix, bias = matrix.contiguous(), bias.contiguous()
-        packed = torch.empty(len(matrix) * self.layout.mixing_bytes, dtype=torch.uint8)
+        packed = buffer(len(matrix) * self.layout.mixing_bytes)
         self.layout.pack_mixing(
             len(matrix),
             matrix.data_ptr(),
@@ -137,11 +144,10 @@ class PackedFlow:
 
     def scratch(self, groups: int, rows: int, own_stash: bool, n_threads: int) -> Tensor:
         """Workspace of a call."""
-        size = self.native.scratch_bytes(groups, rows, own_stash, n_threads)
-        return torch.empty(size, dtype=torch.uint8)
+        return buffer(self.native.scratch_bytes(groups, rows, own_stash, n_threads))
 
     def stash(self, groups: int, rows: int) -> Tensor:
-        return torch.empty(groups * rows * self.native.stash_row_bytes, dtype=torch.uint8)
+        return buffer(groups * rows * self.native.stash_row_bytes)
 
     def forward(self, rows: Tensor, keep: bool) -> tuple[Tensor, Tensor, Stash | None]:
         """``(G, R, F)`` rows, the couplings' ``(G, R)`` log-determinant, and the stash."""

@@ -63,14 +63,14 @@ struct LatentTensors {
   const float* grad_entries;          // (groups, rows, F), to be scaled by grad_scale
   const float* grad_log_likelihoods;  // (groups, rows)
   float grad_scale;
-  bool data_likelihood;  // with the log-determinant
-  int64_t n_fixed;       // leading latent dims that do not move
-  float step_size;       // with Adam's bias correction: step_size / (1 - beta1^t)
-  float rms_correction;  // 1 / sqrt(1 - beta2^t)
-  float* latents;        // (groups, rows, F)
-  float* first_moment;   // (groups, rows, F - n_fixed)
-  float* second_moment;  // likewise
-  float* entries;        // (groups, rows, F), clipped; their signs gate grad_entries
+  bool data_likelihood;    // with the log-determinant
+  int64_t n_fixed;         // leading latent dims that do not move
+  float step_size;         // with Adam's bias correction: step_size / (1 - beta1^t)
+  float rms_correction;    // 1 / sqrt(1 - beta2^t)
+  float* latents;          // (groups, rows, F)
+  float* first_moment;     // (groups, rows, F - n_fixed)
+  float* second_moment;    // likewise
+  float* entries;          // (groups, rows, F), clipped; their signs gate grad_entries
   const float* constants;  // (groups) constant log-determinants of the mixings
   float* log_likelihoods;  // (groups, rows), nats per latent dim that moves
   char* stash;             // read, then written; null: made anew for each block of rows

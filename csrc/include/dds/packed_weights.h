@@ -37,6 +37,7 @@ static constexpr int64_t planes(Format format) { return format == Format::split 
 
 struct PackedLayer {
   int64_t n_in;
+  int64_t input_bytes;  // of one input's weights within a panel
   int64_t n_panels;
   int64_t panel_bytes;
   int64_t offset;  // of the first panel within the group, in bytes
@@ -65,8 +66,7 @@ struct FlowLayout {
 
 // The layout points into `layers`.
 FlowLayout make_layout(Format format, int64_t n_passing, int64_t n_moving,
-                       const std::vector<int64_t>& hidden_widths,
-                       std::vector<PackedLayer>& layers);
+                       const std::vector<int64_t>& hidden_widths, std::vector<PackedLayer>& layers);
 
 // `weights[i]`: (groups, out, in), `biases[i]`: (groups, out), contiguous, first layer first.
 // `packed` has room for groups * layout.coupling_bytes.

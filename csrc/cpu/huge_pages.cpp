@@ -1,0 +1,22 @@
+#include "dds/huge_pages.h"
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+namespace dds {
+
+void prefer_huge_pages(void* memory, int64_t bytes) {
+#ifdef __linux__
+  constexpr uintptr_t kHugePage = 2 << 20;
+  const auto begin = reinterpret_cast<uintptr_t>(memory);
+  const uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
+  const uintptr_t last = (begin + static_cast<uintptr_t>(bytes)) / kHugePage * kHugePage;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#else
+  static_cast<void>(memory);
+  static_cast<void>(bytes);
+#endif
+}
+
+}  // namespace dds
