@@ -5,34 +5,49 @@ from __future__ import annotations
 from functools import lru_cache, partial
 
 import torch
-from torch import Tensor
-
 from cases import Workload
 from contenders import Contender
+from torch import Tensor
+
 from dds_fast.ops import Schedule, flow_decode, update_step
 
 CHECKED_STEPS = 3
 SCHEDULE = Schedule(step_size=1e-3, max_steps=1000)
 """The paper's."""
 
-TOLERANCES = {
+BANK_TOLERANCES = {
     "float32": {
-        **{"x": 1e-5, "log_det": 1e-5, "gradient": 1e-5},
-        **{"history": 1e-5, "W": 1e-4, "H": 1e-3},
+        **{"x": 5e-6, "log_det": 5e-6, "gradient": 5e-6},
+        **{"history": 5e-6, "W": 1e-5, "H": 1e-5},
     },
     "bf16x3": {
-        **{"x": 1e-4, "log_det": 1e-4, "gradient": 1e-4},
-        **{"history": 1e-4, "W": 1e-3, "H": 1e-2},
+        **{"x": 5e-5, "log_det": 5e-5, "gradient": 5e-5},
+        **{"history": 5e-5, "W": 1e-4, "H": 1e-4},
     },
     "bfloat16": {
-        **{"x": 2e-2, "log_det": 2e-2, "gradient": 2e-2},
-        **{"history": 5e-3, "W": 2e-2, "H": 5e-2},
+        **{"x": 1e-2, "log_det": 2e-2, "gradient": 6e-2},
+        **{"history": 1e-3, "W": 2e-2, "H": 1e-3},
     },
 }
-"""Largest RMS error over RMS of the float64 values, by precision.
+"""Largest RMS error over RMS of the float64 values, by precision."""
 
-Adam's first steps are the signs of the gradients, so an entry whose gradient is all but zero may
-move the other way: H, which starts small, shows it most."""
+GLOW_TOLERANCES = {
+    "float32": {
+        **{"x": 1e-4, "log_det": 1e-4, "gradient": 1e-2},
+        **{"history": 2e-5, "W": 2e-3, "H": 2e-3},
+    },
+    "bf16x3": {
+        **{"x": 5e-4, "log_det": 5e-4, "gradient": 2e-2},
+        **{"history": 1e-4, "W": 5e-3, "H": 5e-3},
+    },
+    "bfloat16": {
+        **{"x": 3e-2, "log_det": 3e-2, "gradient": 1e-1},
+        **{"history": 1e-3, "W": 3e-2, "H": 1e-2},
+    },
+}
+"""A Glow has LeakyReLU units. One whose input rounds to the other side of zero changes its slope a
+hundredfold, and among millions of units some do, whoever computes; the loop's triangular solves in
+float32 add their own error to x."""
 
 
 class Disagreement(Exception):
@@ -63,14 +78,15 @@ def _values(workload: Workload, quantity: str, contender: Contender) -> dict[str
 
 
 @lru_cache(maxsize=1)
-def _exact(workload: Workload, quantity: str) -> dict[str, Tensor]:
-    flow = workload.flow.freeze().to(torch.float64)
+def _exact(workload: Workload) -> dict[str, dict[str, Tensor]]:
+    """All quantities at once: the weights in float64 do not fit beside those packed later."""
+    flow = workload.frozen.to(torch.float64)
     contender = Contender(
         partial(flow_decode, flow, backend="reference"),
         partial(update_step, backend="reference"),
         workload.problem(flow),
     )
-    return _values(workload, quantity, contender)
+    return {name: _values(workload, name, contender) for name in workload.shape.quantities}
 
 
 def check(workload: Workload, quantity: str, contender: Contender) -> dict[str, float]:
@@ -79,12 +95,13 @@ def check(workload: Workload, quantity: str, contender: Contender) -> dict[str, 
     Raises:
         Disagreement: an error exceeds its tolerance, or is not a number.
     """
+    exact = _exact(workload)[quantity]
     with contender.during():
         actual = _values(workload, quantity, contender)
-    exact = _exact(workload, quantity)
     errors = {name: error_ratio(actual[name], exact[name]) for name in exact}
+    table = GLOW_TOLERANCES if workload.shape.kind == "dds3" else BANK_TOLERANCES
+    tolerances = table[contender.precision]
     for name, error in errors.items():
-        tolerance = TOLERANCES[contender.precision][name]
-        if not error <= tolerance:
-            raise Disagreement(f"{name} is off by {error:.1e}, allowed are {tolerance:.0e}")
+        if not error <= tolerances[name]:
+            raise Disagreement(f"{name} is off by {error:.1e}, allowed are {tolerances[name]:.0e}")
     return errors

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from peers import Flow
 
 from dds_fast.flows import ConditionalGlow, RealNVPBank
 from dds_fast.methods import PAPER, dds
 from dds_fast.ops import FrozenFlow, Problem
-from peers import Flow
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,14 @@ CASES = {
         for T in (300, 1000)
     },
 }
+
+
+DECOMPOSITIONS = {
+    "W5-dds2": Shape("dds2", 512, 128, 20),
+    "W5-dds3": Shape("dds3", 512, 1024, 20, n_steps=32),
+    "W5-packaged": None,
+}
+"""Whole searches: the paper's dictionaries with its settings, the packaged one with its own."""
 
 
 def make_flow(shape: Shape) -> Flow:

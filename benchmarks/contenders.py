@@ -10,10 +10,11 @@ from functools import partial
 from typing import Any
 
 from cases import Workload
+from peers import Decode, batched, loop
+from peers.search import starter
+
 from dds_fast import _native
 from dds_fast.ops import Problem, Schedule, UpdateStep, flow_decode, update_step
-from peers import Decode
-from peers.search import starter
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,17 @@ class Contender:
 Build = Callable[[Workload], Contender]
 
 
-def _peer(module: str, factory: str = "decoder", share_decode: bool = True) -> Build:
+def _peer(make: Callable[[Workload], Decode], share_decode: bool = True) -> Build:
     def build(workload: Workload) -> Contender:
-        make = getattr(importlib.import_module(f"peers.{module}"), factory)
-        decode = make(workload.flow)
+        decode = make(workload)
         return Contender(decode, starter(decode, share_decode), workload.problem(workload.frozen))
 
     return build
+
+
+def _library(name: str) -> Callable[[Workload], Decode]:
+    """A flow library, imported when it is its turn: it may not be installed."""
+    return lambda workload: importlib.import_module(f"peers.{name}").decoder(workload.flow)
 
 
 def _ours(backend: str, precision: str | None = None) -> Build:
@@ -110,11 +115,11 @@ LEVELS: dict[str, Build] = {
     f"dds_fast, cpu, float32, {level}": _at_level(level) for level in ("avx2", "avx512")
 }
 PEERS: dict[str, Build] = {
-    PYTORCH_LOOP: _peer("loop", share_decode=False),
-    BATCHED: _peer("batched", share_decode=False),
-    BATCHED_SHARED: _peer("batched"),
-    NFLOWS: _peer("nflows"),
-    NORMFLOWS: _peer("normflows"),
+    PYTORCH_LOOP: _peer(lambda workload: loop.decoder(workload.flow), share_decode=False),
+    BATCHED: _peer(lambda workload: batched.decoder(workload.frozen), share_decode=False),
+    BATCHED_SHARED: _peer(lambda workload: batched.decoder(workload.frozen)),
+    NFLOWS: _peer(_library("nflows")),
+    NORMFLOWS: _peer(_library("normflows")),
 }
 
 COMPILED_CASES = ("W1-F512-K1", "W1-F512-K20", "W2-1200")
@@ -133,7 +138,7 @@ def of_case(name: str) -> Mapping[str, Build]:
         return OURS
     contenders = PEERS | OURS
     if name in COMPILED_CASES:
-        contenders |= {COMPILED: _peer("batched", "compiled")}
+        contenders |= {COMPILED: _peer(lambda workload: batched.compiled(workload.frozen))}
     if name in LEVEL_CASES:
         contenders |= LEVELS
     return contenders

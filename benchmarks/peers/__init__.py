@@ -1,7 +1,7 @@
 """The same flows as other people write them, on the same weights, for comparison.
 
-Each module has ``decoder(flow)``: a function from ``(G, R, F)`` latent codes to rows and their
-log-determinant, differentiable by autograd. Weights are shared with `flow` and frozen.
+Each module has ``decoder(flow)``: it makes a function from ``(G, R, F)`` latent codes to rows and
+their log-determinant, differentiable by autograd. Weights are frozen and shared with `flow`.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from dds_fast.ops import Coupling, FrozenStep
-from peers import Decode, Flow
+from dds_fast.ops import Coupling, FrozenFlow, FrozenStep
+from peers import Decode
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "selu": functional.selu,
@@ -42,12 +42,11 @@ def _unmix(step: FrozenStep, inverse_order: Tensor | None, u: Tensor) -> Tensor:
     return torch.baddbmm(-step.shift[:, None], u, step.mixing.transpose(1, 2))
 
 
-def decoder(flow: Flow) -> Decode:
-    """All flows of `flow` in one batch."""
-    frozen = flow.freeze()
+def decoder(flow: FrozenFlow) -> Decode:
+    """All flows of a bank in one batch."""
     # Sorted here, not in a property of the steps, so that torch.compile sees plain tensors.
-    steps = [(s, None if s.order is None else s.inverse_order) for s in reversed(frozen.steps)]
-    constant = frozen.log_det.to(frozen.dtype)[:, None]
+    steps = [(s, None if s.order is None else s.inverse_order) for s in reversed(flow.steps)]
+    constant = flow.log_det.to(flow.dtype)[:, None]
 
     def decode(z: Tensor) -> tuple[Tensor, Tensor]:
         total = constant
@@ -60,6 +59,6 @@ def decoder(flow: Flow) -> Decode:
     return decode
 
 
-def compiled(flow: Flow) -> Decode:
+def compiled(flow: FrozenFlow) -> Decode:
     """`decoder` through ``torch.compile``, which needs a C++ compiler when it first runs."""
     return torch.compile(decoder(flow))

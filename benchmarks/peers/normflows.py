@@ -1,7 +1,7 @@
 """The flows built from normflows: its couplings, permutations, constants and invertible matrices.
 
-normflows leaves the coupling's network to the user, so the bounded log-scale goes there. Decoding is
-the `inverse` of its layers: that is the direction in which its coupling divides by the scale.
+normflows leaves the coupling's network to the user, so the bounded log-scale goes there. Decoding
+is the `inverse` of its layers: that is the direction in which its coupling divides by the scale.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class AutogradSearch(UpdateStep):
         return self.decode(torch.cat([self.fixed, Z], dim=-1))[0]
 
     def _cost(self, x: Tensor, Z: Tensor, H: Tensor) -> Tensor:
-        problem, dictionary, active = self.problem, x.clamp_min(0), H.clamp_min(0)
+        problem, dictionary, active = self.problem, torch.relu(x), torch.relu(H)
         n_free = Z.shape[-1]
         likelihoods = -0.5 * math.log(2 * math.pi) - Z.square().sum(-1) / (2 * n_free)
         if problem.per_frame:
