@@ -17,19 +17,22 @@ SCHEDULE = Schedule(step_size=1e-3, max_steps=1000)
 
 BANK_TOLERANCES = {
     "float32": {
-        **{"x": 5e-6, "log_det": 5e-6, "gradient": 5e-6},
-        **{"history": 5e-6, "W": 1e-5, "H": 1e-5},
+        **{"x": 5e-6, "log_det": 5e-6, "gradient": 2e-3},
+        **{"history": 5e-6, "W": 1e-4, "H": 1e-4},
     },
     "bf16x3": {
-        **{"x": 5e-5, "log_det": 5e-5, "gradient": 5e-5},
-        **{"history": 5e-5, "W": 1e-4, "H": 1e-4},
+        **{"x": 5e-5, "log_det": 5e-5, "gradient": 5e-3},
+        **{"history": 5e-5, "W": 5e-4, "H": 5e-4},
     },
     "bfloat16": {
         **{"x": 1e-2, "log_det": 2e-2, "gradient": 6e-2},
         **{"history": 1e-3, "W": 2e-2, "H": 1e-3},
     },
 }
-"""Largest RMS error over RMS of the float64 values, by precision."""
+"""Largest RMS error over RMS of the float64 values, by precision.
+
+SELU's slope jumps at zero. Among millions of units some have an input that rounds to the other
+side, whoever computes; hence the room in the gradient, and in W and H, which follow it."""
 
 GLOW_TOLERANCES = {
     "float32": {
@@ -45,9 +48,7 @@ GLOW_TOLERANCES = {
         **{"history": 1e-3, "W": 3e-2, "H": 1e-2},
     },
 }
-"""A Glow has LeakyReLU units. One whose input rounds to the other side of zero changes its slope a
-hundredfold, and among millions of units some do, whoever computes; the loop's triangular solves in
-float32 add their own error to x."""
+"""LeakyReLU's slope jumps a hundredfold; the loop's triangular solves in float32 add to x's error."""
 
 
 class Disagreement(Exception):

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,8 @@ class Job:
         if self.selected:
             command += ["-k", f"{self.name}-"]
         # Away from the checkout, whose own dds_fast/ need not hold compiled modules.
-        done = subprocess.run(command, cwd=folder)
+        with tempfile.TemporaryDirectory() as elsewhere:
+            done = subprocess.run(command, cwd=elsewhere)
         if done.returncode != 0 or not unfinished.exists():
             unfinished.unlink(missing_ok=True)
             return False
