@@ -48,7 +48,7 @@ GLOW_TOLERANCES = {
         **{"history": 1e-3, "W": 3e-2, "H": 1e-2},
     },
 }
-"""LeakyReLU's slope jumps a hundredfold; the loop's triangular solves in float32 add to x's error."""
+"""LeakyReLU's slope jumps a hundredfold; the loop's float32 triangular solves add to x's error."""
 
 
 class Disagreement(Exception):

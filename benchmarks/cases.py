@@ -138,7 +138,7 @@ class Workload:
         a contender computes beyond that does not raise its rate.
         """
         shape = self.shape
-        one_pass = self.n_weights // shape.n_groups * shape.rows
+        one_pass = self.n_weights * shape.rows
         if quantity != "step":
             return one_pass
         n_entries = shape.n_sources * (shape.n_components or 1)

@@ -29,6 +29,7 @@ from torch import Tensor
 
 import dds_fast
 from dds_fast import Dictionary, metrics
+from dds_fast.datasets import find_notes, load_notes
 from dds_fast.ops import FrozenFlow, flow_decode
 
 PRECISIONS = ("float32", "bf16x3", "bfloat16")
@@ -71,8 +72,8 @@ class Study:
 
 def trained_bank(data: Path) -> Dictionary:
     """A bank of an octave, trained for a short while: its weights are no longer random."""
-    folder = data / "isol" / "real_c5"
-    notes = [path for pitch in BANK_PITCHES for path in sorted(folder.glob(f"{pitch}_*.flac"))]
+    config = dds_fast.SpectrogramConfig(n_fft=1024)
+    notes = load_notes(find_notes(data / "isol" / "real_c5", BANK_PITCHES), config)
     return dds_fast.fit(notes, "dds2", max_epochs=BANK_EPOCHS, progress=True)
 
 
