@@ -1,4 +1,4 @@
-"""The command line: ``dds-fast decompose | evaluate | fit | inspect | plot | info | demo``."""
+"""The command line: ``dds-fast decompose | evaluate | fit | inspect | plot | bench | ...``."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_fit(commands)
     _add_inspect(commands)
     _add_plot(commands)
+    _add_bench(commands)
     info = commands.add_parser("info", help="versions, devices and the backends that would run")
     info.set_defaults(run=_info)
     demo = commands.add_parser("demo", help="decompose a short piano clip that ships with dds-fast")
@@ -131,6 +132,20 @@ def _add_plot(commands: Any) -> None:
     parser.add_argument("--label-delay", type=float, default=0.0, metavar="S")
     parser.add_argument("--overwrite", action="store_true")
     parser.set_defaults(run=_plot)
+
+
+def _add_bench(commands: Any) -> None:
+    from dds_fast.bench import SUITES
+
+    parser = commands.add_parser("bench", help="measure speed, from a checkout")
+    parser.add_argument("suite", choices=SUITES)
+    parser.add_argument(
+        "-o", "--out", type=Path, default=Path("dds-fast-bench"), help="finished parts are kept"
+    )
+    parser.add_argument("--only", metavar="W1,...", help="workloads or cases")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
+    parser.add_argument("--full", action="store_true", help="extrapolate nothing but plain PyTorch")
+    parser.set_defaults(run=_bench)
 
 
 def _decompose(options: argparse.Namespace) -> int:
@@ -216,6 +231,16 @@ def _plot(options: argparse.Namespace) -> int:
         roll = labels.roll(result.sources, result.times)
     save_figure(result.plot(roll=roll), options.output, overwrite=options.overwrite)
     return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from dds_fast import bench
+
+    arguments = ["--out", str(options.out)]
+    if options.only is not None:
+        arguments += ["--only", options.only]
+    arguments += [f"--{flag}" for flag in ("quick", "full") if getattr(options, flag)]
+    return bench.run(options.suite, arguments)
 
 
 def _info(options: argparse.Namespace) -> int:

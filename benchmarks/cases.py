@@ -1,0 +1,149 @@
+"""What is measured: shapes of flows and problems, made from a seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from peers import Flow
+
+from dds_fast.flows import ConditionalGlow, RealNVPBank
+from dds_fast.methods import PAPER, dds
+from dds_fast.ops import FrozenFlow, Problem
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of one case.
+
+    Attributes:
+        kind: "dds1" and "dds2" (a bank of S flows) or "dds3" (one Glow).
+        n_components: K, entries per source; None for dds1, which has one per frame.
+        quantities: what is timed; see race.py.
+    """
+
+    kind: str
+    n_features: int
+    width: int
+    n_components: int | None
+    n_frames: int = 300
+    n_sources: int = 60
+    n_steps: int = 16
+    quantities: tuple[str, ...] = ("forward", "backward", "step")
+
+    def tiny(self) -> Shape:
+        """The same case at sizes that only show that the harness works."""
+        return replace(
+            self,
+            n_features=32,
+            width=16,
+            n_components=None if self.n_components is None else 2,
+            n_frames=12,
+            n_sources=3,
+            n_steps=2,
+        )
+
+    @property
+    def n_groups(self) -> int:
+        return 1 if self.kind == "dds3" else self.n_sources
+
+    @property
+    def rows(self) -> int:
+        """Rows per flow."""
+        if self.n_components is None:
+            return self.n_frames
+        return self.n_components * self.n_sources // self.n_groups
+
+
+CASES = {
+    **{
+        f"W1-F{F}-K{K}": Shape("dds2", F, width, K)
+        for F, width in ((512, 128), (1024, 256))
+        for K in (1, 5, 20)
+    },
+    **{f"W2-{60 * K}": Shape("dds3", 512, 1024, K, n_steps=32) for K in (1, 5, 20, 40)},
+    **{
+        f"W3-T{T}": Shape("dds1", 512, 128, None, n_frames=T, quantities=("step",))
+        for T in (300, 1000)
+    },
+}
+
+
+DECOMPOSITIONS = {
+    "W5-dds2": Shape("dds2", 512, 128, 20),
+    "W5-dds3": Shape("dds3", 512, 1024, 20, n_steps=32),
+    "W5-packaged": None,
+}
+"""Whole searches: the paper's dictionaries with its settings, the packaged one with its own."""
+
+
+def make_flow(shape: Shape) -> Flow:
+    """An untrained flow: times do not depend on what the weights have learned."""
+    made: Flow
+    if shape.kind == "dds3":
+        made = ConditionalGlow(
+            shape.n_sources, shape.n_features, shape.n_steps, shape.width, depth=3
+        )
+    else:
+        made = RealNVPBank(shape.n_sources, shape.n_features, shape.n_steps, shape.width, depth=4)
+    return made.requires_grad_(False)
+
+
+class Workload:
+    """A case in memory: weights, a problem, and inputs of one pass."""
+
+    def __init__(self, name: str, shape: Shape) -> None:
+        self.name, self.shape = name, shape
+        self.flow = make_flow(shape)
+        generator = torch.Generator().manual_seed(0)
+        rows = (shape.n_groups, shape.rows)
+        self.z = torch.randn(*rows, shape.n_features, generator=generator)
+        self.cotangents = (
+            torch.randn(*rows, shape.n_features, generator=generator),
+            torch.randn(*rows, generator=generator),
+        )
+        # Mostly small values and a few large ones, as in a compressed spectrogram.
+        self.X = torch.rand(shape.n_features, shape.n_frames, generator=generator) ** 4
+
+    @cached_property
+    def frozen(self) -> FrozenFlow:
+        """The flow as the library's ops take it; what backends pack stays with it."""
+        return self.flow.freeze()
+
+    def problem(self, flow: FrozenFlow) -> Problem:
+        """The search problem on `flow`, in its dtype, with the paper's penalty."""
+        return dds.problem(
+            self.X.to(flow.dtype),
+            flow,
+            self.shape.kind,
+            n_sources=self.shape.n_sources,
+            n_components=self.shape.n_components,
+            penalty=PAPER[self.shape.kind].penalty,
+        )
+
+    @property
+    def n_weights(self) -> int:
+        """Entries of the matrices that a pass reads: couplings, and the Glow's mixing."""
+        return sum(
+            sum(w.numel() for w in step.coupling.weights)
+            + (0 if step.mixing is None else step.mixing.numel())
+            for step in self.frozen.steps
+        )
+
+    def multiply_adds(self, quantity: str) -> int:
+        """The multiply-adds that the quantity needs, whoever computes it.
+
+        An update step needs one decode, one backward and the four products with W or H; whatever
+        a contender computes beyond that does not raise its rate.
+        """
+        shape = self.shape
+        one_pass = self.n_weights * shape.rows
+        if quantity != "step":
+            return one_pass
+        n_entries = shape.n_sources * (shape.n_components or 1)
+        return 2 * one_pass + 4 * n_entries * shape.n_frames * shape.n_features
+
+    def passes(self, quantity: str) -> int:
+        """How often the quantity must read the weights."""
+        return 2 if quantity == "step" else 1

@@ -1,0 +1,87 @@
+"""What the machine can do at best: memory bandwidth and matrix products, measured by PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from cases import Workload
+from pytest_benchmark.fixture import BenchmarkFixture
+
+ROUNDS = 7
+GIGABYTE = 10**9
+SQUARE = 4096
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A call, and what it moves or computes."""
+
+    call: Callable[[], Any]
+    bytes: int = 0
+    multiply_adds: int = 0
+
+
+def _read(n_bytes: int) -> Limit:
+    values = torch.ones(n_bytes // 4)  # zeros may be one page, mapped many times
+    return Limit(values.sum, bytes=n_bytes)
+
+
+def _copy(n_bytes: int) -> Limit:
+    source = torch.ones(n_bytes // 4)
+    target = torch.zeros_like(source)
+    return Limit(lambda: target.copy_(source), bytes=2 * n_bytes)
+
+
+def _product(groups: int, rows: int, inner: int, columns: int, dtype: torch.dtype) -> Limit:
+    left = torch.randn(groups, rows, inner).to(dtype)
+    right = torch.randn(groups, inner, columns).to(dtype)
+    target = torch.empty(groups, rows, columns, dtype=dtype)
+    return Limit(
+        lambda: torch.bmm(left, right, out=target), multiply_adds=groups * rows * inner * columns
+    )
+
+
+def _at_shape(workload: Workload, dtype: torch.dtype) -> Limit:
+    """A hidden layer's product, with as many matrices as the flow has: none is in a cache."""
+    shape = workload.shape
+    n_matrices = workload.n_weights // (shape.width * shape.width * shape.n_groups)
+    products = [
+        _product(shape.n_groups, shape.rows, shape.width, shape.width, dtype)
+        for _ in range(n_matrices)
+    ]
+
+    def call() -> None:
+        for product in products:
+            product.call()
+
+    return Limit(call, multiply_adds=sum(product.multiply_adds for product in products))
+
+
+MACHINE: dict[str, Callable[[float], Limit]] = {
+    "read 1 GB": lambda scale: _read(int(GIGABYTE * scale)),
+    "copy 1 GB": lambda scale: _copy(int(GIGABYTE * scale)),
+    "float32 product": lambda scale: _product(1, *[int(SQUARE * scale)] * 3, torch.float32),
+    "bfloat16 product": lambda scale: _product(1, *[int(SQUARE * scale)] * 3, torch.bfloat16),
+}
+"""Of the machine, whatever the case; made for a scale of 1, less in a quick run."""
+
+CASE: dict[str, Callable[[Workload], Limit]] = {
+    "read the weights": lambda workload: _read(4 * workload.n_weights),
+    "float32 product at the case's shape": lambda workload: _at_shape(workload, torch.float32),
+    "bfloat16 product at the case's shape": lambda workload: _at_shape(workload, torch.bfloat16),
+}
+"""At the case's own sizes."""
+
+
+def measure(group: str, name: str, limit: Limit, benchmark: BenchmarkFixture) -> None:
+    """Time a limit and note what it amounts to."""
+    benchmark.group = group
+    benchmark.extra_info |= {
+        "limit": name,
+        "bytes": limit.bytes,
+        "multiply_adds": limit.multiply_adds,
+    }
+    benchmark.pedantic(limit.call, rounds=ROUNDS, warmup_rounds=2)

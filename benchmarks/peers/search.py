@@ -1,0 +1,86 @@
+"""The alternating search as most people would write it: autograd and ``torch.optim.Adam``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dds_fast.ops.update_step import Controller, Problem, Schedule, State, UpdateStep
+from peers import Decode
+
+
+class AutogradSearch(UpdateStep):
+    """Adam on Z, then Adam on H, each with the gradient of the objective by autograd.
+
+    Plain, each half-step decodes: two decodes and one backward of the flow per update step. With
+    `share_decode`, the decode after the step on Z serves the step on H and, by its graph, the next
+    step on Z: one decode and one backward, which is all that PyTorch can save.
+
+    The cost of a step is known when the next one begins, so the history is one entry short.
+    """
+
+    def __init__(
+        self, problem: Problem, schedule: Schedule, decode: Decode, share_decode: bool
+    ) -> None:
+        assert problem.Z is not None and problem.likelihood == "latent"
+        self.problem, self.decode, self.share_decode = problem, decode, share_decode
+        self.controller = Controller(schedule)
+        self.fixed, free = problem.Z.tensor_split([problem.n_fixed], dim=-1)
+        self.Z = free.clone().requires_grad_()
+        self.H = problem.H.clone().requires_grad_()
+        self.adam_Z = torch.optim.Adam([self.Z], lr=schedule.step_size)
+        self.adam_H = torch.optim.Adam([self.H], lr=schedule.step_size)
+        self.decoded: Tensor | None = None
+
+    def _decode(self, Z: Tensor) -> Tensor:
+        return self.decode(torch.cat([self.fixed, Z], dim=-1))[0]
+
+    def _cost(self, x: Tensor, Z: Tensor, H: Tensor) -> Tensor:
+        problem, dictionary, active = self.problem, torch.relu(x), torch.relu(H)
+        n_free = Z.shape[-1]
+        likelihoods = -0.5 * math.log(2 * math.pi) - Z.square().sum(-1) / (2 * n_free)
+        if problem.per_frame:
+            approximation = torch.einsum("stf,st->ft", dictionary, active)
+        else:
+            approximation = dictionary.flatten(0, 1).T @ active
+            likelihoods = likelihoods.flatten()[:, None]
+        shares = active / (active.sum(0) + problem.epsilon)
+        residual = torch.linalg.norm(problem.X - approximation)
+        return residual - problem.penalty * (shares * likelihoods).sum()
+
+    @staticmethod
+    def _move(adam: torch.optim.Adam, step_size: float, cost: Tensor) -> None:
+        adam.param_groups[0]["lr"] = step_size
+        adam.zero_grad()
+        cost.backward()
+        adam.step()
+
+    def advance(self, n_steps: int = 1) -> None:
+        for _ in range(n_steps):
+            x = self._decode(self.Z) if self.decoded is None else self.decoded
+            cost = self._cost(x, self.Z, self.H.detach())
+            self.controller.observe(cost.item())
+            if self.controller.stop_reason is not None:
+                return
+            self._move(self.adam_Z, self.controller.step_size, cost)
+            if self.share_decode:
+                x = self.decoded = self._decode(self.Z)
+            else:
+                x = self._decode(self.Z.detach())
+            cost = self._cost(x.detach(), self.Z.detach(), self.H)
+            self._move(self.adam_H, self.controller.step_size, cost)
+
+    @torch.no_grad()
+    def state(self) -> State:
+        x = self._decode(self.Z).clamp_min(0)
+        if not self.problem.per_frame:
+            x = x.flatten(0, 1)
+        return State(x.transpose(-1, -2), self.H.clamp_min(0), None)
+
+
+def starter(decode: Decode, share_decode: bool) -> Callable[[Problem, Schedule], UpdateStep]:
+    """What `dds_fast.ops.update_step` is for the library: starts a search on a problem."""
+    return lambda problem, schedule: AutogradSearch(problem, schedule, decode, share_decode)
