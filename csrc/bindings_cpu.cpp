@@ -9,10 +9,11 @@
 #include <tuple>
 #include <vector>
 
-#include "cpu/flow_block.h"
+#include "cpu/kernel_table.h"
 #include "dds/cpu_features.h"
 #include "dds/flow.h"
 #include "dds/huge_pages.h"
+#include "dds/objective.h"
 #include "dds/packed_weights.h"
 
 namespace py = pybind11;
@@ -173,14 +174,14 @@ PYBIND11_MODULE(_cpu, module) {
           py::arg("n_groups"), py::arg("n_rows"), py::arg("own_stash"), py::arg("n_threads"))
       .def(
           "forward",
-          [](const PackedFlow& self, int64_t n_groups, int64_t n_rows, Address in, Address out,
-             Address log_det, Address stash, Address scratch, int n_threads) {
-            dds::flow_forward(self.flow, batch(n_groups, n_rows, 0),
+          [](const PackedFlow& self, int64_t n_groups, int64_t n_rows, Address groups, Address in,
+             Address out, Address log_det, Address stash, Address scratch, int n_threads) {
+            dds::flow_forward(self.flow, batch(n_groups, n_rows, groups),
                               {pointer<const float>(in), pointer<float>(out),
                                pointer<float>(log_det), pointer<char>(stash)},
                               pointer<char>(scratch), n_threads);
           },
-          release, py::arg("n_groups"), py::arg("n_rows"), py::arg("in"), py::arg("out"),
+          release, py::arg("n_groups"), py::arg("n_rows"), py::arg("groups"), py::arg("in"), py::arg("out"),
           py::arg("log_det"), py::arg("stash"), py::arg("scratch"), py::arg("n_threads"))
       .def(
           "backward",
@@ -197,13 +198,14 @@ PYBIND11_MODULE(_cpu, module) {
       .def(
           "update",
           [](const PackedFlow& self, int64_t n_groups, int64_t n_rows, Address groups,
-             Address grad_entries, Address grad_log_likelihoods, float grad_scale,
+             Address grad_entries, Address row_weights, Address grad_log_likelihoods, float grad_scale,
              bool data_likelihood, int64_t n_fixed, float step_size, float rms_correction,
              Address latents, Address first_moment, Address second_moment, Address entries,
              Address constants, Address log_likelihoods, Address stash, Address scratch,
              int n_threads) {
             dds::LatentTensors tensors;
             tensors.grad_entries = pointer<const float>(grad_entries);
+            tensors.row_weights = pointer<const float>(row_weights);
             tensors.grad_log_likelihoods = pointer<const float>(grad_log_likelihoods);
             tensors.grad_scale = grad_scale;
             tensors.data_likelihood = data_likelihood;
@@ -221,11 +223,66 @@ PYBIND11_MODULE(_cpu, module) {
                              pointer<char>(scratch), n_threads);
           },
           release, py::arg("n_groups"), py::arg("n_rows"), py::arg("groups"),
-          py::arg("grad_entries"), py::arg("grad_log_likelihoods"), py::arg("grad_scale"),
+          py::arg("grad_entries"), py::arg("row_weights"), py::arg("grad_log_likelihoods"), py::arg("grad_scale"),
           py::arg("data_likelihood"), py::arg("n_fixed"), py::arg("step_size"),
           py::arg("rms_correction"), py::arg("latents"), py::arg("first_moment"),
           py::arg("second_moment"), py::arg("entries"), py::arg("constants"),
           py::arg("log_likelihoods"), py::arg("stash"), py::arg("scratch"), py::arg("n_threads"));
+
+  module.def(
+      "sum_of_squares",
+      [](Address x, int64_t rows, int64_t n, int n_threads) {
+        return dds::sum_of_squares(pointer<const float>(x), rows, n, n_threads);
+      },
+      release, py::arg("x"), py::arg("rows"), py::arg("n"), py::arg("n_threads"));
+  module.def(
+      "frame_residual",
+      [](Address entries, Address activations, Address target, int64_t n_sources, int64_t n_frames,
+         int64_t n_features, Address residual, int n_threads) {
+        dds::frame_residual(pointer<const float>(entries), pointer<const float>(activations),
+                            pointer<const float>(target), n_sources, n_frames, n_features,
+                            pointer<float>(residual), n_threads);
+      },
+      release, py::arg("entries"), py::arg("activations"), py::arg("target"), py::arg("n_sources"),
+      py::arg("n_frames"), py::arg("n_features"), py::arg("residual"), py::arg("n_threads"));
+  module.def(
+      "frame_correlation",
+      [](Address entries, Address residual, int64_t n_sources, int64_t n_frames,
+         int64_t n_features, Address correlation, int n_threads) {
+        dds::frame_correlation(pointer<const float>(entries), pointer<const float>(residual),
+                               n_sources, n_frames, n_features, pointer<float>(correlation),
+                               n_threads);
+      },
+      release, py::arg("entries"), py::arg("residual"), py::arg("n_sources"), py::arg("n_frames"),
+      py::arg("n_features"), py::arg("correlation"), py::arg("n_threads"));
+  module.def(
+      "move_activations",
+      [](int64_t rows, int64_t frames, Address correlation, float inverse_norm,
+         Address log_likelihoods, bool per_frame, Address attributed, Address total, float penalty,
+         float step_size, float rms_correction, Address activations, Address first_moment,
+         Address second_moment, Address active, int n_threads) {
+        dds::ActivationTensors tensors;
+        tensors.rows = rows;
+        tensors.frames = frames;
+        tensors.correlation = pointer<const float>(correlation);
+        tensors.inverse_norm = inverse_norm;
+        tensors.log_likelihoods = pointer<const float>(log_likelihoods);
+        tensors.per_frame = per_frame;
+        tensors.attributed = pointer<const float>(attributed);
+        tensors.total = pointer<const float>(total);
+        tensors.penalty = penalty;
+        tensors.step_size = step_size;
+        tensors.rms_correction = rms_correction;
+        tensors.activations = pointer<float>(activations);
+        tensors.first_moment = pointer<float>(first_moment);
+        tensors.second_moment = pointer<float>(second_moment);
+        tensors.active = pointer<float>(active);
+        dds::move_activations(tensors, n_threads);
+      },
+      release, py::arg("rows"), py::arg("frames"), py::arg("correlation"), py::arg("inverse_norm"),
+      py::arg("log_likelihoods"), py::arg("per_frame"), py::arg("attributed"), py::arg("total"),
+      py::arg("penalty"), py::arg("step_size"), py::arg("rms_correction"), py::arg("activations"),
+      py::arg("first_moment"), py::arg("second_moment"), py::arg("active"), py::arg("n_threads"));
 
   module.def("elementwise", &elementwise, release, py::arg("function"), py::arg("x"), py::arg("y"),
              py::arg("n"), "One of the kernels' own functions over an array, for tests.");

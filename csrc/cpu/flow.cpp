@@ -12,8 +12,8 @@
 #include <immintrin.h>
 #endif
 
-#include "dds/cpu_features.h"
 #include "flow_block.h"
+#include "kernel_table.h"
 
 namespace dds {
 namespace {
@@ -231,23 +231,6 @@ void for_each_block(const Flow& flow, const Batch& batch, const Tensors& tensors
 }
 
 }  // namespace
-
-const Kernels& active_kernels() {
-  switch (active_level()) {
-#ifdef DDS_X86_KERNELS
-    case Level::avx2:
-      return kernels_avx2;
-    case Level::avx512:
-      return kernels_avx512;
-    case Level::avx512_bf16:
-      return kernels_avx512_bf16;
-    case Level::amx:
-      return kernels_amx;
-#endif
-    default:
-      return kernels_portable;
-  }
-}
 
 int64_t stash_row_bytes(const FlowLayout& layout, int64_t n_steps) {
   const bool compact = layout.format == Format::bfloat16;

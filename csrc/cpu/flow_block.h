@@ -1,5 +1,5 @@
-// A block of rows that a team of threads takes through a flow, and what one instruction-set level
-// does with it. Plain data: it is shared by files that are compiled with different flags.
+// A block of rows that a team of threads takes through a flow. Plain data: it is shared by files
+// that are compiled with different flags.
 #pragma once
 
 #include <cstdint>
@@ -36,30 +36,5 @@ struct FlowBlock {
   void* team;
   FlowScratch scratch;
 };
-
-struct FlowKernels {
-  void (*forward)(const Flow&, const FlowBlock&, const ForwardTensors&);
-  void (*backward)(const Flow&, const FlowBlock&, const BackwardTensors&);
-  void (*update)(const Flow&, const FlowBlock&, const LatentTensors&);
-};
-
-// What one instruction-set level provides.
-struct Kernels {
-  FlowKernels flow[3];  // by format
-  void (*exp)(const float* x, float* y, int64_t n);
-  void (*expm1_negative)(const float* x, float* y, int64_t n);
-  void (*tanh)(const float* x, float* y, int64_t n);
-};
-
-extern const Kernels kernels_portable;
-#ifdef DDS_X86_KERNELS
-extern const Kernels kernels_avx2;
-extern const Kernels kernels_avx512;
-extern const Kernels kernels_avx512_bf16;
-extern const Kernels kernels_amx;
-#endif
-
-// The kernels of the active level.
-const Kernels& active_kernels();
 
 }  // namespace dds

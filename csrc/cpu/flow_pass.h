@@ -359,11 +359,14 @@ static void update_block(const Flow& flow, const FlowBlock& block, const LatentT
   float* grad_log_det = block.scratch.row_values;
   for (int64_t row = pass.mine().begin; row < pass.mine().end; ++row) {
     const float* entry = t.entries + (first + row) * n_features;
-    const float* gradient = t.grad_entries + (first + row) * n_features;
+    const bool weighted = t.row_weights != nullptr;
+    const float* gradient =
+        t.grad_entries + (weighted ? block.row + row : first + row) * n_features;
+    const float scale = weighted ? t.grad_scale * t.row_weights[first + row] : t.grad_scale;
     float* gated = block.scratch.row_buffer;
     for (int64_t i = 0; i < n_features; i += kLanes) {
       const int64_t left = n_features - i;
-      const Vec grad = load(gradient + i, left) * t.grad_scale;
+      const Vec grad = load(gradient + i, left) * scale;
       store(gated + i, load(entry + i, left) > 0.0f ? grad : Vec{}, left);
     }
     pass.place(gated, pass.state(row));

@@ -7,8 +7,9 @@
 #include "dds/elementwise.h"
 #include "dds/flow.h"
 #include "dds/simd.h"
-#include "flow_block.h"
 #include "flow_pass.h"
+#include "kernel_table.h"
+#include "objective_rows.h"
 #include "product_bfloat16.h"
 #include "product_float32.h"
 #ifdef DDS_AMX
@@ -60,6 +61,10 @@ constexpr FlowKernels kFlowKernels = {forward<kFormat>, backward<kFormat>, updat
 
 static constexpr Kernels kKernels = {
     {kFlowKernels<Format::float32>, kFlowKernels<Format::bfloat16>, kFlowKernels<Format::split>},
+    row_squares,
+    row_residual,
+    row_correlation,
+    row_of_activations,
     map<exp>,
     map<expm1_negative>,
     map<tanh>};

@@ -158,6 +158,7 @@ class PackedFlow:
         scratch = self.scratch(*shape, False, n_threads)
         self.native.forward(
             *shape,
+            0,
             rows.data_ptr(),
             out.data_ptr(),
             log_det.data_ptr(),

@@ -12,7 +12,7 @@ from torch import Tensor
 from dds_fast import ops
 from dds_fast.flows import ConditionalGlow, RealNVPBank
 from dds_fast.methods import dds, nmf
-from dds_fast.ops.update_step import Problem, Schedule, reference, update_step
+from dds_fast.ops.update_step import Problem, Schedule, reference, survivors, update_step
 
 S, F, T, K = 3, 11, 7, 2
 PENALTY = 0.05
@@ -148,15 +148,15 @@ def test_dropping_dead_entries_changes_nothing(
     if n_dying == S - 1:
         H[-1, 3:] = 0.03  # the one that is left dies in some frames: no reason to drop anything
     problem = replace(problem, X=1e-3 * problem.X, H=H)
-    monkeypatch.setattr(reference, "DROP_EVERY", 10**6)
+    monkeypatch.setattr(survivors, "DROP_EVERY", 10**6)
     whole = update_step(problem, SCHEDULE)
     whole.advance(STEPS)
-    monkeypatch.setattr(reference, "DROP_EVERY", 3)
+    monkeypatch.setattr(survivors, "DROP_EVERY", 3)
     shrinking = update_step(problem, SCHEDULE)
     shrinking.advance(STEPS)
     alive = whole.state().H.any(dim=1)
     assert alive.tolist() == [row >= dying for row in range(len(H))]
-    assert torch.equal(shrinking.entries, alive.nonzero()[:, 0])
+    assert torch.equal(shrinking.survivors.entries, alive.nonzero()[:, 0])
     assert shrinking.controller.history == pytest.approx(whole.controller.history, rel=1e-10)
     torch.testing.assert_close(shrinking.state().H, whole.state().H, rtol=1e-8, atol=1e-10)
     by_entry = [s.state().W.movedim(0 if kind == "dds1" else 1, 0) for s in (shrinking, whole)]

@@ -60,7 +60,10 @@ struct BackwardTensors {
 // The latent half-step of a search, with decode's direction: from the gradients to the decoded
 // entries and to their log-likelihoods, through the flow, to new latents and new entries.
 struct LatentTensors {
-  const float* grad_entries;          // (groups, rows, F), to be scaled by grad_scale
+  // (groups, rows, F); or (rows, F) where `row_weights` (groups, rows) says how much of each row a
+  // group takes. Scaled by grad_scale.
+  const float* grad_entries;
+  const float* row_weights;
   const float* grad_log_likelihoods;  // (groups, rows)
   float grad_scale;
   bool data_likelihood;    // with the log-determinant

@@ -25,4 +25,4 @@ def update_step(
     """
     request = dispatch.Request.of(problem.X, precision)
     module = dispatch.select("update_step", BACKENDS, request, backend)
-    return module.UpdateStep(problem, schedule)
+    return module.UpdateStep(problem, schedule, request.precision)

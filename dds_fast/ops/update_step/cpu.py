@@ -1,18 +1,17 @@
-"""The update step on the CPU, with the compiled flow."""
+"""The update step on the CPU, compiled."""
 
 from __future__ import annotations
 
-from dds_fast.ops.dispatch import Request
-from dds_fast.ops.flow import cpu as flow_cpu
-from dds_fast.ops.update_step import reference
+from dds_fast.ops.packed import can_run
+from dds_fast.ops.update_step import decoded, interface, reference
+from dds_fast.ops.update_step.interface import Problem
+from dds_fast.ops.update_step.schedule import Schedule
+
+__all__ = ["UpdateStep", "can_run"]
 
 
-def can_run(request: Request, raise_error: bool = False) -> bool:
-    """Whatever the compiled flow can run."""
-    return flow_cpu.can_run(request, raise_error)
-
-
-class UpdateStep(reference.UpdateStep):
-    """The reference loop around the compiled flow."""
-
-    flow_ops = flow_cpu
+def UpdateStep(problem: Problem, schedule: Schedule, precision: str) -> interface.UpdateStep:
+    """The step that suits the problem: with a flow, or with a fixed dictionary."""
+    if problem.flow is None:
+        return reference.UpdateStep(problem, schedule)
+    return decoded.UpdateStep(problem, schedule, precision)

@@ -78,7 +78,7 @@ class UpdateStep(ABC):
     controller: Controller
 
     @abstractmethod
-    def __init__(self, problem: Problem, schedule: Schedule) -> None:
+    def __init__(self, problem: Problem, schedule: Schedule, precision: str) -> None:
         """Decode the initial latents and evaluate the initial cost."""
 
     @abstractmethod

@@ -12,17 +12,10 @@ from dds_fast.ops.dispatch import Request
 from dds_fast.ops.flow import reference as flow_reference
 from dds_fast.ops.frozen import FrozenFlow
 from dds_fast.ops.objective import reference as objective
-from dds_fast.ops.update_step import interface
+from dds_fast.ops.update_step import interface, survivors
 from dds_fast.ops.update_step.interface import Problem, State
 from dds_fast.ops.update_step.schedule import Controller, Schedule
-
-DROP_EVERY = 25
-DROP_SHARE = 0.1
-"""Every so many steps, entries that can no longer sound are dropped if they make up this share.
-
-An activation that has crossed zero has no gradient, and Adam's momentum, which carried it across,
-only pushes it further: it never returns. Entries that are dead in every frame change nothing any
-more, so the search goes on without them (whole flows of a bank, single rows of a Glow)."""
+from dds_fast.ops.update_step.survivors import Survivors
 
 STASH_BYTES = 2 << 30
 """Activations of a decode are kept for the backward up to this size; beyond it the rows are
@@ -109,13 +102,14 @@ class UpdateStep(interface.UpdateStep):
 
     flow_ops: ModuleType = flow_reference
 
-    def __init__(self, problem: Problem, schedule: Schedule) -> None:
+    def __init__(
+        self, problem: Problem, schedule: Schedule, precision: str | None = None
+    ) -> None:
         self.problem = problem
         self.controller = Controller(schedule)
         self.Xt = problem.X.T.contiguous()
         self.H = problem.H.clone()
-        self.entries = torch.arange(len(self.H), device=self.H.device)
-        self.dropped: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.survivors = Survivors(len(self.H), self.H.device)
         self.adam_H = self._adam(self.H)
         if problem.flow is not None:
             self.decoder = _Decoder(problem, problem.flow, self.flow_ops)
@@ -178,12 +172,10 @@ class UpdateStep(interface.UpdateStep):
         """Leave out the flows or rows whose activations are dead in every frame."""
         decoder = self.decoder
         n_units = decoder.free.shape[decoder.unit_dim]
-        alive = self.active.view(n_units, -1).any(dim=1)
-        if not 0 < int(alive.sum()) <= (1 - DROP_SHARE) * n_units:
+        units = self.survivors.alive_units(self.active, n_units)
+        if units is None:
             return
-        kept = alive.repeat_interleave(len(self.H) // n_units)
-        self.dropped.append((self.entries[~kept], self.D[~kept], self.log_likelihoods[~kept]))
-        self.entries, units, rows = self.entries[kept], alive.nonzero()[:, 0], kept.nonzero()[:, 0]
+        rows = self.survivors.keep(units, n_units, self.D, self.log_likelihoods)
         latents = decoder.free
         decoder.keep_only(units)
         self.adam_Z = self._adam_of(self.adam_Z, latents, decoder.free, decoder.unit_dim, units)
@@ -214,24 +206,10 @@ class UpdateStep(interface.UpdateStep):
             self._step_activations()
             self.controller.observe(self.at.cost)
             n_steps_done = len(self.controller.history) - 1
-            if self.problem.flow is not None and n_steps_done % DROP_EVERY == 0:
+            if self.problem.flow is not None and n_steps_done % survivors.DROP_EVERY == 0:
                 self._drop_dead()
 
     def state(self) -> State:
         """The current dictionary and activations; dropped entries as they were last."""
-        D, log_likelihoods = self._restored(self.D, 1), self._restored(self.log_likelihoods, 2)
-        H = self.H.new_zeros(len(D), self.H.shape[1]).index_copy_(
-            0, self.entries, self.H.clamp_min(0)
-        )
         fixed = self.problem.flow is None
-        return State(D.transpose(-1, -2), H, None if fixed else log_likelihoods)
-
-    def _restored(self, current: Tensor, field: int) -> Tensor:
-        """A per-entry tensor with the dropped entries back in their places."""
-        if not self.dropped:
-            return current
-        parts = [(dropped[0], dropped[field]) for dropped in self.dropped]
-        full = current.new_empty(len(self.problem.H), *current.shape[1:])
-        for entries, values in [*parts, (self.entries, current)]:
-            full.index_copy_(0, entries, values)
-        return full
+        return self.survivors.state(self.D, self.H, None if fixed else self.log_likelihoods)

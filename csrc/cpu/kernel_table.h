@@ -1,0 +1,42 @@
+// What one instruction-set level provides, as plain functions.
+#pragma once
+
+#include <cstdint>
+
+#include "dds/flow.h"
+#include "dds/objective.h"
+#include "flow_block.h"
+
+namespace dds {
+
+struct FlowKernels {
+  void (*forward)(const Flow&, const FlowBlock&, const ForwardTensors&);
+  void (*backward)(const Flow&, const FlowBlock&, const BackwardTensors&);
+  void (*update)(const Flow&, const FlowBlock&, const LatentTensors&);
+};
+
+struct Kernels {
+  FlowKernels flow[3];  // by format
+  double (*squares)(const float* x, int64_t n);
+  void (*residual)(const float* entries, int64_t entry_stride, const float* activations,
+                   int64_t activation_stride, int64_t n_sources, const float* target, int64_t n,
+                   float* residual);
+  float (*correlation)(const float* x, const float* y, int64_t n);
+  void (*activations)(const ActivationTensors& tensors, int64_t row);
+  void (*exp)(const float* x, float* y, int64_t n);
+  void (*expm1_negative)(const float* x, float* y, int64_t n);
+  void (*tanh)(const float* x, float* y, int64_t n);
+};
+
+extern const Kernels kernels_portable;
+#ifdef DDS_X86_KERNELS
+extern const Kernels kernels_avx2;
+extern const Kernels kernels_avx512;
+extern const Kernels kernels_avx512_bf16;
+extern const Kernels kernels_amx;
+#endif
+
+// The kernels of the active level.
+const Kernels& active_kernels();
+
+}  // namespace dds

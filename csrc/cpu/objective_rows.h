@@ -1,0 +1,69 @@
+// The objective's loops over the numbers of one row.
+#pragma once
+
+#include "adam.h"
+#include "dds/elementwise.h"
+#include "dds/objective.h"
+#include "dds/simd.h"
+
+namespace dds::DDS_LEVEL {
+
+static double row_squares(const float* x, int64_t n) {
+  CompensatedSum sum;
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const Vec v = load(x + i, n - i);
+    sum.add(v * v);
+  }
+  return sum.reduce();
+}
+
+// residual = sum_s activations[s * stride_a] * entries[s * stride_e] - target.
+static void row_residual(const float* entries, int64_t entry_stride, const float* activations,
+                         int64_t activation_stride, int64_t n_sources, const float* target,
+                         int64_t n, float* residual) {
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const int64_t left = n - i;
+    Vec sum = -load(target + i, left);
+    for (int64_t s = 0; s < n_sources; ++s) {
+      const float activation = activations[s * activation_stride];
+      if (activation > 0.0f) sum += load(entries + s * entry_stride + i, left) * activation;
+    }
+    store(residual + i, sum, left);
+  }
+}
+
+static float row_correlation(const float* x, const float* y, int64_t n) {
+  Vec sums[4] = {};
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) sums[j] += load(x + i + j * kLanes) * load(y + i + j * kLanes);
+  }
+  for (; i < n; i += kLanes) sums[0] += load(x + i, n - i) * load(y + i, n - i);
+  const Vec sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  float total = 0.0f;
+  for (int lane = 0; lane < kLanes; ++lane) total += sum[lane];
+  return total;
+}
+
+static void row_of_activations(const ActivationTensors& t, int64_t row) {
+  const int64_t first = row * t.frames;
+  for (int64_t i = 0; i < t.frames; i += kLanes) {
+    const int64_t at = first + i, left = t.frames - i;
+    const Vec likelihood = t.per_frame ? load(t.log_likelihoods + at, left)
+                                       : broadcast(t.log_likelihoods[row]);
+    const Vec share = (likelihood - load(t.attributed + i, left)) / load(t.total + i, left);
+    Vec gradient = load(t.correlation + at, left) * t.inverse_norm - share * t.penalty;
+    gradient = load(t.active + at, left) > 0.0f ? gradient : Vec{};
+    const Vec first_moment = adam_first(load(t.first_moment + at, left), gradient);
+    const Vec second_moment = adam_second(load(t.second_moment + at, left), gradient);
+    const Vec moved = load(t.activations + at, left) -
+                      first_moment * t.step_size / adam_root(second_moment, t.rms_correction);
+    store(t.first_moment + at, first_moment, left);
+    store(t.second_moment + at, second_moment, left);
+    store(t.activations + at, moved, left);
+    store(t.active + at, clipped(moved), left);
+  }
+}
+
+}  // namespace dds::DDS_LEVEL
