@@ -46,7 +46,7 @@ struct AffineEpilogue {
     constexpr int kVectors = kHalfPanel / kLanes;
     float* place = moving + row * stride + panel * kHalfPanel;
     const int64_t in_stash = row * kept_stride + panel * kHalfPanel;
-    Vec t[kVectors], s[kVectors];
+    Vec t[kVectors], s[kVectors], sum = {};
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
       t[v] = tanh(load(values + v * kLanes));
@@ -60,12 +60,13 @@ struct AffineEpilogue {
       const Vec input = load(place + i);
       const Vec result = kDecode ? (input - translation) * factor : input * factor + translation;
       store(place + i, result);
-      log_scales[row].add(keep_first(s[v], n_moving - panel * kHalfPanel - i));
+      sum += keep_first(s[v], n_moving - panel * kHalfPanel - i);
       if (bounded) {
         store(bounded + in_stash + i, t[v]);
         store(moved + in_stash + i, kDecode ? result : input);
       }
     }
+    log_scales[row].add(sum);
   }
 };
 

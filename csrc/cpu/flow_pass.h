@@ -282,7 +282,9 @@ class FlowPass {
     for (int64_t row = mine().begin; row < mine().end; ++row) {
       const float* from = state(row);
       float* to = target + row * scratch_.state_stride;
-      for (int64_t i = 0; i < layout_.state_width; ++i) to[i] = from[permutation[i]];
+      for (int64_t i = 0; i < layout_.state_width; i += kLanes) {
+        store(to + i, gather(from, permutation + i));
+      }
     }
     wait();
     state_ = target;

@@ -2,6 +2,10 @@
 // whose sum they are (the leading part, then the remainder).
 #pragma once
 
+#ifdef DDS_BF16_DOT
+#include <immintrin.h>
+#endif
+
 #include "dds/packed_weights.h"
 #include "dds/simd.h"
 
@@ -16,6 +20,20 @@ static inline Vec load(const uint16_t* p) {
   return from_bits(__builtin_convertvector(half, IntVec) << 16);
 }
 
+#ifdef DDS_BF16_DOT
+static inline void store(uint16_t* p, Vec v) {
+  const __m256bh rounded = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(v));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<const __m256i&>(rounded));
+}
+
+// The rounded part of v, which is stored, and what remains.
+static inline Vec store_leading(uint16_t* p, Vec v) {
+  const __m256bh rounded = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(v));
+  const __m256i half = reinterpret_cast<const __m256i&>(rounded);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), half);
+  return v - reinterpret_cast<Vec>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+#else
 // Rounded to the nearest bfloat16, ties to even.
 static inline IntVec round_bits(Vec v) { return bits(v) + 0x7fff + ((bits(v) >> 16) & 1); }
 
@@ -24,6 +42,14 @@ static inline void store_rounded(uint16_t* p, IntVec rounded) {
 }
 
 static inline void store(uint16_t* p, Vec v) { store_rounded(p, round_bits(v)); }
+
+// The rounded part of v, which is stored, and what remains.
+static inline Vec store_leading(uint16_t* p, Vec v) {
+  const IntVec rounded = round_bits(v);
+  store_rounded(p, rounded);
+  return v - from_bits(rounded & static_cast<int32_t>(0xffff0000));
+}
+#endif
 
 template <Format kFormat>
 struct Operand;
@@ -49,9 +75,7 @@ struct Operand<Format::split> {
   using Element = uint16_t;
   using Kept = float;
   static inline void put(uint16_t* row, int64_t plane, int64_t i, Vec v) {
-    const IntVec leading = round_bits(v);
-    store_rounded(row + i, leading);
-    store(row + plane + i, v - from_bits(leading & static_cast<int32_t>(0xffff0000)));
+    store(row + plane + i, store_leading(row + i, v));
   }
   static inline Vec get(const uint16_t* row, int64_t plane, int64_t i) {
     return load(row + i) + load(row + plane + i);

@@ -50,10 +50,12 @@ struct AmxProduct {
   AmxProduct& operator=(const AmxProduct&) = delete;
 
   // Sums of two tiles of rows x two tiles of columns.
-  void two_by_two(const uint16_t* a, int64_t stride, int64_t n_steps, const char* weights) const {
+  void two_by_two(const uint16_t* a, int64_t stride, int64_t n_steps, const char* weights,
+                  Fetcher& fetcher) const {
     const int64_t row_bytes = stride * 2;
     const uint16_t* below = a + height * stride;
     for (int64_t i = 0; i < n_steps; ++i, weights += kInputStep) {
+      fetcher.turn();
       _tile_loadd(4, a + i * kInputBlock, row_bytes);
       _tile_loadd(6, weights, 64);
       _tile_dpbf16ps(0, 4, 6);
@@ -83,9 +85,11 @@ struct AmxProduct {
   }
 
   // Sums of one tile of rows x four tiles of columns.
-  void one_by_four(const uint16_t* a, int64_t stride, int64_t n_steps, const char* weights) const {
+  void one_by_four(const uint16_t* a, int64_t stride, int64_t n_steps, const char* weights,
+                   Fetcher& fetcher) const {
     const int64_t row_bytes = stride * 2;
     for (int64_t i = 0; i < n_steps; ++i, weights += kInputStep) {
+      fetcher.turn();
       _tile_loadd(4, a + i * kInputBlock, row_bytes);
       _tile_loadd(6, weights, 64);
       _tile_dpbf16ps(0, 4, 6);
@@ -131,7 +135,7 @@ struct AmxProduct {
       _tile_loadd(1, bias + 16, 0);
       _tile_loadd(2, bias + 32, 0);
       _tile_loadd(3, bias + 48, 0);
-      one_by_four(a, stride, n_steps, weights);
+      one_by_four(a, stride, n_steps, weights, fetcher);
       _tile_stored(0, values, kStride);
       _tile_stored(1, values + 16, kStride);
       _tile_stored(2, values + 32, kStride);
@@ -149,7 +153,8 @@ struct AmxProduct {
         _tile_loadd(1, bias + half * 32 + 16, 0);
         _tile_loadd(2, bias + half * 32, 0);
         _tile_loadd(3, bias + half * 32 + 16, 0);
-        two_by_two(a + begin * stride, stride, n_steps, weights + half * 2 * kTileBytes);
+        two_by_two(a + begin * stride, stride, n_steps, weights + half * 2 * kTileBytes,
+                   fetcher);
         float* target = values + half * 32;
         _tile_stored(0, target, kStride);
         _tile_stored(1, target + 16, kStride);
@@ -167,7 +172,7 @@ struct AmxProduct {
   void forward(const uint16_t* a, int64_t stride, const Part& part, const Part& next, char*,
                const Epilogue& epilogue) const {
     for (int64_t p = part.range.begin; p < part.range.end; ++p) {
-      Fetcher fetcher = fetch_panel_after(p, part, next, rows, rows);
+      Fetcher fetcher = fetch_panel_after(p, part, next, rows, turns(part.layer->n_in));
       one_panel(a, stride, part.layer->n_in, part.panel(p), fetcher, p, epilogue);
     }
   }
@@ -177,10 +182,16 @@ struct AmxProduct {
                 char* workspace, const Epilogue& epilogue) const {
     for (int64_t b = part.range.begin; b < part.range.end; ++b) {
       Fetcher fetcher =
-          fetch_block_after(b, part, next, tiles_of_block<kFormat>(*part.layer) + rows);
+          fetch_block_after(b, part, next, tiles_of_block<kFormat>(*part.layer) +
+                                               turns(part.layer->n_panels * kPanel));
       transpose_block<kFormat>(part, b, fetcher, workspace);
       one_panel(a, stride, part.layer->n_panels * kPanel, workspace, fetcher, b, epilogue);
     }
+  }
+
+  // Turns to fetch in the course of one panel.
+  int64_t turns(int64_t n_in) const {
+    return rows + (paired ? 2 * n_bands : 1) * ceil_div(n_in, kInputBlock);
   }
 
   int64_t rows;

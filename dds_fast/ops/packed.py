@@ -144,7 +144,8 @@ class PackedFlow:
 
     def scratch(self, groups: int, rows: int, own_stash: bool, n_threads: int) -> Tensor:
         """Workspace of a call."""
-        return buffer(self.native.scratch_bytes(groups, rows, own_stash, n_threads))
+        size = self.native.scratch_bytes(groups, rows, own_stash, n_threads)
+        return torch.empty(size, dtype=torch.uint8)
 
     def stash(self, groups: int, rows: int) -> Tensor:
         return buffer(groups * rows * self.native.stash_row_bytes)

@@ -4,6 +4,10 @@
 // minimax polynomial q (relative error 1.4e-8). NaN stays NaN: the clamps let it through.
 #pragma once
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 #include "dds/simd.h"
 
 namespace dds::DDS_LEVEL {
@@ -53,11 +57,21 @@ static inline Vec expm1_negative(Vec x) {
   return reduced.expm1_rest * scale + (scale - 1.0f);
 }
 
+// 1 / x for x of order one.
+static inline Vec reciprocal(Vec x) {
+#if defined(__AVX512F__) && DDS_VECTOR_BYTES == 64
+  const Vec guess = reinterpret_cast<Vec>(_mm512_rcp14_ps(reinterpret_cast<__m512>(x)));
+  return guess + guess * (1.0f - x * guess);
+#else
+  return 1.0f / x;
+#endif
+}
+
 static inline Vec tanh(Vec x) {
   const IntVec sign = bits(x) & INT32_MIN;
   const Vec magnitude = from_bits(bits(x) & INT32_MAX);
   const Vec t = expm1_negative(magnitude * -2.0f);
-  return from_bits((bits(t / (t + 2.0f)) & INT32_MAX) | sign);
+  return from_bits((bits(t * reciprocal(t + 2.0f)) & INT32_MAX) | sign);
 }
 
 // max(x, 0); NaN stays NaN.

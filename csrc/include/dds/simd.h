@@ -7,6 +7,10 @@
 
 #include <cstdint>
 
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
 #if !defined(DDS_LEVEL) || !defined(DDS_VECTOR_BYTES)
 #error "define DDS_LEVEL and DDS_VECTOR_BYTES before including dds/simd.h"
 #endif
@@ -51,6 +55,18 @@ static inline Vec keep_first(Vec v, int64_t n) {
   IntVec index;
   for (int i = 0; i < kLanes; ++i) index[i] = i;
   return index < static_cast<int32_t>(n) ? v : Vec{};
+}
+
+// from[indices[0]], from[indices[1]], ...
+static inline Vec gather(const float* from, const int32_t* indices) {
+#if defined(__AVX512F__) && DDS_VECTOR_BYTES == 64
+  const __m512i places = _mm512_loadu_si512(indices);
+  return reinterpret_cast<Vec>(_mm512_i32gather_ps(places, from, 4));
+#else
+  Vec result;
+  for (int i = 0; i < kLanes; ++i) result[i] = from[indices[i]];
+  return result;
+#endif
 }
 
 static inline Vec square_root(Vec v) {
