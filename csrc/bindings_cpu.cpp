@@ -13,6 +13,7 @@
 #include "dds/cpu_features.h"
 #include "dds/flow.h"
 #include "dds/huge_pages.h"
+#include "dds/matrix_product.h"
 #include "dds/objective.h"
 #include "dds/packed_weights.h"
 
@@ -121,9 +122,7 @@ PYBIND11_MODULE(_cpu, module) {
 
   module.def(
       "prefer_huge_pages",
-      [](Address memory, int64_t bytes) {
-        dds::prefer_huge_pages(pointer<void>(memory), bytes);
-      },
+      [](Address memory, int64_t bytes) { dds::prefer_huge_pages(pointer<void>(memory), bytes); },
       py::arg("memory"), py::arg("bytes"),
       "Asks for huge pages behind fresh memory; the system may decline.");
 
@@ -181,8 +180,9 @@ PYBIND11_MODULE(_cpu, module) {
                                pointer<float>(log_det), pointer<char>(stash)},
                               pointer<char>(scratch), n_threads);
           },
-          release, py::arg("n_groups"), py::arg("n_rows"), py::arg("groups"), py::arg("in"), py::arg("out"),
-          py::arg("log_det"), py::arg("stash"), py::arg("scratch"), py::arg("n_threads"))
+          release, py::arg("n_groups"), py::arg("n_rows"), py::arg("groups"), py::arg("in"),
+          py::arg("out"), py::arg("log_det"), py::arg("stash"), py::arg("scratch"),
+          py::arg("n_threads"))
       .def(
           "backward",
           [](const PackedFlow& self, int64_t n_groups, int64_t n_rows, Address stash,
@@ -198,11 +198,11 @@ PYBIND11_MODULE(_cpu, module) {
       .def(
           "update",
           [](const PackedFlow& self, int64_t n_groups, int64_t n_rows, Address groups,
-             Address grad_entries, Address row_weights, Address grad_log_likelihoods, float grad_scale,
-             bool data_likelihood, int64_t n_fixed, float step_size, float rms_correction,
-             Address latents, Address first_moment, Address second_moment, Address entries,
-             Address constants, Address log_likelihoods, Address stash, Address scratch,
-             int n_threads) {
+             Address grad_entries, Address row_weights, Address grad_log_likelihoods,
+             float grad_scale, bool data_likelihood, int64_t n_fixed, float step_size,
+             float rms_correction, Address latents, Address first_moment, Address second_moment,
+             Address entries, Address constants, Address log_likelihoods, Address stash,
+             Address scratch, int n_threads) {
             dds::LatentTensors tensors;
             tensors.grad_entries = pointer<const float>(grad_entries);
             tensors.row_weights = pointer<const float>(row_weights);
@@ -223,12 +223,25 @@ PYBIND11_MODULE(_cpu, module) {
                              pointer<char>(scratch), n_threads);
           },
           release, py::arg("n_groups"), py::arg("n_rows"), py::arg("groups"),
-          py::arg("grad_entries"), py::arg("row_weights"), py::arg("grad_log_likelihoods"), py::arg("grad_scale"),
-          py::arg("data_likelihood"), py::arg("n_fixed"), py::arg("step_size"),
-          py::arg("rms_correction"), py::arg("latents"), py::arg("first_moment"),
-          py::arg("second_moment"), py::arg("entries"), py::arg("constants"),
-          py::arg("log_likelihoods"), py::arg("stash"), py::arg("scratch"), py::arg("n_threads"));
+          py::arg("grad_entries"), py::arg("row_weights"), py::arg("grad_log_likelihoods"),
+          py::arg("grad_scale"), py::arg("data_likelihood"), py::arg("n_fixed"),
+          py::arg("step_size"), py::arg("rms_correction"), py::arg("latents"),
+          py::arg("first_moment"), py::arg("second_moment"), py::arg("entries"),
+          py::arg("constants"), py::arg("log_likelihoods"), py::arg("stash"), py::arg("scratch"),
+          py::arg("n_threads"));
 
+  module.def("matrix_product_bytes", &dds::matrix_product_bytes, py::arg("m"), py::arg("k"),
+             py::arg("n"), py::arg("n_threads"));
+  module.def(
+      "matrix_product",
+      [](int64_t m, int64_t k, int64_t n, Address a, Address b, Address c, Address scratch,
+         int n_threads) {
+        dds::matrix_product(
+            {m, k, n, pointer<const float>(a), pointer<const float>(b), pointer<float>(c)},
+            pointer<char>(scratch), n_threads);
+      },
+      release, py::arg("m"), py::arg("k"), py::arg("n"), py::arg("a"), py::arg("b"), py::arg("c"),
+      py::arg("scratch"), py::arg("n_threads"));
   module.def(
       "sum_of_squares",
       [](Address x, int64_t rows, int64_t n, int n_threads) {
@@ -247,8 +260,8 @@ PYBIND11_MODULE(_cpu, module) {
       py::arg("n_frames"), py::arg("n_features"), py::arg("residual"), py::arg("n_threads"));
   module.def(
       "frame_correlation",
-      [](Address entries, Address residual, int64_t n_sources, int64_t n_frames,
-         int64_t n_features, Address correlation, int n_threads) {
+      [](Address entries, Address residual, int64_t n_sources, int64_t n_frames, int64_t n_features,
+         Address correlation, int n_threads) {
         dds::frame_correlation(pointer<const float>(entries), pointer<const float>(residual),
                                n_sources, n_frames, n_features, pointer<float>(correlation),
                                n_threads);

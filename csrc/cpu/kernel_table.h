@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "dds/flow.h"
+#include "dds/matrix_product.h"
 #include "dds/objective.h"
 #include "flow_block.h"
 
@@ -23,6 +24,9 @@ struct Kernels {
                    float* residual);
   float (*correlation)(const float* x, const float* y, int64_t n);
   void (*activations)(const ActivationTensors& tensors, int64_t row);
+  void (*pack_matrix_panel)(const MatrixProduct& product, int64_t panel, char* packed);
+  void (*multiply_matrix_rows)(const MatrixProduct& product, int64_t begin, int64_t end,
+                               const PackedLayer& layer, const char* packed, char* operands);
   void (*exp)(const float* x, float* y, int64_t n);
   void (*expm1_negative)(const float* x, float* y, int64_t n);
   void (*tanh)(const float* x, float* y, int64_t n);

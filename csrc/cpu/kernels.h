@@ -15,6 +15,7 @@
 #ifdef DDS_AMX
 #include "product_amx.h"
 #endif
+#include "matrix_rows.h"
 
 namespace dds::DDS_LEVEL {
 
@@ -65,6 +66,8 @@ static constexpr Kernels kKernels = {
     row_residual,
     row_correlation,
     row_of_activations,
+    pack_matrix_panel,
+    multiply_matrix_rows,
     map<exp>,
     map<expm1_negative>,
     map<tanh>};

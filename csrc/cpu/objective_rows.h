@@ -50,8 +50,8 @@ static void row_of_activations(const ActivationTensors& t, int64_t row) {
   const int64_t first = row * t.frames;
   for (int64_t i = 0; i < t.frames; i += kLanes) {
     const int64_t at = first + i, left = t.frames - i;
-    const Vec likelihood = t.per_frame ? load(t.log_likelihoods + at, left)
-                                       : broadcast(t.log_likelihoods[row]);
+    const Vec likelihood =
+        t.per_frame ? load(t.log_likelihoods + at, left) : broadcast(t.log_likelihoods[row]);
     const Vec share = (likelihood - load(t.attributed + i, left)) / load(t.total + i, left);
     Vec gradient = load(t.correlation + at, left) * t.inverse_norm - share * t.penalty;
     gradient = load(t.active + at, left) > 0.0f ? gradient : Vec{};

@@ -80,7 +80,8 @@ class Fetcher {
   int64_t line_ = 0;
 };
 
-// With fewer rows there is nothing to compute meanwhile: the hardware's own prefetching does better.
+// With fewer rows there is nothing to compute meanwhile: the hardware's own prefetching does
+// better.
 constexpr int64_t kMinFetchRows = 4;
 
 // For the panel that is read after panel p.

@@ -122,15 +122,14 @@ struct AmxProduct {
     }
   }
 
-  template <class Epilogue>
-  void one_panel(const uint16_t* a, int64_t stride, int64_t n_in, const char* panel,
-                 Fetcher& fetcher, int64_t index, const Epilogue& epilogue) const {
-    alignas(64) float values[2 * kMaxTileHeight * kPanel];
+  // The products of one band of rows with one panel.
+  void multiply_band(const uint16_t* a, int64_t stride, int64_t n_in, const char* panel,
+                     Fetcher& fetcher, float* values) const {
     const auto* bias = reinterpret_cast<const float*>(panel);
     const char* weights = panel + kBiasBytes;
     const int64_t n_steps = ceil_div(n_in, kInputBlock);
+    // A stride of 0 reads the biases for every row.
     if (!paired) {
-      // A stride of 0 reads the biases for every row.
       _tile_loadd(0, bias, 0);
       _tile_loadd(1, bias + 16, 0);
       _tile_loadd(2, bias + 32, 0);
@@ -140,53 +139,79 @@ struct AmxProduct {
       _tile_stored(1, values + 16, kStride);
       _tile_stored(2, values + 32, kStride);
       _tile_stored(3, values + 48, kStride);
-      for (int64_t row = 0; row < rows; ++row) {
-        epilogue(row, index, values + row * kPanel);
-        fetcher.turn();
-      }
       return;
     }
-    for (int64_t band = 0; band < n_bands; ++band) {
-      const int64_t begin = band * 2 * height, end = smaller(rows, begin + 2 * height);
-      for (int64_t half = 0; half < 2; ++half) {
-        _tile_loadd(0, bias + half * 32, 0);
-        _tile_loadd(1, bias + half * 32 + 16, 0);
-        _tile_loadd(2, bias + half * 32, 0);
-        _tile_loadd(3, bias + half * 32 + 16, 0);
-        two_by_two(a + begin * stride, stride, n_steps, weights + half * 2 * kTileBytes,
-                   fetcher);
-        float* target = values + half * 32;
-        _tile_stored(0, target, kStride);
-        _tile_stored(1, target + 16, kStride);
-        _tile_stored(2, target + height * kPanel, kStride);
-        _tile_stored(3, target + height * kPanel + 16, kStride);
-      }
-      for (int64_t row = begin; row < end; ++row) {
-        epilogue(row, index, values + (row - begin) * kPanel);
-        fetcher.turn();
-      }
+    for (int64_t half = 0; half < 2; ++half) {
+      _tile_loadd(0, bias + half * 32, 0);
+      _tile_loadd(1, bias + half * 32 + 16, 0);
+      _tile_loadd(2, bias + half * 32, 0);
+      _tile_loadd(3, bias + half * 32 + 16, 0);
+      two_by_two(a, stride, n_steps, weights + half * 2 * kTileBytes, fetcher);
+      float* target = values + half * 32;
+      _tile_stored(0, target, kStride);
+      _tile_stored(1, target + 16, kStride);
+      _tile_stored(2, target + height * kPanel, kStride);
+      _tile_stored(3, target + height * kPanel + 16, kStride);
     }
   }
+
+  // A band's values and its epilogue, which runs while the tiles multiply the next band.
+  template <class Epilogue>
+  struct Bands {
+    const AmxProduct& product;
+    const Epilogue& epilogue;
+    alignas(64) float values[2][2 * kMaxTileHeight * kPanel];
+    int current = 0;
+    int64_t index = 0;
+    int64_t begin = 0;
+    int64_t end = 0;
+
+    void multiply(const uint16_t* a, int64_t stride, int64_t n_in, const char* panel,
+                  Fetcher& fetcher, int64_t panel_index) {
+      for (int64_t band = 0; band < product.n_bands; ++band) {
+        const int64_t first = band * 2 * product.height;
+        const int64_t last = smaller(product.rows, first + 2 * product.height);
+        product.multiply_band(a + first * stride, stride, n_in, panel, fetcher, values[current]);
+        finish(&fetcher);
+        index = panel_index;
+        begin = first;
+        end = last;
+        current ^= 1;
+      }
+    }
+
+    void finish(Fetcher* fetcher) {
+      const float* row_values = values[current ^ 1];
+      for (int64_t row = begin; row < end; ++row, row_values += kPanel) {
+        epilogue(row, index, row_values);
+        if (fetcher) fetcher->turn();
+      }
+    }
+  };
 
   template <class Epilogue>
   void forward(const uint16_t* a, int64_t stride, const Part& part, const Part& next, char*,
                const Epilogue& epilogue) const {
+    Bands<Epilogue> bands{*this, epilogue};
     for (int64_t p = part.range.begin; p < part.range.end; ++p) {
       Fetcher fetcher = fetch_panel_after(p, part, next, rows, turns(part.layer->n_in));
-      one_panel(a, stride, part.layer->n_in, part.panel(p), fetcher, p, epilogue);
+      bands.multiply(a, stride, part.layer->n_in, part.panel(p), fetcher, p);
     }
+    bands.finish(nullptr);
   }
 
   template <class Epilogue>
   void backward(const uint16_t* a, int64_t stride, const Part& part, const Part& next,
                 char* workspace, const Epilogue& epilogue) const {
+    const int64_t n_in = part.layer->n_panels * kPanel;
+    Bands<Epilogue> bands{*this, epilogue};
     for (int64_t b = part.range.begin; b < part.range.end; ++b) {
       Fetcher fetcher =
-          fetch_block_after(b, part, next, tiles_of_block<kFormat>(*part.layer) +
-                                               turns(part.layer->n_panels * kPanel));
+          fetch_block_after(b, part, next, tiles_of_block<kFormat>(*part.layer) + turns(n_in));
       transpose_block<kFormat>(part, b, fetcher, workspace);
-      one_panel(a, stride, part.layer->n_panels * kPanel, workspace, fetcher, b, epilogue);
+      bands.multiply(a, stride, n_in, workspace, fetcher, b);
     }
+    bands.finish(nullptr);
   }
 
   // Turns to fetch in the course of one panel.

@@ -16,7 +16,8 @@ constexpr int kPanelVectors = kPanel / kLanes;
 // element is one chain of multiply-adds in the order of k, whatever kRows.
 template <int kRows>
 static void multiply_tile(const float* a, int64_t stride, int64_t n_in, const float* panel,
-                          Fetcher& fetcher, float* values) {
+                          Fetcher& shared_fetcher, float* values) {
+  Fetcher fetcher = shared_fetcher;  // in registers
   constexpr int kVectors = power_of_two_below(kAccumulators / kRows, kPanelVectors);
   for (int64_t column = 0; column < kPanel; column += kVectors * kLanes) {
     Vec sums[kRows][kVectors];
@@ -60,6 +61,7 @@ static void multiply_tile(const float* a, int64_t stride, int64_t n_in, const fl
       }
     }
   }
+  shared_fetcher = fetcher;
 }
 
 // Which lanes of a pair of vectors are added at one level of `sum_lanes`.
@@ -115,7 +117,7 @@ static inline void dot_tile(const float* a, int64_t stride, const float* weights
       for (int m = 0; m < kRows; ++m) held[m] = load(a + m * stride + c);
 #pragma GCC unroll 8
       for (int j = 0; j < kOutputs; ++j) {
-        const Vec weight = load(weights + j * kPanel + c);
+        const Vec weight = in_register(load(weights + j * kPanel + c));
 #pragma GCC unroll 8
         for (int m = 0; m < kRows; ++m) sums[m][j] += held[m] * weight;
       }
@@ -163,7 +165,8 @@ struct Product<Format::float32> {
       Fetcher fetcher = fetch_panel_after(p, part, next, rows, n_tiles * part.layer->n_in);
       for (int64_t t = 0; t < n_tiles; ++t) {
         const int64_t begin = rows * t / n_tiles, end = rows * (t + 1) / n_tiles;
-        kMultiplyTile[end - begin - 1](a + begin * stride, stride, part.layer->n_in, panel, fetcher, values);
+        kMultiplyTile[end - begin - 1](a + begin * stride, stride, part.layer->n_in, panel, fetcher,
+                                       values);
         for (int64_t row = begin; row < end; ++row) {
           epilogue(row, p, values + (row - begin) * kPanel);
         }
@@ -176,8 +179,7 @@ struct Product<Format::float32> {
                 const Epilogue& epilogue) const {
     alignas(64) float values[kDotRows * kPanel];
     const PackedLayer& layer = *part.layer;
-    const int64_t n_turns =
-        ceil_div(rows, kMaxDotRows) * (kPanel / kDotOutputs) * layer.n_panels;
+    const int64_t n_turns = ceil_div(rows, kMaxDotRows) * (kPanel / kDotOutputs) * layer.n_panels;
     for (int64_t b = part.range.begin; b < part.range.end; ++b) {
       const char* block = part.weights + kBiasBytes + b * kPanel * layer.input_bytes;
       const int64_t n_outputs = smaller(kPanel, layer.n_in - b * kPanel);
@@ -198,8 +200,8 @@ struct Product<Format::float32> {
   static constexpr int64_t kDotRows = 48;
 
   static void dot_block(const float* a, int64_t stride, int64_t count, const float* weights,
-                        int64_t panel_floats, int64_t n_panels, int64_t n_outputs,
-                        Fetcher& fetcher, float* values) {
+                        int64_t panel_floats, int64_t n_panels, int64_t n_outputs, Fetcher& fetcher,
+                        float* values) {
     const int64_t n_tiles = ceil_div(count, kMaxDotRows);
     for (int64_t j = 0; j < n_outputs;) {
       const bool whole = j + kDotOutputs <= n_outputs;

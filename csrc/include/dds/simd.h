@@ -57,6 +57,16 @@ static inline Vec keep_first(Vec v, int64_t n) {
   return index < static_cast<int32_t>(n) ? v : Vec{};
 }
 
+// The value, loaded once: GCC would rather read memory again at each use.
+static inline Vec in_register(Vec v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#elif defined(__x86_64__)
+  asm("" : "+x"(v));
+#endif
+  return v;
+}
+
 // from[indices[0]], from[indices[1]], ...
 static inline Vec gather(const float* from, const int32_t* indices) {
 #if defined(__AVX512F__) && DDS_VECTOR_BYTES == 64
