@@ -52,6 +52,7 @@ class FlowPass {
 
   // The state through all steps; `stash` may be null.
   void forward(char* stash) {
+    start_fetching(false);
     for (int64_t row = 0; row < block_.n_rows; ++row) sums(block_.rank)[row] = CompensatedSum();
     for (int64_t i = 0; i < flow_.n_steps; ++i) {
       if (!kDecode) mix(i);
@@ -73,6 +74,7 @@ class FlowPass {
   // Gradients in the state, from those to the pass's result to those to its input.
   // `grad_log_det`: per row of the block, or null.
   void backward(char* stash, const float* grad_log_det) {
+    start_fetching(true);
     for (int64_t i = flow_.n_steps - 1; i >= 0; --i) {
       if (kDecode) unmix(i);
       uncouple(i, of_step(stash, i), grad_log_det);
@@ -171,11 +173,8 @@ class FlowPass {
 
   int64_t mixing_index() const { return kDecode ? layout_.n_layers : 0; }
 
-  // Product `index` of step i, which may lie in the step before or behind.
+  // Product `index` of step i.
   Part part(int64_t i, int64_t index, bool backward) const {
-    if (index < 0) index = products_per_step() - 1, --i;
-    if (index >= products_per_step()) index = 0, ++i;
-    if (i < 0 || i >= flow_.n_steps) return {nullptr, nullptr, {0, 0}};
     const FlowStep& step = flow_.steps[i];
     Part result;
     if (step.mixing && index == mixing_index()) {
@@ -189,19 +188,58 @@ class FlowPass {
     return result;
   }
 
+  // With fewer rows there is nothing to compute while weights come: the hardware's own prefetching
+  // does better.
+  static constexpr int64_t kMinFetchRows = 4;
+
+  // Sets the fetcher's pace to that at which a pass needs weights.
+  void start_fetching(bool backward) {
+    fetcher_ = Fetcher();
+    // The pieces that a team's member needs in a backward pass are scattered.
+    fetching_ = block_.n_rows >= kMinFetchRows && !(backward && block_.team_size > 1);
+    queued_ = backward ? flow_.n_steps * products_per_step() - 1 : 0;
+    int64_t bytes = 0, n_turns = 0;
+    for (int64_t index = 0; index < products_per_step(); ++index) {
+      const Part p = part(0, index, backward);
+      const int64_t n_units = p.range.end - p.range.begin;
+      bytes += p.layer->n_panels * p.layer->panel_bytes / block_.team_size;
+      n_turns += n_units *
+                 (backward ? product_.backward_turns(*p.layer) : product_.forward_turns(*p.layer));
+    }
+    if (fetching_) fetcher_.set_pace(bytes, n_turns);
+  }
+
+  // Keeps the fetcher up to two products ahead of the one that starts.
+  void fetch_ahead(int64_t i, int64_t index, bool backward) {
+    if (!fetching_) return;
+    const int64_t direction = backward ? -1 : 1;
+    const int64_t now = i * products_per_step() + index;
+    while (!fetcher_.idle() && (now - queued_) * direction >= (fetcher_.has_room() ? 0 : 1)) {
+      fetcher_.skip();
+    }
+    if ((now - queued_) * direction > 0) queued_ = now;
+    while (fetcher_.has_room() && (queued_ - now) * direction < 2) {
+      queued_ += direction;
+      if (queued_ < 0 || queued_ >= flow_.n_steps * products_per_step()) return;
+      const Part p = part(queued_ / products_per_step(), queued_ % products_per_step(), backward);
+      const Range range = backward ? Range{0, p.layer->n_panels} : p.range;
+      fetcher_.queue(p.panel(range.begin), p.panel(range.end));
+    }
+  }
+
   template <class AnyProduct, class Element, class Epilogue>
   void multiply(const AnyProduct& product, const Element* a, int64_t stride, int64_t i,
-                int64_t index, const Epilogue& epilogue) const {
-    product.forward(a, stride, part(i, index, false), part(i, index + 1, false), scratch_.workspace,
-                    epilogue);
+                int64_t index, const Epilogue& epilogue) {
+    fetch_ahead(i, index, false);
+    product.forward(a, stride, part(i, index, false), fetcher_, scratch_.workspace, epilogue);
     wait();
   }
 
   template <class AnyProduct, class Element, class Epilogue>
   void multiply_transposed(const AnyProduct& product, const Element* a, int64_t stride, int64_t i,
-                           int64_t index, const Epilogue& epilogue) const {
-    product.backward(a, stride, part(i, index, true), part(i, index - 1, true), scratch_.workspace,
-                     epilogue);
+                           int64_t index, const Epilogue& epilogue) {
+    fetch_ahead(i, index, true);
+    product.backward(a, stride, part(i, index, true), fetcher_, scratch_.workspace, epilogue);
     wait();
   }
 
@@ -297,6 +335,9 @@ class FlowPass {
   const Product<kFormat> product_;
   const Product<kMixing> mixing_product_;
   float* state_ = scratch_.states[0];
+  Fetcher fetcher_;
+  bool fetching_ = false;
+  int64_t queued_ = 0;  // the last product that the fetcher was given
 };
 
 template <Format kFormat, class Activation, bool kDecode>

@@ -12,7 +12,11 @@ void prefer_huge_pages(void* memory, int64_t bytes) {
   const auto begin = reinterpret_cast<uintptr_t>(memory);
   const uintptr_t first = (begin + kHugePage - 1) / kHugePage * kHugePage;
   const uintptr_t last = (begin + static_cast<uintptr_t>(bytes)) / kHugePage * kHugePage;
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+  if (first >= last) return;
+  madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+  // Memory that the allocator hands out again has small pages already; Linux 6.1 can merge them.
+  constexpr int kCollapse = 25;  // MADV_COLLAPSE, which older headers lack
+  madvise(reinterpret_cast<void*>(first), last - first, kCollapse);
 #else
   static_cast<void>(memory);
   static_cast<void>(bytes);

@@ -75,7 +75,8 @@ static void multiply_matrix_rows(const MatrixProduct& product, int64_t begin, in
   if (begin == end) return;
   const Product<Format::split> split(end - begin);
   const Part part{&layer, packed, {0, layer.n_panels}};
-  split.forward(a, stride, part, {nullptr, nullptr, {0, 0}}, nullptr,
+  Fetcher idle;
+  split.forward(a, stride, part, idle, nullptr,
                 MatrixEpilogue{product.c + begin * product.n, product.n});
 }
 

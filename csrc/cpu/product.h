@@ -1,8 +1,8 @@
 // The product of some rows with packed weights, by format: what the flow's passes are built from.
 //
 //   Product<format> product(rows);
-//   product.forward(a, stride, part, next, workspace, epilogue);
-//   product.backward(a, stride, part, next, workspace, epilogue);
+//   product.forward(a, stride, part, fetcher, workspace, epilogue);
+//   product.backward(a, stride, part, fetcher, workspace, epilogue);
 //
 // `a` holds the rows as operands of the format, `stride` elements apart. `forward` makes the
 // outputs of the part's layer, bias included, panel by panel; `backward` multiplies with the
@@ -45,67 +45,65 @@ struct Part {
   const char* panel(int64_t p) const { return weights + p * layer->panel_bytes; }
 };
 
-// Brings weights into the second-level cache, a little at each turn: the memory is busy while the
-// thread computes.
+// Brings the weights of the products to come into the second-level cache, a few lines at each turn:
+// the memory is busy while the thread computes. It runs ahead evenly, also where a product needs
+// weights faster than they come.
 class Fetcher {
  public:
-  // `n_chunks` pieces of `bytes`, `stride` bytes apart, in the course of `n_turns`.
-  Fetcher(const char* chunks, int64_t bytes, int64_t stride, int64_t n_chunks, int64_t n_turns)
-      : at_(chunks),
-        lines_(ceil_div(bytes, kLine)),
-        stride_(stride),
-        left_(chunks ? lines_ * n_chunks : 0),
-        per_turn_(ceil_div(left_, n_turns)) {}
+  // Lines per turn.
+  void set_pace(int64_t bytes, int64_t n_turns) { pace_ = ceil_div(bytes, kLine * n_turns); }
+
+  // Called when `bytes` of weights are about to be read: as much may be fetched beyond them.
+  void reading(int64_t bytes) { credit_ += bytes / kLine; }
+
+  bool has_room() const { return next_ == nullptr; }
+
+  void queue(const char* begin, const char* end) {
+    if (at_ == end_) {
+      at_ = begin;
+      end_ = end;
+    } else {
+      next_ = begin;
+      next_end_ = end;
+    }
+  }
+
+  // Leaves out what is being read by now.
+  void skip() {
+    at_ = next_;
+    end_ = next_ ? next_end_ : nullptr;
+    next_ = nullptr;
+  }
+
+  bool idle() const { return at_ == end_; }
 
   inline void turn() {
-    const int64_t count = smaller(per_turn_, left_);
-    left_ -= count;
-    for (int64_t i = 0; i < count; ++i) {
-      __builtin_prefetch(at_ + line_ * kLine, 0, 2);
-      if (++line_ == lines_) {
-        line_ = 0;
-        at_ += stride_;
+    const int64_t count = smaller(pace_, credit_);
+    for (int64_t i = 0; i < count; ++i, at_ += kLine) {
+      if (at_ >= end_) {
+        if (!next_) {
+          at_ = end_;
+          return;
+        }
+        skip();
       }
+      __builtin_prefetch(at_, 0, 2);
+      --credit_;
     }
   }
 
  private:
   static constexpr int64_t kLine = 64;
+  // Fetching further ahead than this helps less (measured on a Xeon with 2 MiB of cache per core).
+  static constexpr int64_t kLead = 64 << 10;
 
-  const char* at_;
-  int64_t lines_;
-  int64_t stride_;
-  int64_t left_;
-  int64_t per_turn_;
-  int64_t line_ = 0;
+  const char* at_ = nullptr;
+  const char* end_ = nullptr;
+  const char* next_ = nullptr;
+  const char* next_end_ = nullptr;
+  int64_t pace_ = 0;
+  int64_t credit_ = kLead / kLine;
 };
-
-// With fewer rows there is nothing to compute meanwhile: the hardware's own prefetching does
-// better.
-constexpr int64_t kMinFetchRows = 4;
-
-// For the panel that is read after panel p.
-static inline Fetcher fetch_panel_after(int64_t p, const Part& part, const Part& next,
-                                        int64_t n_rows, int64_t n_turns) {
-  const bool same = p + 1 < part.range.end;
-  const Part& source = same ? part : next;
-  if (!source.weights || n_rows < kMinFetchRows) return Fetcher(nullptr, 0, 0, 0, 1);
-  return Fetcher(source.panel(same ? p + 1 : source.range.begin), source.layer->panel_bytes, 0, 1,
-                 n_turns);
-}
-
-// For the block of inputs that is read after block b: a piece of each panel.
-static inline Fetcher fetch_block_after(int64_t b, const Part& part, const Part& next,
-                                        int64_t n_turns) {
-  const bool same = b + 1 < part.range.end;
-  const Part& source = same ? part : next;
-  if (!source.weights) return Fetcher(nullptr, 0, 0, 0, 1);
-  const PackedLayer& layer = *source.layer;
-  const int64_t first = (same ? b + 1 : source.range.begin) * kPanel;
-  return Fetcher(source.weights + kBiasBytes + first * layer.input_bytes,
-                 smaller(kPanel, layer.n_in - first) * layer.input_bytes, layer.panel_bytes,
-                 layer.n_panels, n_turns);
-}
 
 template <Format kFormat>
 struct Product;

@@ -172,7 +172,7 @@ struct AmxProduct {
         const int64_t first = band * 2 * product.height;
         const int64_t last = smaller(product.rows, first + 2 * product.height);
         product.multiply_band(a + first * stride, stride, n_in, panel, fetcher, values[current]);
-        finish(&fetcher);
+        finish(fetcher);
         index = panel_index;
         begin = first;
         end = last;
@@ -180,41 +180,45 @@ struct AmxProduct {
       }
     }
 
-    void finish(Fetcher* fetcher) {
+    void finish(Fetcher& fetcher) {
       const float* row_values = values[current ^ 1];
       for (int64_t row = begin; row < end; ++row, row_values += kPanel) {
         epilogue(row, index, row_values);
-        if (fetcher) fetcher->turn();
+        fetcher.turn();
       }
     }
   };
 
   template <class Epilogue>
-  void forward(const uint16_t* a, int64_t stride, const Part& part, const Part& next, char*,
+  void forward(const uint16_t* a, int64_t stride, const Part& part, Fetcher& fetcher, char*,
                const Epilogue& epilogue) const {
     Bands<Epilogue> bands{*this, epilogue};
     for (int64_t p = part.range.begin; p < part.range.end; ++p) {
-      Fetcher fetcher = fetch_panel_after(p, part, next, rows, turns(part.layer->n_in));
+      fetcher.reading(part.layer->panel_bytes);
       bands.multiply(a, stride, part.layer->n_in, part.panel(p), fetcher, p);
     }
-    bands.finish(nullptr);
+    bands.finish(fetcher);
   }
 
   template <class Epilogue>
-  void backward(const uint16_t* a, int64_t stride, const Part& part, const Part& next,
+  void backward(const uint16_t* a, int64_t stride, const Part& part, Fetcher& fetcher,
                 char* workspace, const Epilogue& epilogue) const {
     const int64_t n_in = part.layer->n_panels * kPanel;
     Bands<Epilogue> bands{*this, epilogue};
     for (int64_t b = part.range.begin; b < part.range.end; ++b) {
-      Fetcher fetcher =
-          fetch_block_after(b, part, next, tiles_of_block<kFormat>(*part.layer) + turns(n_in));
+      fetcher.reading(part.layer->n_panels * kPanel * part.layer->input_bytes);
       transpose_block<kFormat>(part, b, fetcher, workspace);
       bands.multiply(a, stride, n_in, workspace, fetcher, b);
     }
-    bands.finish(nullptr);
+    bands.finish(fetcher);
   }
 
-  // Turns to fetch in the course of one panel.
+  int64_t forward_turns(const PackedLayer& layer) const { return turns(layer.n_in); }
+
+  int64_t backward_turns(const PackedLayer& layer) const {
+    return tiles_of_block<kFormat>(layer) + turns(layer.n_panels * kPanel);
+  }
+
   int64_t turns(int64_t n_in) const {
     return rows + (paired ? 2 * n_bands : 1) * ceil_div(n_in, kInputBlock);
   }

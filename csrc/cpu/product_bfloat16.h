@@ -112,23 +112,28 @@ struct PairProduct {
   }
 
   template <class Epilogue>
-  void forward(const uint16_t* a, int64_t stride, const Part& part, const Part& next, char*,
+  void forward(const uint16_t* a, int64_t stride, const Part& part, Fetcher& fetcher, char*,
                const Epilogue& epilogue) const {
     for (int64_t p = part.range.begin; p < part.range.end; ++p) {
-      Fetcher fetcher = fetch_panel_after(p, part, next, rows, rows);
+      fetcher.reading(part.layer->panel_bytes);
       one_panel(a, stride, part.layer->n_in, part.panel(p), fetcher, p, epilogue);
     }
   }
 
   template <class Epilogue>
-  void backward(const uint16_t* a, int64_t stride, const Part& part, const Part& next,
+  void backward(const uint16_t* a, int64_t stride, const Part& part, Fetcher& fetcher,
                 char* workspace, const Epilogue& epilogue) const {
     for (int64_t b = part.range.begin; b < part.range.end; ++b) {
-      Fetcher fetcher =
-          fetch_block_after(b, part, next, tiles_of_block<kFormat>(*part.layer) + rows);
+      fetcher.reading(part.layer->n_panels * kPanel * part.layer->input_bytes);
       transpose_block<kFormat>(part, b, fetcher, workspace);
       one_panel(a, stride, part.layer->n_panels * kPanel, workspace, fetcher, b, epilogue);
     }
+  }
+
+  int64_t forward_turns(const PackedLayer&) const { return rows; }
+
+  int64_t backward_turns(const PackedLayer& layer) const {
+    return tiles_of_block<kFormat>(layer) + rows;
   }
 
   int64_t rows;

@@ -156,13 +156,13 @@ struct Product<Format::float32> {
   explicit Product(int64_t rows) : rows(rows) {}
 
   template <class Epilogue>
-  void forward(const float* a, int64_t stride, const Part& part, const Part& next, char*,
+  void forward(const float* a, int64_t stride, const Part& part, Fetcher& fetcher, char*,
                const Epilogue& epilogue) const {
     alignas(64) float values[kMaxTileRows * kPanel];
     const int64_t n_tiles = ceil_div(rows, kMaxTileRows);
     for (int64_t p = part.range.begin; p < part.range.end; ++p) {
+      fetcher.reading(part.layer->panel_bytes);
       const auto* panel = reinterpret_cast<const float*>(part.panel(p));
-      Fetcher fetcher = fetch_panel_after(p, part, next, rows, n_tiles * part.layer->n_in);
       for (int64_t t = 0; t < n_tiles; ++t) {
         const int64_t begin = rows * t / n_tiles, end = rows * (t + 1) / n_tiles;
         kMultiplyTile[end - begin - 1](a + begin * stride, stride, part.layer->n_in, panel, fetcher,
@@ -175,15 +175,14 @@ struct Product<Format::float32> {
   }
 
   template <class Epilogue>
-  void backward(const float* a, int64_t stride, const Part& part, const Part& next, char*,
+  void backward(const float* a, int64_t stride, const Part& part, Fetcher& fetcher, char*,
                 const Epilogue& epilogue) const {
     alignas(64) float values[kDotRows * kPanel];
     const PackedLayer& layer = *part.layer;
-    const int64_t n_turns = ceil_div(rows, kMaxDotRows) * (kPanel / kDotOutputs) * layer.n_panels;
     for (int64_t b = part.range.begin; b < part.range.end; ++b) {
+      fetcher.reading(part.layer->n_panels * kPanel * part.layer->input_bytes);
       const char* block = part.weights + kBiasBytes + b * kPanel * layer.input_bytes;
       const int64_t n_outputs = smaller(kPanel, layer.n_in - b * kPanel);
-      Fetcher fetcher = fetch_block_after(b, part, next, n_turns);
       for (int64_t row = 0; row < rows; row += kDotRows) {
         const int64_t count = smaller(kDotRows, rows - row);
         dot_block(a + row * stride, stride, count, reinterpret_cast<const float*>(block),
@@ -191,6 +190,14 @@ struct Product<Format::float32> {
         for (int64_t m = 0; m < count; ++m) epilogue(row + m, b, values + m * kPanel);
       }
     }
+  }
+
+  int64_t forward_turns(const PackedLayer& layer) const {
+    return ceil_div(rows, kMaxTileRows) * layer.n_in;
+  }
+
+  int64_t backward_turns(const PackedLayer& layer) const {
+    return ceil_div(rows, kMaxDotRows) * (kPanel / kDotOutputs) * layer.n_panels;
   }
 
   int64_t rows;

@@ -5,7 +5,7 @@
 
 namespace dds {
 
-// Asks the operating system to back fresh memory with huge pages; it may decline.
+// Asks the operating system to back memory with huge pages; it may decline.
 void prefer_huge_pages(void* memory, int64_t bytes);
 
 }  // namespace dds
