@@ -9,6 +9,7 @@
 #include <tuple>
 #include <vector>
 
+#include "bindings_cpu_nmf.h"
 #include "cpu/flow_block.h"
 #include "dds/cpu_features.h"
 #include "dds/flow.h"
@@ -217,6 +218,8 @@ PYBIND11_MODULE(_cpu, module) {
           py::arg("rms_correction"), py::arg("latents"), py::arg("first_moment"),
           py::arg("second_moment"), py::arg("entries"), py::arg("constants"),
           py::arg("log_likelihoods"), py::arg("stash"), py::arg("scratch"), py::arg("n_threads"));
+
+  bind_nmf(module);
 
   module.def("elementwise", &elementwise, release, py::arg("function"), py::arg("x"), py::arg("y"),
              py::arg("n"), "One of the kernels' own functions over an array, for tests.");
