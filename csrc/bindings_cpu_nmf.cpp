@@ -93,6 +93,8 @@ void bind_nmf(py::module_& module) {
       },
       release, py::arg("values"), py::arg("product"), py::arg("target"), py::arg("n"),
       py::arg("sums"), py::arg("n_threads"));
+  module.def("padded_candidates", &dds::padded_candidates, py::arg("n"),
+             "Floats that a row of a Gram matrix of n candidates takes.");
   module.def("candidates_scratch", &dds::candidates_scratch, py::arg("capacity"),
              "Floats of scratch per thread that refine_candidates takes.");
   module.def(

@@ -120,8 +120,12 @@ double nmf_gram_cost(const double* values, const double* product, const double* 
   return total(sums, n);
 }
 
+int64_t padded_candidates(int64_t n) {
+  return (n + kCandidatePadding - 1) / kCandidatePadding * kCandidatePadding;
+}
+
 int64_t candidates_scratch(int64_t capacity) {
-  const int64_t padded = (capacity / kCandidatePadding + 1) * kCandidatePadding;
+  const int64_t padded = padded_candidates(capacity);
   return padded * (padded + 1);
 }
 

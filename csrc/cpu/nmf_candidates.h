@@ -51,28 +51,21 @@ static inline void candidate_gram(const Candidates& all, const int32_t* entries,
                                   float* gram) {
   constexpr int kTile = 4;
   const int64_t stride = padded(count);
-  if (all.gram) {
-    for (int64_t i = 0; i < count; ++i) {
-      const float* from = all.gram + entries[i] * all.n_entries;
-      for (int64_t j = 0; j < count; ++j) gram[i * stride + j] = from[entries[j]];
-    }
-  } else {
-    // Whole tiles: rows behind the last are the last once more, and their products unused.
-    const float* rows[kTile];
-    const float* columns[kTile];
-    const auto row = [&](int64_t i) {
-      return all.dictionary + entries[i < count ? i : count - 1] * all.n_features;
-    };
-    for (int64_t i = 0; i < count; i += kTile) {
-      for (int r = 0; r < kTile; ++r) rows[r] = row(i + r);
-      for (int64_t j = 0; j <= i; j += kTile) {
-        for (int c = 0; c < kTile; ++c) columns[c] = row(j + c);
-        float tile[kTile * kTile];
-        inner_products<kTile, kTile>(rows, columns, all.n_features, tile, kTile);
-        for (int r = 0; r < kTile && i + r < count; ++r) {
-          for (int c = 0; c < kTile && j + c < count; ++c) {
-            gram[(i + r) * stride + j + c] = gram[(j + c) * stride + i + r] = tile[r * kTile + c];
-          }
+  // Whole tiles: rows behind the last are the last once more, and their products unused.
+  const float* rows[kTile];
+  const float* columns[kTile];
+  const auto row = [&](int64_t i) {
+    return all.dictionary + entries[i < count ? i : count - 1] * all.n_features;
+  };
+  for (int64_t i = 0; i < count; i += kTile) {
+    for (int r = 0; r < kTile; ++r) rows[r] = row(i + r);
+    for (int64_t j = 0; j <= i; j += kTile) {
+      for (int c = 0; c < kTile; ++c) columns[c] = row(j + c);
+      float tile[kTile * kTile];
+      inner_products<kTile, kTile>(rows, columns, all.n_features, tile, kTile);
+      for (int r = 0; r < kTile && i + r < count; ++r) {
+        for (int c = 0; c < kTile && j + c < count; ++c) {
+          gram[(i + r) * stride + j + c] = gram[(j + c) * stride + i + r] = tile[r * kTile + c];
         }
       }
     }
@@ -134,13 +127,11 @@ static inline void descend(const float* gram, int64_t count, float square, float
   }
 }
 
-static void refine(const Candidates& all, int64_t frame, float* scratch) {
+// Which candidates a frame has, and the correlations of those with its residual. Returns how many.
+static inline int64_t choose_candidates(const Candidates& all, int64_t frame, float* gradient) {
   int32_t* entries = all.entries + frame * all.capacity;
   float* activations = all.activations + frame * all.capacity;
   float* correlations = all.correlations + frame * all.n_entries;
-  float* gram = scratch;
-  float* gradient = gram + padded(all.capacity) * padded(all.capacity);
-
   const int64_t count_before = all.counts[frame];
   int64_t count = 0;
   for (int64_t i = 0; i < count_before; ++i) {
@@ -150,11 +141,10 @@ static void refine(const Candidates& all, int64_t frame, float* scratch) {
     gradient[count++] = correlations[entries[i]];
     correlations[entries[i]] = kMember;
   }
-  const float square = static_cast<float>(all.squares[frame]);
+  const float norm = __builtin_sqrtf(static_cast<float>(all.squares[frame]));
   const int64_t room = all.capacity - count;
-  const int64_t n_new =
-      add_candidates(correlations, all.n_entries, kLeastCorrelation * __builtin_sqrtf(square),
-                     all.n_new < room ? all.n_new : room, entries + count);
+  const int64_t n_new = add_candidates(correlations, all.n_entries, kLeastCorrelation * norm,
+                                       all.n_new < room ? all.n_new : room, entries + count);
   for (int64_t i = count; i < count + n_new; ++i) {
     activations[i] = 0.0f;
     gradient[i] = correlations[entries[i]];
@@ -162,10 +152,26 @@ static void refine(const Candidates& all, int64_t frame, float* scratch) {
   count += n_new;
   for (int64_t i = count; i < count_before; ++i) activations[i] = 0.0f;
   all.counts[frame] = static_cast<int32_t>(count);
-  for (int64_t i = count; i < padded(count); ++i) gradient[i] = 0.0f;
+  return count;
+}
 
-  candidate_gram(all, entries, count, gram);
-  descend(gram, count, square, gradient, activations);
+static void refine(const Candidates& all, int64_t frame, float* scratch) {
+  const int32_t* entries = all.entries + frame * all.capacity;
+  float* activations = all.activations + frame * all.capacity;
+  float* gradient = scratch;
+  float* own_gram = gradient + padded(all.capacity);
+
+  int64_t count = all.n_entries;
+  if (all.gram) {
+    const float* correlations = all.correlations + frame * count;
+    for (int64_t i = 0; i < count; ++i) gradient[i] = correlations[i];
+  } else {
+    count = choose_candidates(all, frame, gradient);
+    candidate_gram(all, entries, count, own_gram);
+  }
+  for (int64_t i = count; i < padded(count); ++i) gradient[i] = 0.0f;
+  descend(all.gram ? all.gram : own_gram, count, static_cast<float>(all.squares[frame]), gradient,
+          activations);
 
   const int64_t n = all.n_features;
   CompensatedSum squares;

@@ -45,7 +45,8 @@ double nmf_gram_cost(const double* values, const double* product, const double* 
 // depend on one another.
 struct Candidates {
   const float* dictionary;  // (entries, features), rows of norm 1 or 0
-  const float* gram;        // (entries, entries) of its inner products; or null
+  const float* gram;        // (entries, padded_candidates(entries)) of its inner products, zeros
+                            // in the padding: then all entries are candidates; or null
   const float* spectra;     // (frames, features)
   float* correlations;      // (frames, entries), dictionary times residual; used up
   float* residuals;         // (frames, features), spectra minus approximation
@@ -63,6 +64,7 @@ struct Candidates {
 // One pass: candidates whose activation is zero leave, the entries most correlated with the
 // residual join, and all activations of the frame move by coordinate descent on the Gram matrix.
 // `scratch` holds candidates_scratch(capacity) floats for each thread.
+int64_t padded_candidates(int64_t n);
 int64_t candidates_scratch(int64_t capacity);
 void refine_candidates(const Candidates& candidates, float* scratch, int n_threads);
 

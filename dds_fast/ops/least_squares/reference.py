@@ -24,9 +24,7 @@ LEAST_CORRELATION = 1e-6
 """An entry that correlates less than this with the residual is orthogonal to it, up to rounding."""
 
 MOST_NEW = 32
-ALL_NEW = 128
-"""A pass adds at most `MOST_NEW` candidates to a frame, or all entries if there are no more than
-`ALL_NEW`."""
+"""Candidates that a pass may add to a frame."""
 
 
 def can_run(request: Request, raise_error: bool = False) -> bool:
@@ -35,11 +33,6 @@ def can_run(request: Request, raise_error: bool = False) -> bool:
     if request.precision not in ("float64", "float32"):
         reason = f"computes in float64 or float32, not {request.precision}"
     return accept(reason, raise_error)
-
-
-def most_new(n_entries: int) -> int:
-    """How many candidates a frame may gain in a pass."""
-    return n_entries if n_entries <= ALL_NEW else MOST_NEW
 
 
 def unit_entries(W: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,7 +65,7 @@ class Search:
         norms = torch.linalg.vector_norm(self.residual, dim=1, keepdim=True)
         correlations = self.residual @ self.D.T
         outside = correlations.masked_fill(self.H > 0, -torch.inf)
-        least, new = outside.topk(most_new(len(self.D)), dim=1)
+        least, new = outside.topk(min(MOST_NEW, len(self.D)), dim=1)
         candidates = self.H > 0
         candidates.scatter_(1, new, least > LEAST_CORRELATION * norms)
         for t in range(len(self.H)):

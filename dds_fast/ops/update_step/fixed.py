@@ -17,9 +17,10 @@ from dds_fast.ops.update_step import interface
 from dds_fast.ops.update_step.interface import Problem, State
 from dds_fast.ops.update_step.schedule import Controller, Schedule
 
-GRAM_SHARE = 0.5
+GRAM_SHARE = 0.75
 """The Gram form pays for up to this share of F entries: its product has ``J / 2F`` of the direct
-form's operations, in float64."""
+form's operations, in float64. Measured at F = 1024 and T = 300: ahead at 768 entries, behind at
+1024."""
 
 BETA_1, BETA_2 = 0.9, 0.999
 
