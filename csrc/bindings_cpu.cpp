@@ -9,6 +9,7 @@
 #include <tuple>
 #include <vector>
 
+#include "bindings_cpu_nmf.h"
 #include "cpu/kernel_table.h"
 #include "dds/cpu_features.h"
 #include "dds/flow.h"
@@ -296,6 +297,8 @@ PYBIND11_MODULE(_cpu, module) {
       py::arg("log_likelihoods"), py::arg("per_frame"), py::arg("attributed"), py::arg("total"),
       py::arg("penalty"), py::arg("step_size"), py::arg("rms_correction"), py::arg("activations"),
       py::arg("first_moment"), py::arg("second_moment"), py::arg("active"), py::arg("n_threads"));
+
+  bind_nmf(module);
 
   module.def("elementwise", &elementwise, release, py::arg("function"), py::arg("x"), py::arg("y"),
              py::arg("n"), "One of the kernels' own functions over an array, for tests.");

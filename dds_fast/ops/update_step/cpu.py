@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dds_fast.ops.packed import can_run
-from dds_fast.ops.update_step import decoded, interface, reference
+from dds_fast.ops.update_step import decoded, fixed, interface
 from dds_fast.ops.update_step.interface import Problem
 from dds_fast.ops.update_step.schedule import Schedule
 
@@ -11,7 +11,7 @@ __all__ = ["UpdateStep", "can_run"]
 
 
 def UpdateStep(problem: Problem, schedule: Schedule, precision: str) -> interface.UpdateStep:
-    """The step that suits the problem: with a flow, or with a fixed dictionary."""
+    """The step that suits the problem: with a fixed dictionary (always in float32), or a flow."""
     if problem.flow is None:
-        return reference.UpdateStep(problem, schedule)
+        return fixed.UpdateStep(problem, schedule)
     return decoded.UpdateStep(problem, schedule, precision)

@@ -48,6 +48,8 @@ class Problem:
     def __post_init__(self) -> None:
         if (self.W is None) == (self.flow is None):
             raise ValueError("a problem has either a fixed dictionary W or a flow")
+        if (self.W is not None) != self.projected:
+            raise ValueError("activations are projected if and only if the dictionary is fixed")
         if self.likelihood not in LIKELIHOODS:
             raise ValueError(f"likelihood must be one of {LIKELIHOODS}, not {self.likelihood!r}")
 

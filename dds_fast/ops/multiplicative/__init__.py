@@ -1,0 +1,100 @@
+"""Multiplicative updates of one factor of a non-negative factorisation."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from dds_fast.ops import dispatch, nonnegative
+from dds_fast.ops.multiplicative import cpu, reference
+
+BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "reference": reference}
+
+LOSSES = ("euclidean", "kl")
+FACTORS = ("W", "H")
+
+
+def check_loss(op: str, loss: str) -> None:
+    """Refuse an unknown loss with a ValueError."""
+    if loss not in LOSSES:
+        raise ValueError(f"{op}: loss must be one of {LOSSES}, not {loss!r}")
+
+
+def multiplicative_update(
+    X: Tensor,
+    W: Tensor,
+    H: Tensor,
+    *,
+    factor: str = "H",
+    loss: str = "euclidean",
+    backend: str = "auto",
+) -> Tensor:
+    """One multiplicative update of a factor of ``X = W H``, the other one fixed.
+
+    The loss never increases, up to rounding, and zeros of the factor stay zero.
+
+    Args:
+        X: ``(F, T)``, non-negative.
+        W: ``(F, J)``, non-negative.
+        H: ``(J, T)``, non-negative.
+        factor: which one moves, "W" or "H".
+        loss: "euclidean" (squared error) or "kl" (generalised Kullback-Leibler divergence).
+        backend: "auto", or the name of one of ``BACKENDS``.
+
+    Returns:
+        The new factor; the inputs stay as they are.
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not fit together; negative, NaN or infinite
+            entries; unknown `factor`, `loss` or `backend`.
+        RuntimeError: the backend cannot run on `X`, with its reason.
+
+    Source: Lee and Seung, Algorithms for non-negative matrix factorization, NIPS 2000.
+
+    Example:
+        >>> import torch
+        >>> X, W, H = torch.rand(6, 9), torch.rand(6, 3), torch.rand(3, 9)
+        >>> before = divergence(X, W, H, "euclidean")
+        >>> H = multiplicative_update(X, W, H)
+        >>> W = multiplicative_update(X, W, H, factor="W")
+        >>> divergence(X, W, H, "euclidean") < before
+        True
+    """
+    if factor not in FACTORS:
+        raise ValueError(f"multiplicative_update: factor must be 'W' or 'H', not {factor!r}")
+    nonnegative.check("multiplicative_update", X, W, H)
+    if factor == "H":
+        return fixed_update(X, W, loss=loss, n_updates=1, backend=backend)(H)
+    return fixed_update(X.T, H.T, loss=loss, n_updates=1, backend=backend)(W.T).T
+
+
+def fixed_update(
+    X: Tensor, W: Tensor, *, loss: str, n_updates: int, backend: str = "auto"
+) -> reference.Update:
+    """The update of H for X and W that do not change, with what can be made once made once.
+
+    Called with H it returns the new H. Operands are not checked for negative entries.
+
+    Args:
+        X: ``(F, T)``, non-negative.
+        W: ``(F, J)``, non-negative.
+        loss: "euclidean" or "kl".
+        n_updates: about how often it will be called.
+        backend: "auto", or the name of one of ``BACKENDS``.
+    """
+    check_loss("multiplicative_update", loss)
+    module = dispatch.select("multiplicative_update", BACKENDS, dispatch.Request.of(X), backend)
+    return module.Update(X, W, loss, n_updates)
+
+
+def divergence(X: Tensor, W: Tensor, H: Tensor, loss: str) -> float:
+    """``||X - W H||_F``, or the generalised Kullback-Leibler divergence; summed in float64."""
+    check_loss("divergence", loss)
+    approximation = W @ H
+    if loss == "euclidean":
+        return float(torch.linalg.vector_norm(approximation.sub_(X), dtype=torch.float64))
+    approximation += reference.EPSILON
+    terms = torch.special.xlogy(X, X / approximation).sub_(X).add_(approximation)
+    return float(terms.sum(dtype=torch.float64))
