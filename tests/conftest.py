@@ -45,7 +45,7 @@ def poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(owner, name, _poisoned(getattr(owner, name)))
 
 
-@pytest.fixture(params=["portable", "avx2", "avx512"])
+@pytest.fixture(params=["portable", "avx2", "avx512", "avx512_bf16", "amx"])
 def level(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each instruction-set level of the CPU kernels that this machine can run, made active."""
     from dds_fast import _native

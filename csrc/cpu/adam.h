@@ -5,16 +5,17 @@
 
 namespace dds::DDS_LEVEL {
 
-constexpr float kBeta1 = 0.9f;
-constexpr float kBeta2 = 0.999f;
+// The weights of a new gradient and its square. 1 - 0.999 in float would be off by 1e-5.
+constexpr float kNewest1 = 0.1f;
+constexpr float kNewest2 = 0.001f;
 constexpr float kAdamEpsilon = 1e-8f;
 
 static inline Vec adam_first(Vec moment, Vec gradient) {
-  return moment + (gradient - moment) * (1.0f - kBeta1);
+  return moment + (gradient - moment) * kNewest1;
 }
 
 static inline Vec adam_second(Vec moment, Vec gradient) {
-  return moment * kBeta2 + gradient * gradient * (1.0f - kBeta2);
+  return moment + (gradient * gradient - moment) * kNewest2;
 }
 
 // sqrt(moment) * rms_correction + epsilon.

@@ -20,7 +20,7 @@ namespace {
 
 // Rows that a block takes through a flow: enough to use each weight often, few enough to stay in
 // the second-level cache.
-constexpr int64_t kScratchGoal = 3 << 20;  // bytes of states and operands
+constexpr int64_t kScratchGoal = 6 << 20;  // bytes of states and operands
 constexpr int64_t kMinBlockRows = 96;
 // Splitting a group's rows makes another team read its weights too: not for fewer rows than this.
 constexpr int64_t kMinSplitRows = 96;

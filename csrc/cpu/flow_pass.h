@@ -195,8 +195,7 @@ class FlowPass {
   // Sets the fetcher's pace to that at which a pass needs weights.
   void start_fetching(bool backward) {
     fetcher_ = Fetcher();
-    // The pieces that a team's member needs in a backward pass are scattered.
-    fetching_ = block_.n_rows >= kMinFetchRows && !(backward && block_.team_size > 1);
+    fetching_ = block_.n_rows >= kMinFetchRows;
     queued_ = backward ? flow_.n_steps * products_per_step() - 1 : 0;
     int64_t bytes = 0, n_turns = 0;
     for (int64_t index = 0; index < products_per_step(); ++index) {
@@ -206,7 +205,7 @@ class FlowPass {
       n_turns += n_units *
                  (backward ? product_.backward_turns(*p.layer) : product_.forward_turns(*p.layer));
     }
-    if (fetching_) fetcher_.set_pace(bytes, n_turns);
+    if (fetching_ && n_turns > 0) fetcher_.set_pace(bytes, n_turns);
   }
 
   // Keeps the fetcher up to two products ahead of the one that starts.

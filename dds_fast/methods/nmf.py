@@ -25,7 +25,7 @@ def problem(X: Tensor, W: Tensor) -> Problem:
     """
     N = W.shape[1]
     H = X.new_full((N, X.shape[1]), 1 / N)
-    return Problem(X, H, epsilon=0.0, W=W, projected=True)
+    return Problem(X, H, epsilon=0.0, W=W)
 
 
 def activations(

@@ -113,31 +113,6 @@ def test_empty(level: str, shape: tuple[int, ...], direction: str) -> None:
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_stash_is_that_of_the_reference(level: str, direction: str) -> None:
-    coupling = make_coupling(2, 43, 20, 3)
-    x = normal_rows(2, 9, 43)
-    _, _, expected = reference.forward(coupling, x.double(), direction)
-    single = to_float32(coupling)
-    _, _, stash = cpu.forward(single, x, direction)
-    for name, actual, exact in (
-        *(("hidden", *pair) for pair in zip(stash.hidden, expected.hidden, strict=True)),
-        ("bounded", stash.bounded, expected.bounded),
-        ("scale", stash.scale, expected.scale),
-        ("moved", stash.moved, expected.moved),
-    ):
-        assert_close(name, actual, exact, RATIO[torch.float32]["output"])
-
-    _, _, foreign = reference.forward(single, x, direction)
-    log_det_grad = normal_rows(2, 9)
-    assert_close(
-        "gradient from the reference's stash",
-        cpu.backward(single, foreign, x, log_det_grad, direction),
-        reference.backward(coupling, expected, x.double(), log_det_grad.double(), direction),
-        RATIO[torch.float32]["gradient"],
-    )
-
-
-@pytest.mark.parametrize("direction", DIRECTIONS)
 def test_without_stash(level: str, direction: str) -> None:
     coupling = to_float32(make_coupling(3, 42, 33, 3))
     x = normal_rows(3, 11, 42)
@@ -189,8 +164,9 @@ def test_large_log_scales(level: str) -> None:
         single.beta.fill_(beta)
         single.alpha.zero_()
         _, log_det, stash = cpu.forward(single, normal_rows(1, 4, 6), "encode")
-        assert (stash.scale == torch.tensor(beta, dtype=torch.float64).exp().float()).all()
         assert (log_det == 3 * beta).all()
+        factor = cpu.backward(single, stash, torch.ones(1, 4, 6), None, "encode")[..., 3:]
+        assert (factor == torch.tensor(beta, dtype=torch.float64).exp().float()).all()
 
 
 def test_nan_passes_through(level: str) -> None:
@@ -362,7 +338,7 @@ def test_dtype_selects_backend() -> None:
 def test_forced_backend_says_why_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     coupling = make_coupling(2, 13, 8, 2)
     x = normal_rows(2, 5, 13).double()
-    with pytest.raises(RuntimeError, match="float32, not float64"):
+    with pytest.raises(RuntimeError, match="not in float64 with float64 tensors"):
         coupling_step(coupling, x, direction="decode", backend="cpu")
 
     def missing() -> None:

@@ -10,7 +10,7 @@ from tolerances import assert_close
 from torch import Tensor
 
 from dds_fast.methods import nmf
-from dds_fast.ops.update_step import Problem, Schedule, fixed, reference, update_step
+from dds_fast.ops.update_step import Schedule, fixed, reference, update_step
 
 STEPS = 20
 SCHEDULE = Schedule(step_size=1e-2, max_steps=STEPS)
@@ -92,9 +92,3 @@ def test_nan_stops(J: int) -> None:
     X[3, 2] = math.nan
     step = update_step(nmf.problem(X, W), SCHEDULE)
     assert step.controller.stop_reason == "non-finite"
-
-
-def test_unprojected_problems_take_the_reference_loop() -> None:
-    X, W = make(6, 3, 4)
-    step = update_step(Problem(X, torch.rand(3, 4), epsilon=0.0, W=W), SCHEDULE)
-    assert isinstance(step, reference.UpdateStep)

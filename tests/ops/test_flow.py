@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from tolerances import RATIO, assert_close
+from tolerances import PRECISION, RATIO, assert_close
 from torch import Tensor, nn
 
 from dds_fast import ops
@@ -72,6 +72,102 @@ def test_values_and_gradients_agree_with_the_trainable_flow(
     assert_close("rows", out, expected, bounds["output"])
     assert_close("log-det", log_det, expected_log_det, bounds["log_det"])
     assert_close("gradient", gradient, expected_gradient, bounds["gradient"])
+
+
+PRECISION_CASES = {
+    "bank S=7 F=42 R=3": (partial(RealNVPBank, 7, 42, n_steps=4, width=11, depth=2), (7, 3, 42)),
+    "bank S=2 F=123 R=37": (
+        partial(RealNVPBank, 2, 123, n_steps=3, width=70, depth=0),
+        (2, 37, 123),
+    ),
+    "bank S=1 F=6 R=1": (partial(RealNVPBank, 1, 6, n_steps=2, width=5, depth=1), (1, 1, 6)),
+    "bank S=3 F=256 R=20": (
+        partial(RealNVPBank, 3, 256, n_steps=4, width=128, depth=4),
+        (3, 20, 256),
+    ),
+    "glow F=123 R=17": (
+        partial(ConditionalGlow, 3, 123, n_steps=3, width=70, depth=3),
+        (1, 17, 123),
+    ),
+    "glow F=64 R=250": (
+        partial(ConditionalGlow, 3, 64, n_steps=4, width=130, depth=3),
+        (1, 250, 64),
+    ),
+}
+
+
+@pytest.mark.parametrize("direction", ["encode", "decode"])
+@pytest.mark.parametrize("precision", PRECISION)
+@pytest.mark.parametrize("case", PRECISION_CASES)
+def test_every_precision_at_every_level(
+    level: str, case: str, precision: str, direction: str
+) -> None:
+    build, shape = PRECISION_CASES[case]
+    generator = torch.Generator().manual_seed(0)
+    flow = build().double()
+    if isinstance(flow, ConditionalGlow):
+        flow.initialize(torch.rand(64, shape[-1], generator=generator, dtype=torch.float64))
+    value, *cotangents = (
+        torch.randn(size, generator=generator).double() for size in (shape, shape, shape[:2])
+    )
+    op = ops.flow_encode if direction == "encode" else ops.flow_decode
+    frozen, value = flow.freeze(), value.requires_grad_()
+    expected = op(frozen, value)
+    (expected_gradient,) = torch.autograd.grad(expected, value, cotangents)
+
+    value32 = value.detach().float().requires_grad_()
+    actual = op(frozen.to(torch.float32), value32, precision=precision, backend="cpu")
+    (gradient,) = torch.autograd.grad(actual, value32, [c.float() for c in cotangents])
+    bounds = PRECISION[precision]
+    assert_close("rows", actual[0], expected[0].detach(), bounds["output"])
+    assert_close("log-det", actual[1], expected[1].detach(), bounds["log_det"])
+    assert_close("gradient", gradient, expected_gradient, bounds["gradient"])
+
+
+@pytest.mark.parametrize("precision", PRECISION)
+def test_same_bits_for_any_thread_count_and_batch_of_rows(level: str, precision: str) -> None:
+    """Many rows are shared out by rows, few by columns; neither changes a result."""
+    flow = ConditionalGlow(3, 123, n_steps=2, width=70, depth=2).freeze()
+    z, grad = torch.randn(2, 1, 230, 123, generator=torch.Generator().manual_seed(0))
+
+    def run(rows: slice) -> tuple[Tensor, Tensor]:
+        value = z[:, rows].clone().requires_grad_()
+        x, _ = ops.flow_decode(flow, value, precision=precision, backend="cpu")
+        return x.detach(), torch.autograd.grad(x, value, grad[:, rows])[0]
+
+    expected = run(slice(None))
+    before = torch.get_num_threads()
+    try:
+        for n_threads in (1, 2, 5):
+            torch.set_num_threads(n_threads)
+            for actual, first in zip(run(slice(None)), expected, strict=True):
+                assert torch.equal(actual, first)
+            for actual, first in zip(run(slice(40, 47)), expected, strict=True):
+                assert torch.equal(actual, first[:, 40:47])
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_lower_precisions_belong_to_a_backend_that_has_them() -> None:
+    flow, value = make("bank S=7 F=42 R=3")
+    frozen, value = flow.freeze().to(torch.float32), value.float()
+    with pytest.raises(RuntimeError, match="float64 or float32, not bfloat16"):
+        ops.flow_decode(frozen, value, precision="bfloat16", backend="reference")
+    with pytest.raises(RuntimeError, match="no backend of flow can run tf32 on cpu"):
+        ops.flow_decode(frozen, value, precision="tf32")
+    with pytest.raises(ValueError, match="precision must be one of"):
+        ops.flow_decode(frozen, value, precision="half")
+
+
+def test_nan_stays_in_its_row(level: str) -> None:
+    frozen = RealNVPBank(1, 70, n_steps=2, width=33, depth=1).freeze()
+    z = torch.randn(1, 40, 70, generator=torch.Generator().manual_seed(0))
+    z[0, 17, 3] = torch.nan
+    for precision in PRECISION:
+        x, log_det = ops.flow_decode(frozen, z, precision=precision, backend="cpu")
+        assert x[0, 17].isnan().any() and log_det[0, 17].isnan()
+        others = torch.arange(40) != 17
+        assert x[0, others].isfinite().all() and log_det[0, others].isfinite().all()
 
 
 @pytest.mark.gradcheck

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -32,7 +33,7 @@ class _CouplingStep(torch.autograd.Function):
         y, log_det, ctx.stash = backend.forward(coupling, x, direction, keep, precision)
         ctx.set_materialize_grads(False)
         ctx.coupling, ctx.direction, ctx.backend = coupling, direction, backend
-        ctx.shape = y.shape
+        ctx.zeros = partial(torch.zeros, y.shape, dtype=y.dtype, device=y.device)
         return y, log_det
 
     @staticmethod
@@ -40,8 +41,7 @@ class _CouplingStep(torch.autograd.Function):
         ctx: Any, grad_y: Tensor | None, grad_log_det: Tensor | None
     ) -> tuple[Tensor, None, None, None, None]:
         if grad_y is None:
-            assert grad_log_det is not None
-            grad_y = grad_log_det.new_zeros(ctx.shape)
+            grad_y = ctx.zeros()
         with torch.no_grad():
             grad_x = ctx.backend.backward(
                 ctx.coupling, ctx.stash, grad_y, grad_log_det, ctx.direction

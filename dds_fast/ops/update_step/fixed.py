@@ -82,7 +82,7 @@ class _Gram:
 
 
 class UpdateStep(interface.UpdateStep):
-    """For problems with a dictionary W and projected activations."""
+    """For problems with a dictionary W."""
 
     def __init__(self, problem: Problem, schedule: Schedule) -> None:
         assert problem.W is not None

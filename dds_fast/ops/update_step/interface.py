@@ -30,7 +30,6 @@ class Problem:
             take no part in the likelihood.
         per_frame: one dictionary entry per source and frame (DDS-1).
         likelihood: "latent" (log-density of Z) or "data" (with the log-determinant).
-        projected: clip H after each step and do not mask its gradient (NMF).
     """
 
     X: Tensor
@@ -43,15 +42,17 @@ class Problem:
     n_fixed: int = 0
     per_frame: bool = False
     likelihood: str = "latent"
-    projected: bool = False
 
     def __post_init__(self) -> None:
         if (self.W is None) == (self.flow is None):
             raise ValueError("a problem has either a fixed dictionary W or a flow")
-        if (self.W is not None) != self.projected:
-            raise ValueError("activations are projected if and only if the dictionary is fixed")
         if self.likelihood not in LIKELIHOODS:
             raise ValueError(f"likelihood must be one of {LIKELIHOODS}, not {self.likelihood!r}")
+
+    @property
+    def projected(self) -> bool:
+        """Whether H is clipped after each step (NMF) rather than its gradient masked."""
+        return self.flow is None
 
 
 @dataclass(frozen=True, eq=False)

@@ -102,9 +102,7 @@ class UpdateStep(interface.UpdateStep):
 
     flow_ops: ModuleType = flow_reference
 
-    def __init__(
-        self, problem: Problem, schedule: Schedule, precision: str | None = None
-    ) -> None:
+    def __init__(self, problem: Problem, schedule: Schedule, precision: str | None = None) -> None:
         self.problem = problem
         self.controller = Controller(schedule)
         self.Xt = problem.X.T.contiguous()
