@@ -1,6 +1,6 @@
 """The benchmarks of the compiled CPU kernels, one after the other; this is ``dds-fast bench cpu``.
 
-    dds-fast bench cpu --out DIR [--only W1,W2-1200] [--quick] [--full]
+    dds-fast bench cpu --out DIR [--only W1,W2-1200] [--quick] [--full] [--race-seconds 40]
 
 Every job is a pytest process of its own, with the memory to itself. Its pytest-benchmark JSON goes
 to DIR/<job>.json; jobs that have one are skipped, so an interrupted run continues. Then
@@ -109,6 +109,7 @@ def main() -> int:
     parser.add_argument("--only")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--race-seconds", type=float)
     options = parser.parse_args()
     try:
         selected = chosen(options.only)
@@ -118,6 +119,8 @@ def main() -> int:
     folder = options.out.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     flags = [f"--{name}" for name in ("quick", "full") if getattr(options, name)]
+    if options.race_seconds is not None:
+        flags += ["--race-seconds", str(options.race_seconds)]
     failed = []
     for job in selected:
         if (folder / f"{job.name}.json").exists():
