@@ -26,10 +26,13 @@ BANK_TOLERANCES = {
     },
     "bfloat16": {
         **{"x": 1e-2, "log_det": 2e-2, "gradient": 6e-2},
-        **{"history": 1e-3, "W": 2e-2, "H": 1e-3},
+        **{"history": 1e-3, "W": 2e-2, "H": 6e-3},
     },
 }
 """Largest RMS error over RMS of the float64 values, by precision.
+
+Adam's first steps have about the same length whatever the gradient, so that small gradients of
+either sign move as far: bfloat16 was seen to be off by 1.9e-3 in H after three steps.
 
 SELU's slope jumps at zero. Among millions of units some have an input that rounds to the other
 side, whoever computes; hence the room in the gradient, and in W and H, which follow it."""

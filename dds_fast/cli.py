@@ -145,6 +145,7 @@ def _add_bench(commands: Any) -> None:
     parser.add_argument("--only", metavar="W1,...", help="workloads or cases")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
     parser.add_argument("--full", action="store_true", help="extrapolate nothing but plain PyTorch")
+    parser.add_argument("--race-seconds", type=float, help="how long a comparison may take")
     parser.set_defaults(run=_bench)
 
 
@@ -240,6 +241,8 @@ def _bench(options: argparse.Namespace) -> int:
     if options.only is not None:
         arguments += ["--only", options.only]
     arguments += [f"--{flag}" for flag in ("quick", "full") if getattr(options, flag)]
+    if options.race_seconds is not None:
+        arguments += ["--race-seconds", str(options.race_seconds)]
     return bench.run(options.suite, arguments)
 
 

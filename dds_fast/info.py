@@ -13,7 +13,7 @@ from dds_fast import _native
 from dds_fast.ops.dispatch import PRECISIONS, Request, explain
 
 PACKAGES = ("torch", "triton", "numpy", "librosa", "soundfile", "safetensors", "mir_eval")
-OPS = ("coupling_step", "flow", "objective", "update_step")
+OPS = ("coupling_step", "flow", "objective", "update_step", "least_squares", "multiplicative")
 VARIABLES = ("DDS_FAST_BACKEND", "DDS_FAST_CPU_ISA", "OMP_NUM_THREADS")
 
 
