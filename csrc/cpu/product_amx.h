@@ -9,6 +9,7 @@
 
 #include "dds/packed_weights.h"
 #include "product.h"
+#include "product_bfloat16.h"
 #include "transpose.h"
 
 namespace dds::DDS_LEVEL {
@@ -203,6 +204,9 @@ struct AmxProduct {
   template <class Epilogue>
   void backward(const uint16_t* a, int64_t stride, const Part& part, Fetcher& fetcher,
                 char* workspace, const Epilogue& epilogue) const {
+    if (rows <= kMaxDotRows) {
+      return multiply_few_rows_backward<kFormat>(rows, a, stride, part, epilogue);
+    }
     const int64_t n_in = part.layer->n_panels * kPanel;
     Bands<Epilogue> bands{*this, epilogue};
     for (int64_t b = part.range.begin; b < part.range.end; ++b) {

@@ -6,6 +6,7 @@
 #include "dds/packed_weights.h"
 #include "operand.h"
 #include "product.h"
+#include "product_float32.h"
 #include "transpose.h"
 
 namespace dds::DDS_LEVEL {
@@ -86,6 +87,75 @@ static void pair_tile(const uint16_t* a, int64_t stride, int64_t n_in, const cha
   }
 }
 
+// values[m][j] = sum_n a[m][n] * weights[j][n] for kDotOutputs inputs j of the layer: its
+// transpose, read along the tiles' rows.
+template <Format kFormat, int kRows>
+static void pair_dot_tile(const uint16_t* a, int64_t stride, const char* weights,
+                          int64_t panel_bytes, int64_t n_panels, float* values) {
+  const int32_t high = static_cast<int32_t>(0xffff0000);
+  const int64_t plane = plane_of(kFormat, stride);
+  Vec sums[kRows][kDotOutputs] = {};
+  for (int64_t p = 0; p < n_panels; ++p, weights += panel_bytes, a += kPanel) {
+    for (int64_t column = 0; column < kPanel; column += kLanes) {
+      Vec held[kRows];
+#pragma GCC unroll 4
+      for (int m = 0; m < kRows; ++m) {
+        held[m] = Operand<kFormat>::get(a + m * stride, plane, column);
+      }
+      const char* tile = weights + column / kTileColumns * kTileBytes + column % kTileColumns * 4;
+#pragma GCC unroll 4
+      for (int i = 0; i < kDotOutputs / 2; ++i) {
+        const char* pairs = tile + i * kTileColumns * 4;
+        const IntVec w = load_pairs(reinterpret_cast<const uint16_t*>(pairs));
+        Vec first = from_bits(w << 16), second = from_bits(w & high);
+        if (kFormat == Format::split) {
+          pairs += kTilesPerPanel * kTileBytes;
+          const IntVec rest = load_pairs(reinterpret_cast<const uint16_t*>(pairs));
+          first += from_bits(rest << 16);
+          second += from_bits(rest & high);
+        }
+#pragma GCC unroll 4
+        for (int m = 0; m < kRows; ++m) {
+          sums[m][2 * i] += held[m] * first;
+          sums[m][2 * i + 1] += held[m] * second;
+        }
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int m = 0; m < kRows; ++m) {
+    const Vec sum = sum_lanes<kDotOutputs>(sums[m]);
+    __builtin_memcpy(values + m * kPanel, &sum, kDotOutputs * 4);
+  }
+}
+
+// The backward product of at most kMaxDotRows rows: too few to make a transposed panel for.
+template <Format kFormat, class Epilogue>
+static void multiply_few_rows_backward(int64_t rows, const uint16_t* a, int64_t stride,
+                                       const Part& part, const Epilogue& epilogue) {
+  using Tile = void (*)(const uint16_t*, int64_t, const char*, int64_t, int64_t, float*);
+  static constexpr Tile kTiles[kMaxDotRows] = {pair_dot_tile<kFormat, 1>, pair_dot_tile<kFormat, 2>,
+                                               pair_dot_tile<kFormat, 3>};
+  constexpr int64_t kInputStep = kTilesPerPanel * kTileBytes * planes(kFormat);
+  const PackedLayer& layer = *part.layer;
+  alignas(64) float values[kMaxDotRows * kPanel];
+  for (int64_t b = part.range.begin; b < part.range.end; ++b) {
+    for (int64_t j = 0; j < kPanel; j += kDotOutputs) {
+      const int64_t input = b * kPanel + j;
+      if (input >= round_up(layer.n_in, kInputBlock)) {
+        for (int64_t m = 0; m < rows; ++m) {
+          __builtin_memset(values + m * kPanel + j, 0, kDotOutputs * 4);
+        }
+        continue;
+      }
+      const char* weights = part.weights + kBiasBytes + input / kInputBlock * kInputStep +
+                            input % kInputBlock / 2 * kTileColumns * 4;
+      kTiles[rows - 1](a, stride, weights, layer.panel_bytes, layer.n_panels, values + j);
+    }
+    for (int64_t row = 0; row < rows; ++row) epilogue(row, b, values + row * kPanel);
+  }
+}
+
 template <Format kFormat>
 struct PairProduct {
   using PairTile = void (*)(const uint16_t*, int64_t, int64_t, const char*, float*);
@@ -123,6 +193,9 @@ struct PairProduct {
   template <class Epilogue>
   void backward(const uint16_t* a, int64_t stride, const Part& part, Fetcher& fetcher,
                 char* workspace, const Epilogue& epilogue) const {
+    if (rows <= kMaxDotRows) {
+      return multiply_few_rows_backward<kFormat>(rows, a, stride, part, epilogue);
+    }
     for (int64_t b = part.range.begin; b < part.range.end; ++b) {
       fetcher.reading(part.layer->n_panels * kPanel * part.layer->input_bytes);
       transpose_block<kFormat>(part, b, fetcher, workspace);
