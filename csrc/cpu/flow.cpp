@@ -5,15 +5,13 @@
 #include <thread>
 #include <vector>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 #ifdef DDS_X86_KERNELS
 #include <immintrin.h>
 #endif
 
 #include "flow_block.h"
 #include "kernel_table.h"
+#include "threads.h"
 
 namespace dds {
 namespace {
@@ -149,22 +147,6 @@ class Team {
   alignas(kAlignment) std::atomic<int> arrived_{0};
   alignas(kAlignment) std::atomic<int> phase_{0};
 };
-
-int thread_index() {
-#ifdef _OPENMP
-  return omp_get_thread_num();
-#else
-  return 0;
-#endif
-}
-
-int thread_count() {
-#ifdef _OPENMP
-  return omp_get_num_threads();
-#else
-  return 1;
-#endif
-}
 
 template <class Tensors>
 void for_each_block(const Flow& flow, const Batch& batch, const Tensors& tensors, bool own_stash,

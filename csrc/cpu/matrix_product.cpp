@@ -1,12 +1,7 @@
 #include "dds/matrix_product.h"
 
-#include <algorithm>
-
 #include "kernel_table.h"
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
+#include "threads.h"
 
 namespace dds {
 namespace {
@@ -27,14 +22,6 @@ PackedLayer layer_of(int64_t k, int64_t n) {
 
 int64_t operand_bytes(int64_t k) {
   return (kRows + kSpareRows) * (2 * round_up(k, kPanel) + kPanel) * 2;
-}
-
-int thread_index() {
-#ifdef _OPENMP
-  return omp_get_thread_num();
-#else
-  return 0;
-#endif
 }
 
 }  // namespace

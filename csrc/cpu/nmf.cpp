@@ -2,12 +2,9 @@
 
 #include <algorithm>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #include "dds/cpu_features.h"
 #include "nmf_table.h"
+#include "threads.h"
 
 namespace dds {
 namespace {
@@ -57,14 +54,6 @@ AdamTensors part(const AdamTensors& whole, int64_t first, int64_t n) {
   result.values += first;
   result.n = n;
   return result;
-}
-
-int thread_index() {
-#ifdef _OPENMP
-  return omp_get_thread_num();
-#else
-  return 0;
-#endif
 }
 
 }  // namespace
