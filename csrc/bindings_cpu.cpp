@@ -9,6 +9,7 @@
 #include <tuple>
 #include <vector>
 
+#include "bindings_address.h"
 #include "bindings_cpu_nmf.h"
 #include "cpu/kernel_table.h"
 #include "dds/cpu_features.h"
@@ -22,12 +23,8 @@ namespace py = pybind11;
 
 namespace {
 
-using Address = std::uintptr_t;
-
-template <class T>
-T* pointer(Address address) {
-  return reinterpret_cast<T*>(address);
-}
+using dds::Address;
+using dds::pointer;
 
 std::vector<const float*> pointers(const std::vector<Address>& addresses) {
   std::vector<const float*> result;

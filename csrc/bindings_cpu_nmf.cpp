@@ -1,20 +1,15 @@
 // The factorisation kernels of dds_fast._cpu, on addresses and sizes.
 #include "bindings_cpu_nmf.h"
 
-#include <cstdint>
-
+#include "bindings_address.h"
 #include "dds/nmf.h"
 
 namespace py = pybind11;
 
 namespace {
 
-using Address = std::uintptr_t;
-
-template <class T>
-T* pointer(Address address) {
-  return reinterpret_cast<T*>(address);
-}
+using dds::Address;
+using dds::pointer;
 
 dds::AdamTensors adam_tensors(float step_size, float rms_correction, Address first_moment,
                               Address second_moment, Address values, int64_t n) {

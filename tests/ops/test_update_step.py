@@ -142,19 +142,26 @@ def test_chunks_of_rows_change_nothing(kind: str, monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(chunked.state().W, whole.state().W)
 
 
-@pytest.mark.parametrize("n_dying", [1, S - 1], ids=["one source dies", "one source is left"])
-@pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
-def test_dropping_dead_entries_changes_nothing(
-    kind: str, n_dying: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def dying_problem(kind: str, n_dying: int) -> tuple[Problem, int]:
+    """A problem whose first sources die, and how many rows of H they have.
+
+    All activations are too large; those of the first sources cross zero on their way down.
+    """
     problem = make_problem(kind, make_flow(kind), "data")
-    # All activations are too large; those of the first sources cross zero on their way down.
     H = torch.ones_like(problem.H)
     dying = n_dying * len(H) // S
     H[:dying] = 0.03
     if n_dying == S - 1:
         H[-1, 3:] = 0.03  # the one that is left dies in some frames: no reason to drop anything
-    problem = replace(problem, X=1e-3 * problem.X, H=H)
+    return replace(problem, X=1e-3 * problem.X, H=H), dying
+
+
+@pytest.mark.parametrize("n_dying", [1, S - 1], ids=["one source dies", "one source is left"])
+@pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
+def test_dropping_dead_entries_changes_nothing(
+    kind: str, n_dying: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, dying = dying_problem(kind, n_dying)
     monkeypatch.setattr(survivors, "DROP_EVERY", 10**6)
     whole = update_step(problem, SCHEDULE)
     whole.advance(STEPS)
@@ -162,7 +169,7 @@ def test_dropping_dead_entries_changes_nothing(
     shrinking = update_step(problem, SCHEDULE)
     shrinking.advance(STEPS)
     alive = whole.state().H.any(dim=1)
-    assert alive.tolist() == [row >= dying for row in range(len(H))]
+    assert alive.tolist() == [row >= dying for row in range(len(problem.H))]
     assert torch.equal(shrinking.survivors.entries, alive.nonzero()[:, 0])
     assert shrinking.controller.history == pytest.approx(whole.controller.history, rel=1e-10)
     torch.testing.assert_close(shrinking.state().H, whole.state().H, rtol=1e-8, atol=1e-10)
@@ -254,18 +261,14 @@ def test_compiled_step_without_room_for_a_stash(
 def test_compiled_step_drops_dead_entries(
     kind: str, n_dying: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    problem = make_problem(kind, make_flow(kind), "data")
-    H = torch.ones_like(problem.H)
-    dying = n_dying * len(H) // S
-    H[:dying] = 0.03
-    problem = replace(problem, X=1e-3 * problem.X, H=H)
+    problem, _ = dying_problem(kind, n_dying)
     monkeypatch.setattr(survivors, "DROP_EVERY", 3)
     shrinking = compiled(problem)
     monkeypatch.setattr(survivors, "DROP_EVERY", 10**6)
     whole = compiled(problem)
     alive = whole.state().H.any(dim=1)
     assert torch.equal(shrinking.survivors.entries, alive.nonzero()[:, 0])
-    assert 0 < len(shrinking.survivors.entries) < len(H)
+    assert 0 < len(shrinking.survivors.entries) < len(problem.H)
     assert shrinking.controller.history == pytest.approx(whole.controller.history, rel=1e-6)
     torch.testing.assert_close(shrinking.state().H, whole.state().H, rtol=1e-4, atol=1e-6)
     dim = 0 if kind == "dds1" else 1

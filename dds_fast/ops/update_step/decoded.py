@@ -13,18 +13,11 @@ from torch import Tensor
 
 from dds_fast import _native
 from dds_fast.ops.packed import address, buffer, packed_flow
-from dds_fast.ops.update_step import interface, reference, survivors
+from dds_fast.ops.update_step import adam, interface, reference, survivors
 from dds_fast.ops.update_step.interface import Problem, State
 from dds_fast.ops.update_step.products import FrameProducts, SharedProducts
 from dds_fast.ops.update_step.schedule import Controller, Schedule
 from dds_fast.ops.update_step.survivors import Survivors
-
-BETAS = (0.9, 0.999)
-
-
-def _corrections(step_size: float, n_moved: int) -> tuple[float, float]:
-    """Adam's step size and root with their bias corrections, for the kernels."""
-    return step_size / (1 - BETAS[0] ** n_moved), (1 - BETAS[1] ** n_moved) ** -0.5
 
 
 class _Latents:
@@ -91,7 +84,7 @@ class _Latents:
             scale,
             self.data_likelihood,
             self.n_fixed,
-            *_corrections(step_size, self.n_moved),
+            *adam.corrections(step_size, self.n_moved),
             self.Z.data_ptr(),
             self.moments[0].data_ptr(),
             self.moments[1].data_ptr(),
@@ -141,7 +134,7 @@ class _Activations:
             attributed.data_ptr(),
             total.data_ptr(),
             penalty,
-            *_corrections(step_size, self.n_moved),
+            *adam.corrections(step_size, self.n_moved),
             self.H.data_ptr(),
             self.moments[0].data_ptr(),
             self.moments[1].data_ptr(),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dds_fast import _native
-from dds_fast.ops.update_step import interface
+from dds_fast.ops.update_step import adam, interface
 from dds_fast.ops.update_step.interface import Problem, State
 from dds_fast.ops.update_step.schedule import Controller, Schedule
 
@@ -21,8 +21,6 @@ GRAM_SHARE = 0.75
 """The Gram form pays for up to this share of F entries: its product has ``J / 2F`` of the direct
 form's operations, in float64. Measured at F = 1024 and T = 300: ahead at 768 entries, behind at
 1024."""
-
-BETA_1, BETA_2 = 0.9, 0.999
 
 
 class _Direct:
@@ -45,9 +43,9 @@ class _Direct:
         )
         return math.sqrt(square)
 
-    def move(self, scale: float, *adam: int | float) -> None:
+    def move(self, scale: float, *adam_arguments: int | float) -> None:
         torch.mm(self.W.T, self.residual, out=self.gradient)
-        _native.cpu().nmf_adam(self.gradient.data_ptr(), scale, *adam)
+        _native.cpu().nmf_adam(self.gradient.data_ptr(), scale, *adam_arguments)
 
 
 class _Gram:
@@ -75,9 +73,13 @@ class _Gram:
         # Rounding may leave a perfect fit below zero; NaN must stay NaN.
         return 0.0 if square < 0 else math.sqrt(square)
 
-    def move(self, scale: float, *adam: int | float) -> None:
+    def move(self, scale: float, *adam_arguments: int | float) -> None:
         _native.cpu().nmf_adam_gram(
-            self.product.data_ptr(), self.target.data_ptr(), scale, self.H.data_ptr(), *adam
+            self.product.data_ptr(),
+            self.target.data_ptr(),
+            scale,
+            self.H.data_ptr(),
+            *adam_arguments,
         )
 
 
@@ -106,8 +108,7 @@ class UpdateStep(interface.UpdateStep):
             step = len(self.controller.history)
             self.form.move(
                 1 / self.cost if self.cost > 0 else 0.0,
-                self.controller.step_size / (1 - BETA_1**step),
-                1 / math.sqrt(1 - BETA_2**step),
+                *adam.corrections(self.controller.step_size, step),
                 *(moment.data_ptr() for moment in self.moments),
                 self.H.data_ptr(),
                 self.H.numel(),
