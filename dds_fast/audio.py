@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ logger = logging.getLogger("dds_fast")
 
 MAX_CHANNELS = 8
 SR_RANGE = (1000, 1_000_000)
+WINDOWS = {"hann": 1.0, "sqrt_hann": 0.5}
+"""Powers of the Hann window, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +30,13 @@ class SpectrogramConfig:
         sr: sampling rate in Hz.
         n_fft: window length in samples; the spectrogram has ``F = n_fft // 2`` bins.
         hop: samples between frames.
-        gamma: strength of the log compression ``log(1 + gamma A) / log(1 + gamma)``.
+        gamma: strength of the log compression ``log(1 + gamma A) / log(1 + gamma)``; 0, its
+            limit, leaves the magnitudes A linear.
+        window: "hann", or "sqrt_hann" (whose square overlaps to a constant: for separation).
 
     Raises:
-        ValueError: a parameter that is not positive and finite, or an odd `n_fft`.
+        ValueError: a parameter that is not positive and finite (`gamma` may be 0), an odd `n_fft`
+            or an unknown `window`.
 
     Example:
         >>> config = SpectrogramConfig(n_fft=1024)
@@ -43,15 +48,25 @@ class SpectrogramConfig:
     n_fft: int = 2048
     hop: int = 512
     gamma: float = 1e4
+    window: str = "hann"
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
+        for name in ("sr", "n_fft", "hop"):
+            value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise ValueError(
                     f"SpectrogramConfig: {name} must be positive and finite, not {value!r}"
                 )
-            if name != "gamma" and value != int(value):
+            if value != int(value):
                 raise ValueError(f"SpectrogramConfig: {name} must be an integer, not {value!r}")
+        if not (self.gamma >= 0 and math.isfinite(self.gamma)):
+            raise ValueError(
+                f"SpectrogramConfig: gamma must be finite and not negative, not {self.gamma!r}"
+            )
+        if self.window not in WINDOWS:
+            raise ValueError(
+                f"SpectrogramConfig: window must be one of {tuple(WINDOWS)}, not {self.window!r}"
+            )
         if self.n_fft < 4:
             raise ValueError(f"SpectrogramConfig: n_fft must be at least 4, not {self.n_fft}")
         if self.n_fft % 2:
@@ -195,7 +210,7 @@ def check_finite(array: np.ndarray, what: str, axis_name: str) -> None:
 
 
 def stft(waveform: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
-    """Complex ``(F + 1, T)`` STFT, periodic Hann, centred frames, reflected edges; with DC.
+    """Complex ``(F + 1, T)`` STFT, periodic window, centred frames, reflected edges; with DC.
 
     Raises:
         ValueError: the waveform is shorter than one window.
@@ -208,8 +223,36 @@ def stft(waveform: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
             f"window of {config.n_fft}"
         )
     return librosa.stft(
-        waveform, n_fft=config.n_fft, hop_length=config.hop, window="hann", pad_mode="reflect"
+        waveform,
+        n_fft=config.n_fft,
+        hop_length=config.hop,
+        window=_window(config),
+        pad_mode="reflect",
     )
+
+
+def istft(stft: np.ndarray, config: SpectrogramConfig, length: int | None = None) -> np.ndarray:
+    """The ``(n,)`` waveform of a complex ``(F + 1, T)`` STFT: the inverse of `stft`.
+
+    Raises:
+        ValueError: the hop exceeds half a window.
+    """
+    import librosa
+
+    check_invertible(config)
+    return librosa.istft(
+        stft,
+        n_fft=config.n_fft,
+        hop_length=config.hop,
+        window=_window(config),
+        length=length,
+    )
+
+
+def _window(config: SpectrogramConfig) -> np.ndarray:
+    import librosa
+
+    return librosa.filters.get_window("hann", config.n_fft) ** WINDOWS[config.window]
 
 
 def check_invertible(config: SpectrogramConfig) -> None:
@@ -222,17 +265,22 @@ def check_invertible(config: SpectrogramConfig) -> None:
 
 
 def _amplitude_scale(config: SpectrogramConfig) -> float:
-    return 2.0 / float(np.hanning(config.n_fft).sum())
+    window = np.hanning(config.n_fft) ** WINDOWS[config.window]
+    return 2.0 / float(window.sum())
 
 
 def compress(magnitude: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
     """Log-compressed values of STFT magnitudes ``(F, T)`` (DDS paper, section IV-A; spec. 3.4)."""
+    if config.gamma == 0:
+        return _amplitude_scale(config) * magnitude
     scale = config.gamma * _amplitude_scale(config)
     return np.log1p(scale * magnitude) / math.log1p(config.gamma)
 
 
 def expand(values: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
     """STFT magnitudes of log-compressed values: the inverse of `compress`."""
+    if config.gamma == 0:
+        return values / _amplitude_scale(config)
     scale = config.gamma * _amplitude_scale(config)
     return np.expm1(values * math.log1p(config.gamma)) / scale
 
@@ -288,7 +336,7 @@ def inverse(
             magnitude,
             hop_length=config.hop,
             n_fft=config.n_fft,
-            window="hann",
+            window=_window(config),
             pad_mode="reflect",
             length=length,
             random_state=0,
@@ -298,6 +346,4 @@ def inverse(
             f"phase has shape {phase.shape}, the spectrogram {spectrogram.values.shape}"
         )
     phase = np.concatenate([np.zeros_like(phase[:1]), phase])
-    return librosa.istft(
-        magnitude * np.exp(1j * phase), hop_length=config.hop, n_fft=config.n_fft, length=length
-    )
+    return istft(magnitude * np.exp(1j * phase), config, length)

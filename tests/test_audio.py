@@ -88,6 +88,26 @@ class TestSpectrogram:
         again = audio.expand(audio.compress(magnitude, config), config)
         np.testing.assert_allclose(again, magnitude, rtol=2e-5 if dtype == np.float32 else 1e-12)
 
+    @pytest.mark.parametrize("window", ["hann", "sqrt_hann"])
+    def test_gamma_zero_is_linear_and_a_full_scale_sinusoid_is_one(self, window: str) -> None:
+        config = SpectrogramConfig(n_fft=1024, gamma=0, window=window)
+        waveform = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
+        values = audio.spectrogram(waveform, config).values
+        np.testing.assert_allclose(values[:, 10].max(), 1, atol=5e-3)
+        halved = audio.spectrogram(0.5 * waveform, config).values
+        np.testing.assert_allclose(halved, 0.5 * values, atol=1e-12)
+        np.testing.assert_allclose(
+            audio.compress(audio.expand(values, config), config), values, rtol=1e-12
+        )
+
+    def test_linear_is_the_limit_of_small_gamma(self) -> None:
+        magnitude = np.linspace(0, 100, 7)
+        linear, nearly = (
+            audio.compress(magnitude, SpectrogramConfig(n_fft=128, gamma=gamma))
+            for gamma in (0, 1e-9)
+        )
+        np.testing.assert_allclose(nearly, linear, rtol=1e-6)
+
     def test_shorter_than_a_window(self) -> None:
         with pytest.raises(ValueError, match="2047 samples at 16000 Hz.*window of 2048"):
             audio.spectrogram(np.ones(2047), SpectrogramConfig())
@@ -122,7 +142,8 @@ class TestConfig:
             {"n_fft": 1024.5},
             {"hop": 0},
             {"hop": 2.5},
-            {"gamma": 0},
+            {"gamma": -1.0},
+            {"window": "boxcar"},
             {"gamma": float("nan")},
             {"gamma": float("inf")},
         ],
@@ -318,6 +339,13 @@ class TestInverse:
         without_dc = waveform - librosa.istft(dc, hop_length=128, n_fft=512, length=8000)
         assert again.shape == (8000,)
         assert snr(without_dc, again) > least_snr
+
+    @pytest.mark.parametrize("window", ["hann", "sqrt_hann"])
+    def test_istft_undoes_stft(self, window: str) -> None:
+        config = SpectrogramConfig(n_fft=512, hop=128, window=window)
+        waveform = np.random.default_rng(0).normal(size=8001)
+        again = audio.istft(audio.stft(waveform, config), config, 8001)
+        np.testing.assert_allclose(again, waveform, atol=1e-10)
 
     def test_griffin_lim_finds_a_waveform_of_that_spectrogram(self) -> None:
         X = audio.spectrogram(tone(8000), self.CONFIG)
