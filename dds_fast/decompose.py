@@ -56,6 +56,7 @@ def decompose(
     max_steps: int | None = None,
     step_size: float | None = None,
     penalty: float | None = None,
+    sparsity: float | None = None,
     likelihood: str = "latent",
     preset: str | None = None,
     precision: str = "float32",
@@ -80,6 +81,7 @@ def decompose(
         max_steps: most update steps.
         step_size: initial Adam step size.
         penalty: weight of the likelihood penalty.
+        sparsity: weight of the activations' l1 norm (see `SearchSettings`).
         likelihood: "latent" (density of the codes) or "data" (with the log-determinant).
         preset: None for the dictionary's own settings, "paper" for the DDS paper's. Arguments
             given explicitly win over both.
@@ -123,6 +125,7 @@ def decompose(
         max_steps=max_steps,
         step_size=step_size,
         penalty=penalty,
+        sparsity=sparsity,
     )
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
@@ -294,7 +297,7 @@ def _problem(
 ) -> Problem:
     if dictionary.kind == "nmf":
         assert dictionary.W is not None
-        return nmf.problem(X, dictionary.W.to(X))
+        return nmf.problem(X, dictionary.W.to(X), settings.sparsity)
     return dds.problem(
         X,
         dictionary.frozen(X.dtype, X.device),
@@ -302,6 +305,7 @@ def _problem(
         n_sources=len(dictionary.sources),
         n_components=settings.n_components,
         penalty=settings.penalty,
+        sparsity=settings.sparsity,
         likelihood=likelihood,
         random_state=random_state,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -14,7 +16,7 @@ CHECK_EVERY = 10
 """The multiplicative loop looks at the loss every so many steps."""
 
 
-def problem(X: Tensor, W: Tensor) -> Problem:
+def problem(X: Tensor, W: Tensor, sparsity: float = 0.0) -> Problem:
     """The over-complete NMF baseline of the DDS paper, section III-A.
 
     ``||X - W H||_F`` by Adam on H with projection to ``H >= 0``; H starts at ``1 / N``.
@@ -22,10 +24,11 @@ def problem(X: Tensor, W: Tensor) -> Problem:
     Args:
         X: ``(F, T)`` spectrogram.
         W: ``(F, N)`` training frames.
+        sparsity: weight mu of ``mu / sqrt(T) * sum(H)``, which the paper does not have.
     """
     N = W.shape[1]
     H = X.new_full((N, X.shape[1]), 1 / N)
-    return Problem(X, H, epsilon=0.0, W=W)
+    return Problem(X, H, epsilon=0.0, W=W, sparsity=sparsity / math.sqrt(X.shape[1]))
 
 
 def activations(
