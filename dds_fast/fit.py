@@ -61,8 +61,12 @@ PRESETS = {
     "small": Preset(
         1024,
         {
-            "dds2": TrainingConfig(max_epochs=150, learning_rate=1e-3, one_cycle=True),
-            "dds3": TrainingConfig(max_epochs=50, learning_rate=2e-4, one_cycle=True, max_norm=50),
+            "dds2": TrainingConfig(
+                max_epochs=150, learning_rate=1e-3, one_cycle=True, equalizer_db=4.0
+            ),
+            "dds3": TrainingConfig(
+                max_epochs=50, learning_rate=2e-4, one_cycle=True, max_norm=50.0, equalizer_db=4.0
+            ),
         },
         {"dds2": lambda F: (8, F // 8, 4), "dds3": lambda F: (8, F // 2, 3)},
     ),
@@ -162,10 +166,10 @@ def fit(
     with ranks.process_group(device):
         if kind == "dds2":
             bank = RealNVPBank(S, F, **sizes, seed=random_state)
-            task = BankTraining(bank, *split, config, device)
+            task = BankTraining(bank, *split, config, device, spectrogram.gamma)
         else:
             glow = ConditionalGlow(S, F, **sizes, seed=random_state)
-            task = GlowTraining(glow, *split, config, device)
+            task = GlowTraining(glow, *split, config, device, spectrogram.gamma)
         record = train(
             task,
             config,

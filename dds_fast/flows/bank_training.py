@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dds_fast.datasets.notes import NoteFrames
 from dds_fast.flows import ranks
 from dds_fast.flows.bank_gradients import bank_gradients
+from dds_fast.flows.equalizer import equalized
 from dds_fast.flows.losses import bank_loss
 from dds_fast.flows.realnvp import RealNVPBank
 from dds_fast.flows.training import Task, TrainingConfig, product_precision
@@ -32,9 +33,10 @@ class BankTraining(Task):
         validation: NoteFrames,
         config: TrainingConfig,
         device: torch.device,
+        gamma: float,
     ) -> None:
         self.flow = bank.to(device)
-        self.config, self.device = config, device
+        self.config, self.device, self.gamma = config, device, gamma
         self.n_dims = bank.n_features
         self.groups = [f"source {source}" for source in training.sources]
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -53,10 +55,11 @@ class BankTraining(Task):
             [_endless_shuffle(len(x), length, self.generator) for x in self.frames]
         )
         for batch in orders.split(self.batch_size, dim=1):
-            rows = ranks.share(batch)
+            rows = ranks.share(batch, dim=1)
             x = torch.stack(
                 [x[order.to(self.device)] for x, order in zip(self.frames, rows, strict=True)]
             )
+            x = equalized(x, self.batch_size, self.gamma, self.config.equalizer_db, self.generator)
             precision = self.config.precision
             with product_precision(precision, self.device):
                 yield bank_gradients(self.flow, x, n_rows=self.batch_size, precision=precision)
