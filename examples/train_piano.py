@@ -74,7 +74,8 @@ def main() -> None:
         parser.error(f"{options.output} exists; pass --overwrite to replace it")
 
     recordings = find_notes([options.notes / piano for piano in TRAINING], PITCHES)
-    trained = dds_fast.fit(load_notes(recordings, CONFIG), "dds3", progress=True)
+    folder = options.output.with_suffix(".fit")
+    trained = dds_fast.fit(load_notes(recordings, CONFIG), "dds3", folder=folder, progress=True)
     trained.save(options.output, dtype=torch.bfloat16, overwrite=options.overwrite)
     dictionary = dds_fast.load(options.output)  # settings and threshold for the rounded weights
     chords = held_out_chords(options.notes / HELD_OUT)
