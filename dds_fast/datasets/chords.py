@@ -8,7 +8,7 @@ import numpy as np
 
 from dds_fast import audio
 from dds_fast.datasets.labels import Labels
-from dds_fast.datasets.notes import Recording
+from dds_fast.datasets.note_files import Recording
 
 LEAD_IN = 0.25
 JITTER = 0.02
