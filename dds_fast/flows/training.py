@@ -270,7 +270,7 @@ class _Training:
         for step, losses in enumerate(task.epoch(), 1):
             ranks.add_up([losses, *(p.grad for p in task.flow.parameters() if p.grad is not None)])
             self._check(losses, f"epoch {epoch}, step {step}")
-            norms.append(_clip_gradients(task.flow, len(losses), self.config.max_norm))
+            norms.append(clip_gradients(task.flow, len(losses), self.config.max_norm))
             self.optimizer.step()
             if self.schedule is not None:
                 self.schedule.step()
@@ -362,7 +362,7 @@ class _Training:
 
 
 @torch.no_grad()
-def _clip_gradients(flow: nn.Module, n_groups: int, max_norm: float) -> Tensor:
+def clip_gradients(flow: nn.Module, n_groups: int, max_norm: float) -> Tensor:
     """Scale the gradients of each group (leading dim of parameters) to `max_norm` at most.
 
     Returns:

@@ -66,7 +66,7 @@ def always_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, n_batches: int) -> None:
     """Ctrl-C in the middle of an epoch."""
     count = 0
-    original = training._clip_gradients
+    original = training.clip_gradients
 
     def clip(*arguments: Any) -> torch.Tensor:
         nonlocal count
@@ -75,7 +75,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, n_batches: int) -> None:
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(training, "_clip_gradients", clip)
+    monkeypatch.setattr(training, "clip_gradients", clip)
 
 
 @pytest.mark.usefixtures("always_kept")
