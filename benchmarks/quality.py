@@ -21,7 +21,7 @@ import torch
 
 import dds_fast
 from dds_fast import audio, metrics
-from dds_fast.datasets import Labels, find_notes, load_labels, load_notes
+from dds_fast.datasets import Labels, concatenate, find_notes, load_labels, load_notes
 
 PIANOS = ("real_steinway", "sf_fluid", "real_c3close", "real_oldbacon", "real_c5")
 """All frames of these notes make the NMF dictionary; the packaged piano never saw real_c5."""
@@ -38,23 +38,6 @@ def read(path: Path, config: dds_fast.SpectrogramConfig) -> tuple[np.ndarray, La
     return spectrogram.values, load_labels(path.with_suffix(".txt"))
 
 
-def concatenated(paths: list[Path], config: dds_fast.SpectrogramConfig) -> Recording:
-    """Recordings cut from their first onset to their last offset, one after the other."""
-    pieces, intervals, pitches, velocities = [], [], [], []
-    n_frames = 0
-    for path in paths:
-        X, labels = read(path, config)
-        first = int(config.frames(labels.intervals[:, 0].min()))
-        end = int(config.frames(labels.intervals[:, 1].max()))
-        pieces.append(X[:, first:end])
-        intervals.append(labels.intervals + (n_frames - first) / config.frame_rate)
-        pitches.append(labels.pitches)
-        velocities.append(labels.velocities)
-        n_frames += pieces[-1].shape[1]
-    labels = Labels(*(np.concatenate(part) for part in (intervals, pitches, velocities)))
-    return dds_fast.Spectrogram(np.concatenate(pieces, axis=1), config), labels, 0.0
-
-
 def test_sets(data: Path, config: dds_fast.SpectrogramConfig, n_files: int) -> dict[str, Recording]:
     sets = {}
     for name in DISKLAVIER:
@@ -63,7 +46,8 @@ def test_sets(data: Path, config: dds_fast.SpectrogramConfig, n_files: int) -> d
         sets[f"Disklavier {name}"] = dds_fast.Spectrogram(X, config), labels, DISKLAVIER_DELAY
     for name in MIXES:
         paths = sorted((data / "rand" / "real_kawai_mix" / name).glob("*.flac"))[:n_files]
-        sets[f"Kawai chords {name}"] = concatenated(paths, config)
+        labelled = ((path, load_labels(path.with_suffix(".txt"))) for path in paths)
+        sets[f"Kawai chords {name}"] = *concatenate(labelled, config), 0.0
     return sets
 
 

@@ -2,14 +2,18 @@
 
 from dds_fast.datasets.chords import random_chords
 from dds_fast.datasets.labels import Labels, load_labels
+from dds_fast.datasets.maps import Maps
 from dds_fast.datasets.note_files import Note, Recording, find_notes, write_notes
 from dds_fast.datasets.notes import NoteFrames, load_notes
+from dds_fast.datasets.snippets import concatenate
 
 __all__ = [
     "Labels",
+    "Maps",
     "Note",
     "NoteFrames",
     "Recording",
+    "concatenate",
     "find_notes",
     "load_labels",
     "load_notes",

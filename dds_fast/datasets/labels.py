@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,23 +50,32 @@ class Labels:
         return roll
 
 
-def load_labels(path: str | Path) -> Labels:
+PEDAL = 64
+"""Controller number of the sustain pedal, and the value from which it is down."""
+
+
+def load_labels(path: str | Path, *, pedal: bool = False) -> Labels:
     """Read reference notes.
 
     Args:
         path: a MIDI file (``.mid``, ``.midi``), or text with the columns ``onset offset pitch``
             and perhaps ``velocity`` (seconds, MIDI numbers), separated by tabs, spaces or commas,
             with or without a header line.
+        pedal: a note lasts until the sustain pedal is released or its key is struck again; needs a
+            MIDI file.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is neither, naming the line that could not be read.
+        ValueError: the file is neither, naming the line that could not be read; or it is text, and
+            `pedal` is asked for.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such label file: {path}")
     if path.suffix.lower() in (".mid", ".midi"):
-        rows = _read_midi(path)
+        rows = _read_midi(path, pedal)
+    elif pedal:
+        raise ValueError(f"{path} is no MIDI file: it says nothing of the pedal")
     else:
         rows = _read_text(path)
     table = np.asarray(rows, dtype=float).reshape(-1, 4)
@@ -74,7 +85,7 @@ def load_labels(path: str | Path) -> Labels:
     return Labels(table[:, :2], np.rint(table[:, 2]).astype(int), table[:, 3])
 
 
-def _read_midi(path: Path) -> list[tuple[float, float, float, float]]:
+def _read_midi(path: Path, pedal: bool) -> list[tuple[float, float, float, float]]:
     import pretty_midi
 
     try:
@@ -82,11 +93,38 @@ def _read_midi(path: Path) -> list[tuple[float, float, float, float]]:
     except Exception as error:  # mido raises whatever the broken bytes provoke
         raise ValueError(f"{path} is not a readable MIDI file: {error}") from error
     return sorted(
-        (note.start, note.end, float(note.pitch), float(note.velocity))
+        (note.start, end, float(note.pitch), float(note.velocity))
         for instrument in midi.instruments
         if not instrument.is_drum
-        for note in instrument.notes
+        for note, end in _ends(instrument, pedal)
     )
+
+
+def _ends(instrument: Any, pedal: bool) -> Iterator[tuple[Any, float]]:
+    """The notes of a pretty_midi instrument, and when they end."""
+    changes = sorted(
+        (c.time, c.value >= PEDAL) for c in instrument.control_changes if c.number == PEDAL
+    )
+    times = [time for time, _ in changes]
+    releases = [time for time, down in changes if not down]
+    last = instrument.get_end_time()
+    strikes: dict[int, list[float]] = {}
+    for note in sorted(instrument.notes, key=lambda note: note.start):
+        strikes.setdefault(note.pitch, []).append(note.start)
+    for note in instrument.notes:
+        end = note.end
+        latest = bisect.bisect_right(times, end) - 1
+        if pedal and latest >= 0 and changes[latest][1]:
+            end = min(
+                _first_from(releases, end, last),
+                _first_from(strikes[note.pitch], end, last),
+            )
+        yield note, end
+
+
+def _first_from(times: list[float], start: float, default: float) -> float:
+    index = bisect.bisect_left(times, start)
+    return times[index] if index < len(times) else max(start, default)
 
 
 def _read_text(path: Path) -> list[tuple[float, float, float, float]]:

@@ -85,11 +85,11 @@ class NoteFrames:
             rows.append((note.pitch, note.origin, spectra))
         if not rows:
             raise ValueError("no notes were given")
-        return cls._from_rows(rows)
+        return cls.from_rows(rows)
 
     @classmethod
-    def _from_rows(cls, rows: Sequence[tuple[int, str, np.ndarray]]) -> NoteFrames:
-        """From pitch, origin and ``(frames, F)`` spectra of each note."""
+    def from_rows(cls, rows: Sequence[tuple[int, str, np.ndarray]]) -> NoteFrames:
+        """From MIDI number, origin and ``(frames, F)`` spectra of each note; at least one."""
         pitches, origins, spectra = zip(*rows, strict=True)
         counts = [len(values) for values in spectra]
         sources, labels = np.unique(pitches, return_inverse=True)
@@ -103,6 +103,14 @@ class NoteFrames:
     def select(self, mask: np.ndarray) -> NoteFrames:
         """The frames where `mask` ``(N,)`` is true; the sources stay."""
         return NoteFrames(self.frames[mask], self.sources, self.labels[mask], self.origins[mask])
+
+    def frame_by_frame(self) -> NoteFrames:
+        """The same, each frame a recording of its own: `split` then divides frames, as papers do.
+
+        Validation frames then resemble training frames that are neighbours in time: good enough to
+        choose an epoch, no estimate of how well other recordings are met.
+        """
+        return NoteFrames(self.frames, self.sources, self.labels, np.arange(len(self.frames)))
 
     def split(self, fraction: float, seed: int = 0) -> tuple[NoteFrames, NoteFrames]:
         """Training and validation frames, by recording; every source keeps a training recording.
@@ -196,7 +204,7 @@ def load_notes(
     report(problems + _describe(contradictions, recordings))
     if not rows:
         raise ValueError("none of the note files could be read")
-    return NoteFrames._from_rows(rows)
+    return NoteFrames.from_rows(rows)
 
 
 def _recordings(notes: Any, pitches: Iterable[int] | None) -> tuple[list[Recording], list[str]]:
