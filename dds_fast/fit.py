@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,14 @@ class Preset:
         n_fft: window of the spectrogram, 2 F.
         training: settings of the training by kind.
         sizes: steps, width and depth of the flow by kind, from F.
+        search: settings that such dictionaries are searched with by kind, where they are not the
+            paper's.
     """
 
     n_fft: int
     training: Mapping[str, TrainingConfig]
     sizes: Mapping[str, Callable[[int], tuple[int, int, int]]]
+    search: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 _PAPER_TRAINING = {
@@ -69,6 +72,10 @@ PRESETS = {
             ),
         },
         {"dds2": lambda F: (8, F // 8, 4), "dds3": lambda F: (8, F // 2, 3)},
+        {
+            "dds2": {"n_components": 5, "penalty": 1e-3, "sparsity": 0.1},
+            "dds3": {"penalty": 1e-3, "sparsity": 0.1},
+        },
     ),
     "paper-512": Preset(1024, _PAPER_TRAINING, _PAPER_SIZES),
     "paper-1024": Preset(2048, _PAPER_TRAINING, _PAPER_SIZES),
@@ -177,7 +184,9 @@ def fit(
             folder=None if folder is None else Path(folder),
             progress=progress,
         )
-    metadata = {"training": {**_provenance(frames), **record}}
+    metadata: dict[str, Any] = {"training": {**_provenance(frames), **record}}
+    if kind in recipe.search:
+        metadata["search"] = {kind: dict(recipe.search[kind])}
     made = Dictionary.from_flow(task.flow.cpu(), frames.sources, spectrogram, metadata)
     if len(split[1].frames):
         inspection = inspect(made, split[1])
