@@ -67,12 +67,19 @@ def versions() -> dict[str, str]:
 
 
 def measure(
-    name: str, dictionary: dds_fast.Dictionary, recording: Recording, options: dict[str, Any]
+    name: str,
+    dictionary: dds_fast.Dictionary,
+    recording: Recording,
+    options: dict[str, Any],
+    keep: Path | None,
 ) -> dict[str, Any]:
+    """A row of the table; the activations are kept in a file, if asked for."""
     spectrogram, labels, delay = recording
     result = dds_fast.decompose(
         spectrogram, dictionary, keep_components=False, progress=True, **options
     )
+    if keep is not None:
+        result.save(keep, overwrite=True)
     scores = metrics.evaluate(result, labels, label_delay=delay)
     return {
         "set": name,
@@ -122,6 +129,7 @@ def main() -> None:
     parser.add_argument("--nmf-steps", type=int, default=None, help="default: the paper's 1000")
     parser.add_argument("--nmf-sparsity", type=float, default=None)
     parser.add_argument("--precision", default="float32")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the activations")
     options = parser.parse_args()
     rows = json.loads(options.output.read_text()) if options.output.exists() else []
     done = {(row["set"], row["dictionary"]) for row in rows}
@@ -131,7 +139,8 @@ def main() -> None:
         for set_name, recording in sets.items():
             if (set_name, name) in done:
                 continue
-            row = measure(set_name, dictionary, recording, settings)
+            keep = options.keep and options.keep / f"{name} {set_name}.npz"
+            row = measure(set_name, dictionary, recording, settings, keep)
             rows.append({"dictionary": name, **row})
             options.output.parent.mkdir(parents=True, exist_ok=True)
             options.output.write_text(json.dumps(rows, indent=1))
