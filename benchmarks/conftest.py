@@ -16,6 +16,9 @@ REFUSED = pytest.StashKey[list[dict[str, str]]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="tiny sizes, one turn: does it work?")
     parser.addoption("--full", action="store_true", help="whole searches, nothing extrapolated")
+    parser.addoption("--preset", default="full", help="sizes of table1; see complexity.py")
+    parser.addoption("--device", default="cpu", help="where table1 is measured")
+    parser.addoption("--point-seconds", type=float, default=0.3, help="about, per point of table1")
     parser.addoption("--race-seconds", type=float, default=40.0, help="how long a race may take")
 
 
@@ -60,4 +63,5 @@ def pytest_benchmark_update_json(
     config: pytest.Config, benchmarks: list, output_json: dict
 ) -> None:
     output_json["refused"] = config.stash[REFUSED]
-    output_json["quick"] = config.getoption("quick")
+    output_json["quick"] = config.getoption("quick") or config.getoption("preset") == "check"
+    output_json["preset"] = config.getoption("preset")

@@ -18,51 +18,15 @@ DIR/README.md (tables) and DIR/steps.svg (picture) are drawn from all JSON in DI
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import plot
 import table
 from cases import CASES, DECOMPOSITIONS
+from jobs import HERE, Job, run_all
 from results import load
-
-HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class Job:
-    """One pytest process: a file, or the tests of a case in it."""
-
-    name: str
-    file: str
-    selected: bool = True
-
-    @property
-    def workload(self) -> str:
-        return self.name.split("-")[0]
-
-    def run(self, folder: Path, options: list[str]) -> bool:
-        """Write the job's JSON; whether it succeeded."""
-        unfinished = folder / f"{self.name}.json.part"
-        command = [sys.executable, "-m", "pytest", str(HERE / self.file), "-q", "-rs"]
-        command += ["-p", "no:cacheprovider", "--rootdir", str(HERE.parent)]
-        command += ["-c", str(HERE.parent / "pyproject.toml")]
-        command += ["--benchmark-json", str(unfinished), *options]
-        command += ["--benchmark-columns", "median,iqr,rounds"]
-        if self.selected:
-            command += ["-k", f"{self.name}-"]
-        # Away from the checkout, whose own dds_fast/ need not hold compiled modules.
-        with tempfile.TemporaryDirectory() as elsewhere:
-            done = subprocess.run(command, cwd=elsewhere)
-        if done.returncode != 0 or not unfinished.exists():
-            unfinished.unlink(missing_ok=True)
-            return False
-        unfinished.rename(folder / f"{self.name}.json")
-        return True
 
 
 def jobs() -> Iterator[Job]:
@@ -117,18 +81,10 @@ def main() -> int:
         print(f"dds-fast: {error}", file=sys.stderr)
         return 1
     folder = options.out.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     flags = [f"--{name}" for name in ("quick", "full") if getattr(options, name)]
     if options.race_seconds is not None:
         flags += ["--race-seconds", str(options.race_seconds)]
-    failed = []
-    for job in selected:
-        if (folder / f"{job.name}.json").exists():
-            print(f"{job.name}: finished before", flush=True)
-            continue
-        print(f"{job.name}: running", flush=True)
-        if not job.run(folder, flags):
-            failed.append(job.name)
+    failed = run_all(selected, folder, flags)
     draw(folder)
     print(f"{folder / 'README.md'}")
     if failed:

@@ -28,7 +28,8 @@ bfloat16 for the two bf16 precisions (bf16x3 needs three such products), "of pro
 PyTorch's product at the shape of the case's hidden layers."""
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
@@ -89,7 +90,7 @@ def _race(results: Results, group: str, rows: Sequence[Row]) -> str:
             ]
         )
     header = ["contender", "time", "× loop", "× best PyTorch", "error", "weights, GB/s", "of read"]
-    return _markdown([*header, "GFLOP/s", "of product", "of product here"], cells)
+    return markdown([*header, "GFLOP/s", "of product", "of product here"], cells)
 
 
 def _limits(results: Results, group: str, rows: Sequence[Row]) -> str:
@@ -98,7 +99,7 @@ def _limits(results: Results, group: str, rows: Sequence[Row]) -> str:
         rate = results.rate(group, row.contender)
         unit = "GB/s" if row.info["bytes"] else "GFLOP/s"
         cells.append([row.contender, _spread(row), f"{(rate or 0) / 1e9:.1f} {unit}"])
-    return _markdown(["limit", "time", "rate"], cells)
+    return markdown(["limit", "time", "rate"], cells)
 
 
 def _memory(results: Results, group: str, rows: Sequence[Row]) -> str:
@@ -114,7 +115,7 @@ def _memory(results: Results, group: str, rows: Sequence[Row]) -> str:
             ]
         )
     header = ["contender", "the search's peak, GiB", "whole process, GiB", "update step"]
-    return _markdown(header, cells)
+    return markdown(header, cells)
 
 
 def _decompose(results: Results, group: str, rows: Sequence[Row]) -> str:
@@ -135,13 +136,13 @@ def _decompose(results: Results, group: str, rows: Sequence[Row]) -> str:
             ]
         )
     header = ["contender", "time", "× loop", "steps", "how it ended", "entries alive", "error"]
-    return _markdown(header, cells)
+    return markdown(header, cells)
 
 
 def _plain(results: Results, group: str, rows: Sequence[Row]) -> str:
     """A group that says nothing but times."""
     cells = [[row.contender, _spread(row), _error(row)] for row in rows]
-    return _markdown(["contender", "time", "error"], cells)
+    return markdown(["contender", "time", "error"], cells)
 
 
 TABLES: dict[str, Callable[[Results, str, Sequence[Row]], str]] = {

@@ -71,3 +71,45 @@ def test_quick_run_is_complete_and_resumes(tmp_path: Path) -> None:
     for heading in ("machine limits", "W2-60 limits", "W2-60 forward", "W2-60 step"):
         assert f"## {heading}\n" in report
     assert bench_cpu(folder, "W2-60").stdout.count("finished before") == 2
+
+
+def bench_table1(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    script = CHECKOUT / "benchmarks" / "table1.py"
+    command = [sys.executable, str(script), "--out", str(folder), *options]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+    return subprocess.run(
+        command, cwd=folder.parent, env=environment, capture_output=True, text=True
+    )
+
+
+def test_table1_unknown_axis(tmp_path: Path) -> None:
+    done = bench_table1(tmp_path / "out", "--only", "T,X")
+    assert done.returncode == 1
+    assert done.stderr.startswith("dds-fast: --only: unknown X; there are T, F, ")
+
+
+def test_table1_presets_are_not_mixed(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "axis_T.json").write_text('{"preset": "quick"}')
+    done = bench_table1(tmp_path / "out", "--preset", "check")
+    assert done.returncode == 1
+    assert "was measured with --preset quick" in done.stderr
+
+
+@pytest.mark.slow
+def test_table1_check_is_complete_and_resumes(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    done = bench_table1(folder, "--preset", "check", "--only", "T,N")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.name for path in folder.iterdir()} == {
+        *("axis_T.json", "axis_N.json", "README.md", "tables"),
+        *("scaling_T.svg", "scaling_N.svg", "crossings.svg"),
+    }
+    report = (folder / "README.md").read_text()
+    assert "no slope here means anything" in report
+    assert "| dictionary | DDS-3 | L M F² + S K F |" in report
+    fits = json.loads((folder / "tables" / "exponents.json").read_text())["fits"]
+    assert all(fit["counted"] == fit["printed"] for fit in fits)
+    assert {fit["backend"] for fit in fits} == {"reference", "cpu"}
+    again = bench_table1(folder, "--preset", "check", "--only", "T,N")
+    assert again.stdout.count("finished before") == 2

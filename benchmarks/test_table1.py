@@ -1,0 +1,116 @@
+"""Table I measured: reconstruction and dictionary of each method, over each size.
+
+    dds-fast bench table1 --out DIR
+
+Of every point the time (pytest-benchmark), the counted multiply-adds and bytes, and the peak of
+tensor memory are kept. Weights are untrained: the cost does not depend on them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import pytest
+import torch
+from complexity import BACKENDS, PRESETS, Case, cells, counted
+from pytest_benchmark.fixture import BenchmarkFixture
+from tensor_memory import peak_bytes
+
+SHORTEST = 2e-3
+"""Seconds; shorter calls are timed several at a time."""
+
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 15
+TOLERANCE = 1e-4
+"""Largest RMS difference between backends over the RMS."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every point of every cell, the axes of the preset asked for."""
+    axes = PRESETS[metafunc.config.getoption("preset")]
+    rows = [
+        (axis, component, method, value, backend)
+        for axis in axes
+        for component, method in cells()
+        for value in axes[axis].points(component, method)
+        for backend in BACKENDS
+    ]
+    metafunc.parametrize(
+        ("axis", "component", "method", "value", "backend"),
+        rows,
+        ids=["-".join(map(str, (f"axis_{row[0]}", *row[1:]))) for row in rows],
+    )
+
+
+@lru_cache(maxsize=1)
+def _case(preset: str, axis: str, component: str, method: str, value: int, device: str) -> Case:
+    sizes = PRESETS[preset][axis].sizes(component, value)
+    torch.manual_seed(0)
+    return Case(component, method, sizes, device)
+
+
+def _values(result: Any) -> torch.Tensor:
+    return result[0] if isinstance(result, tuple) else result
+
+
+def _synchronized(call: Callable[[], Any], device: str) -> Callable[[], Any]:
+    if not device.startswith("cuda"):
+        return call
+
+    def synchronized() -> None:
+        call()
+        torch.cuda.synchronize()
+
+    return synchronized
+
+
+@torch.no_grad()
+def test_table1(
+    axis: str,
+    component: str,
+    method: str,
+    value: int,
+    backend: str,
+    refuse: Callable[[str, str, str], None],
+    pytestconfig: pytest.Config,
+    benchmark: BenchmarkFixture,
+) -> None:
+    preset, device = (pytestconfig.getoption(name) for name in ("preset", "device"))
+    benchmark.group = f"{component} {axis}"
+    contender = f"{method}, {backend}"
+    case = _case(preset, axis, component, method, value, device)
+    try:
+        call = case.call(backend)
+    except RuntimeError as refusal:
+        refuse(benchmark.group, contender, str(refusal))
+    result, expected = _values(call()), _values(case.call("reference")())
+    error = float((result - expected).norm() / expected.norm())
+    assert error <= TOLERANCE, f"{contender} is off by {error:.1e}"
+    del result, expected
+    benchmark.extra_info |= {
+        "contender": contender,
+        "method": method,
+        "component": component,
+        "backend": backend,
+        "axis": axis,
+        "value": value,
+        "sizes": vars(case.sizes),
+        "device": device,
+        "multiply_adds": counted("time", component, method, case.sizes, case.flow),
+        "bytes": case.bytes(),
+        "peak_bytes": case.held() + peak_bytes(call, device),
+        "error": error,
+    }
+    timed = _synchronized(call, device)
+    start = time.perf_counter()
+    timed()
+    seconds = time.perf_counter() - start
+    budget = pytestconfig.getoption("point_seconds")
+    benchmark.pedantic(
+        timed,
+        iterations=math.ceil(SHORTEST / seconds),
+        rounds=min(max(int(budget / max(seconds, SHORTEST)), FEWEST_ROUNDS), MOST_ROUNDS),
+    )
