@@ -29,13 +29,14 @@ SEARCH = {
     "n_components": 20,
     "step_size": 1e-3,
     "penalty": 1e-3,
-    "sparsity": 0.1,
+    "sparsity": 0.15,
     "max_steps": 1000,
 }
 GRID = (
     {"sparsity": 0.0},
     {"sparsity": 0.05},
     {},
+    {"sparsity": 0.1},
     {"sparsity": 0.2},
     {"n_components": 10},
     {"penalty": 1e-2},

@@ -28,6 +28,7 @@ def test_it_is_small_and_complete(piano: dds_fast.Dictionary) -> None:
         "n_components",
         "step_size",
         "penalty",
+        "sparsity",
         "max_steps",
     }
     assert piano.metadata["training"]["n_recordings"] > 200

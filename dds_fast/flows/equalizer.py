@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dds_fast.flows import ranks
 
-N_WAVES = 5
+N_WAVES = 24
 
 
 def equalized(

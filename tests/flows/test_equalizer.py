@@ -27,7 +27,7 @@ def test_gains_are_smooth_and_of_the_given_size(gamma: float) -> None:
     # 400 draws of each octave's deviation, which varies over the octaves by the waves' squares.
     assert float(octaves.square().mean().sqrt()) == pytest.approx(4.0, rel=0.15)
     assert float(decibels.mean().abs()) < 0.5
-    assert float(decibels[:, 100:].diff(dim=1).abs().max()) < 0.5
+    assert float(decibels[:, 100:].diff(dim=1).abs().max()) < 2.0
 
 
 def test_silence_stays_silent_and_values_stay_finite() -> None:
