@@ -1,6 +1,7 @@
 """Notes to learn dictionaries from, and labels to score decompositions against."""
 
 from dds_fast.datasets.chords import random_chords
+from dds_fast.datasets.hands import two_hands
 from dds_fast.datasets.labels import Labels, load_labels
 from dds_fast.datasets.maps import Maps
 from dds_fast.datasets.note_files import Note, Recording, find_notes, write_notes
@@ -18,5 +19,6 @@ __all__ = [
     "load_labels",
     "load_notes",
     "random_chords",
+    "two_hands",
     "write_notes",
 ]
