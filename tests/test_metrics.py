@@ -13,7 +13,16 @@ from tiny import FRAME, handmade
 
 from dds_fast import Decomposition
 from dds_fast.datasets import Labels
-from dds_fast.metrics import best_threshold, evaluate, frame_scores, note_scores, psa, sparsity
+from dds_fast.metrics import (
+    best_threshold,
+    bss_eval,
+    evaluate,
+    frame_scores,
+    note_scores,
+    psa,
+    si_sdr,
+    sparsity,
+)
 
 
 def decomposition(activations: Any, **changes: Any) -> Decomposition:
@@ -222,3 +231,88 @@ class TestEvaluate:
         named = decomposition(np.ones((3, 60)), sources=("a", "b", "c"))
         with pytest.raises(ValueError, match="MIDI numbers"):
             evaluate(named, labels((10, 30, 60)))
+
+
+def sources(n: int = 2000) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((2, n))
+
+
+def by_filters(references: np.ndarray, estimate: np.ndarray, target: int) -> tuple[float, ...]:
+    """SDR, SIR and SAR by projections on all delayed references, written out."""
+    n = references.shape[1]
+
+    def delayed(reference: np.ndarray) -> np.ndarray:
+        columns = np.zeros((n + 511, 512))
+        for delay in range(512):
+            columns[delay : delay + n, delay] = reference
+        return columns
+
+    def projection(basis: np.ndarray, padded: np.ndarray) -> np.ndarray:
+        return basis @ np.linalg.solve(basis.T @ basis, basis.T @ padded)
+
+    padded = np.concatenate([estimate, np.zeros(511)])
+    bases = [delayed(reference) for reference in references]
+    wanted = projection(bases[target], padded)
+    both = projection(np.concatenate(bases, axis=1), padded)
+
+    def decibels(signal: np.ndarray, noise: np.ndarray) -> float:
+        return float(10 * np.log10((signal**2).sum() / (noise**2).sum()))
+
+    return (
+        decibels(wanted, padded - wanted),
+        decibels(wanted, both - wanted),
+        decibels(both, padded - both),
+    )
+
+
+class TestSeparation:
+    def test_bss_eval_against_projections(self) -> None:
+        references = sources()
+        noise = np.random.default_rng(1).standard_normal(references.shape)
+        estimates = references + 0.1 * references[::-1] + 0.05 * noise
+        scores = bss_eval(references, estimates)
+        for source in range(2):
+            expected = by_filters(references, estimates[source], source)
+            found = [scores[name][source] for name in ("sdr", "sir", "sar")]
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+    def test_bss_eval_searches_no_permutation_and_is_quiet(self) -> None:
+        references = sources()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            scores = bss_eval(references, references[::-1] + 0.01 * references)
+        assert (scores["sdr"] < 0).all() and (scores["sir"] < 0).all()
+
+    def test_si_sdr_by_hand(self) -> None:
+        references = np.array([[3.0, 0.0, 4.0], [0.0, 2.0, 0.0]])
+        # Twice the reference and an orthogonal error of norm 1; an error as large as the target.
+        estimates = np.array([[6.0, 1.0, 8.0], [5.0, 5.0, 0.0]])
+        np.testing.assert_allclose(si_sdr(references, estimates), [20.0, 0.0], atol=1e-9)
+
+    def test_si_sdr_does_not_mind_scales(self) -> None:
+        references = sources()
+        estimates = references + 0.3 * references[::-1]
+        np.testing.assert_allclose(
+            si_sdr(references, estimates), si_sdr(5 * references, -0.01 * estimates)
+        )
+
+    def test_si_sdr_of_a_copy_is_infinite(self) -> None:
+        assert np.isposinf(si_sdr(np.array([[1.0, 2.0]]), np.array([[2.0, 4.0]]))).all()
+
+    @pytest.mark.parametrize("score", [bss_eval, si_sdr])
+    @pytest.mark.parametrize(
+        ("references", "estimates", "message"),
+        [
+            (np.ones((2, 9)), np.ones((2, 8)), r"\(2, 9\).*\(2, 8\)"),
+            (np.ones(9), np.ones(9), r"\(9,\)"),
+            (np.ones((2, 0)), np.ones((2, 0)), r"\(2, 0\)"),
+            (np.ones((2, 9)), np.array([np.ones(9), np.zeros(9)]), r"rows \[1\] of the estimates"),
+            (np.zeros((1, 9)), np.ones((1, 9)), r"rows \[0\] of the references"),
+            (np.ones((1, 2)), np.array([[1.0, np.nan]]), "the estimates holds 1 NaN.*sample 1"),
+        ],
+    )
+    def test_bad_input(
+        self, score: Any, references: np.ndarray, estimates: np.ndarray, message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            score(references, estimates)
