@@ -2,10 +2,10 @@
 
     python benchmarks/nae.py -o benchmarks/results/nae.json [--timit DIR]
 
-The experiment of Smaragdis and Venkataramani (arXiv 1609.03296, section 3): a model per speaker from
-nine sentences, 32 mixtures of the tenth sentences of two random speakers. Without TIMIT the
-speakers are voices of a synthesiser. Finished rows of the JSON file are kept, so an interrupted run
-continues; at its end a table is printed and a figure drawn beside the JSON file.
+The experiment of Smaragdis and Venkataramani (arXiv 1609.03296, section 3): a model per speaker
+from nine sentences, 32 mixtures of the tenth sentences of two random speakers. Without TIMIT the
+speakers are voices of a synthesiser. Finished rows of the JSON file are kept, so an interrupted
+run continues; at its end a table is printed and a figure drawn beside the JSON file.
 """
 
 from __future__ import annotations
@@ -80,7 +80,11 @@ def measure(speakers: Speakers, models: Mapping[str, Any], names: tuple[str, str
     references = np.stack([speakers[name][-1][:n] for name in names])
     references /= np.sqrt((references**2).mean(1, keepdims=True)) / speech.LEVEL
     result = nae.separate(
-        references.sum(0), chosen(models, names), sr=speech.SR, n_steps=SEPARATION_STEPS, tolerance=0
+        references.sum(0),
+        chosen(models, names),
+        sr=speech.SR,
+        n_steps=SEPARATION_STEPS,
+        tolerance=0,
     )
     scores = metrics.bss_eval(references, result.stems)
     scores["stoi"] = np.array(
@@ -111,7 +115,9 @@ def table(rows: list[dict[str, Any]]) -> str:
             if found[0] is None:
                 continue
             cells = [
-                "{1:.{d}f} ({0:.{d}f} to {2:.{d}f})".format(*quartiles, d=2 if name == "stoi" else 1)
+                "{1:.{d}f} ({0:.{d}f} to {2:.{d}f})".format(
+                    *quartiles, d=2 if name == "stoi" else 1
+                )
                 for name, quartiles in zip(MEASURES, found, strict=True)
             ]
             lines.append(f"| {rank} | {method} | " + " | ".join(cells) + " |")
@@ -157,7 +163,9 @@ def main() -> None:
     record["speech"] = "TIMIT" if options.timit else "eSpeak NG, variants of en-us"
     record["settings"] = {
         "speakers": list(speakers),
-        "training_seconds": {k: round(sum(map(len, v[:-1])) / speech.SR, 1) for k, v in speakers.items()},
+        "training_seconds": {
+            k: round(sum(map(len, v[:-1])) / speech.SR, 1) for k, v in speakers.items()
+        },
         "training_steps": TRAINING_STEPS,
         "separation_steps": SEPARATION_STEPS,
     }
@@ -165,7 +173,9 @@ def main() -> None:
     rows = record["rows"]
     for rank in options.ranks:
         for method in options.methods:
-            done = {tuple(r["speakers"]) for r in rows if (r["method"], r["rank"]) == (method, rank)}
+            done = {
+                tuple(r["speakers"]) for r in rows if (r["method"], r["rank"]) == (method, rank)
+            }
             missing = [names for names in pairs(speakers) if names not in done]
             models = train(speakers, method, rank) if missing else {}
             for names in missing:

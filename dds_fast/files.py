@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and never by accident over others; tensors with a header."""
+"""Files that appear whole or not at all, never by accident over others; tensors with a header."""
 
 from __future__ import annotations
 

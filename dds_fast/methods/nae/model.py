@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -147,9 +146,7 @@ class NAE:
 
     def _check_rows(self, what: str, matrix: Tensor, rows: int) -> None:
         if matrix.ndim != 2 or matrix.shape[0] != rows:
-            raise ValueError(
-                f"{what}: this {self!r} takes ({rows}, T), not {tuple(matrix.shape)}"
-            )
+            raise ValueError(f"{what}: this {self!r} takes ({rows}, T), not {tuple(matrix.shape)}")
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> NAE:

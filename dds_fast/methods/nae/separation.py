@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,7 @@ from dds_fast import audio, separation
 from dds_fast.methods import nmf
 from dds_fast.methods.nae.inference import activations
 from dds_fast.methods.nae.model import NAE
+from dds_fast.source import Source, read
 
 if TYPE_CHECKING:
     from dds_fast.dictionary import Dictionary
@@ -43,7 +43,7 @@ class Separation:
 
 
 def separate(
-    mixture: str | Path | np.ndarray,
+    mixture: Source,
     models: Mapping[str, NAE] | Dictionary,
     *,
     sr: float | None = None,
@@ -58,7 +58,7 @@ def separate(
 
     Args:
         mixture: path of an audio file, or float waveform ``(n,)`` or ``(channels, n)`` with `sr`,
-            as loud as what the models were trained on.
+            about as loud as what the models were trained on.
         models: an `NAE` per source, or for comparison an "nmf" `Dictionary`, whose activations
             are found by multiplicative Kullback-Leibler updates. All of one spectrogram config.
         sr: sampling rate of a waveform, in Hz.
@@ -102,14 +102,10 @@ def separate(
             f"nae.separate: reconstruction must be one of {RECONSTRUCTIONS}, not {reconstruction!r}"
         )
     config = _config(models)
-    if isinstance(mixture, str | Path):
-        waveform = audio.load(mixture, config.sr)
-    elif sr is None:
-        raise ValueError("a waveform needs its sampling rate: pass sr=")
-    else:
-        waveform = audio.to_mono(np.asarray(mixture), sr=sr, target_sr=config.sr)
-    stft = audio.stft(waveform, config)
-    X = torch.from_numpy(audio.compress(np.abs(stft[1:]), config))
+    given = read(mixture, sr, config)
+    if given.stft is None:
+        raise ValueError("nae.separate needs the mixture's phase: a path or a waveform")
+    stft, X = given.stft, given.X.cpu()
     if not isinstance(models, Mapping):
         if penalty:
             raise ValueError("nae.separate: a penalty is for autoencoders, not for NMF")
@@ -134,12 +130,12 @@ def separate(
             yield audio.expand(part, config)
 
     if reconstruction == "mask":
-        stems = separation.mask_stems(magnitudes, stft, config, len(waveform))
+        stems = separation.mask_stems(magnitudes, stft, config, given.n_samples)
     else:
         phase = np.exp(1j * np.angle(stft))
         stems = np.stack(
             [
-                audio.istft(np.concatenate([m[:1], m]) * phase, config, len(waveform))
+                audio.istft(np.concatenate([m[:1], m]) * phase, config, given.n_samples)
                 for m in magnitudes()
             ]
         )

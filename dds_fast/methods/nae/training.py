@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dds_fast.audio import SpectrogramConfig
+from dds_fast.methods import nmf
 from dds_fast.methods.nae.layers import (
     ACTIVATIONS,
     backward,
@@ -33,6 +33,7 @@ def fit(
     depth: int = 1,
     activation: str = "softplus",
     penalty: float = 0.0,
+    level: float = 1.0,
     n_steps: int = 500,
     tolerance: float = 1e-4,
     spectrogram: SpectrogramConfig | None = None,
@@ -43,7 +44,7 @@ def fit(
     """Train a non-negative autoencoder on the spectrogram of one source.
 
     The generalised Kullback-Leibler divergence plus ``penalty * sum(H)``, by RProp on the whole
-    input. The input is divided by its mean first, so that the knee of the softplus lies at the
+    input. The input is brought to one mean first, so that the knee of the softplus lies at the
     same loudness for every recording.
 
     Args:
@@ -52,10 +53,14 @@ def fit(
         depth: L, layers of the encoder and of the decoder; 1 is the shallow autoencoder.
         activation: "softplus", "relu" or "abs".
         penalty: lambda, the weight of the L1 norm of H.
+        level: the mean that X is brought to. The knee of the softplus lies at 1 and what it gives
+            for silence at log 2: far above it a model is nearly linear and its templates nearly
+            non-negative, about it separation was better.
         n_steps: most steps.
         tolerance: stop when twenty steps lower the cost by less than this share of it.
         spectrogram: what X was made with; stored, and needed for separation.
-        device: where to train and keep the weights; by default a tensor's own, else the CPU.
+        device: where to train and keep the weights; by default a tensor's own, else a GPU if there
+            is one.
         random_state: seed of the initial weights.
         progress: show a progress bar.
 
@@ -70,24 +75,23 @@ def fit(
     (arXiv 1609.03296), Eqs. 3, 5 and 7.
 
     Example:
-        >>> import numpy as np
-        >>> rng = np.random.default_rng(0)
+        >>>         >>> rng = np.random.default_rng(0)
         >>> X = rng.random((20, 3)) @ rng.random((3, 50))
         >>> model = fit(X, n_components=3, n_steps=100)
         >>> model.encode(X).shape, bool(model.history.min() < 0.1 * model.history[0])
         ((3, 50), True)
     """
-    X = X.detach() if isinstance(X, Tensor) else torch.tensor(np.asarray(X))
-    X = X if device is None else X.to(device)
+    X = nmf.as_tensor(X, device)
     nonnegative.check_matrix("nae.fit", "X", X)
-    scale = float(X.mean())
-    if not scale > 0:
+    mean = float(X.mean())
+    if not mean > 0:
         raise ValueError(f"nae.fit: X {tuple(X.shape)} is empty or silent: nothing can be learned")
     for name, value, least in (
         ("n_components", n_components, 1),
         ("depth", depth, 1),
         ("n_steps", n_steps, 0),
         ("penalty", penalty, 0),
+        ("level", level, 1e-6),
         ("tolerance", tolerance, 0),
     ):
         if not (math.isfinite(value) and value >= least):
@@ -96,6 +100,7 @@ def fit(
         raise ValueError(
             f"nae.fit: activation must be one of {tuple(ACTIVATIONS)}, not {activation!r}"
         )
+    scale = mean / level
     X = X / scale
     sizes = [X.shape[0], *[n_components] * (2 * depth - 1), X.shape[0]]
     weights = [W.to(X) for W in initial_weights(sizes, random_state)]
@@ -108,6 +113,7 @@ def fit(
     )
     settings = {
         "penalty": penalty,
+        "level": level,
         "n_steps": n_steps,
         "tolerance": tolerance,
         "random_state": random_state,
@@ -141,7 +147,5 @@ def cost(
     value = divergence(X, decoded.output) + penalty * encoded.output.sum()
     gradient = divergence_gradient(X, decoded.output)
     to_decoder, gradient = backward(weights[depth:], decoded, gradient, activation, frozen=False)
-    to_encoder, _ = backward(
-        weights[:depth], encoded, gradient + penalty, activation, frozen=False
-    )
+    to_encoder, _ = backward(weights[:depth], encoded, gradient + penalty, activation, frozen=False)
     return value, to_encoder + to_decoder
