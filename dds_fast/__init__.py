@@ -8,6 +8,7 @@ from dds_fast.decompose import decompose
 from dds_fast.dictionary import PIANO, Dictionary, load
 from dds_fast.fit import fit
 from dds_fast.result import Decomposition
+from dds_fast.stems import separate
 
 __version__ = "0.1.0"
 
@@ -20,4 +21,5 @@ __all__ = [
     "decompose",
     "fit",
     "load",
+    "separate",
 ]

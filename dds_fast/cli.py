@@ -1,4 +1,4 @@
-"""The command line: ``dds-fast decompose | evaluate | fit | inspect | plot | bench | ...``."""
+"""The command line: ``dds-fast decompose | separate | evaluate | fit | inspect | plot | ...``."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is done")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_CommandParser)
     _add_decompose(commands)
+    _add_separate(commands)
     _add_evaluate(commands)
     _add_fit(commands)
     _add_inspect(commands)
@@ -88,6 +89,41 @@ def _add_decompose(commands: Any) -> None:
         "--skip-existing", action="store_true", help="leave finished recordings alone"
     )
     parser.set_defaults(run=_decompose)
+
+
+def _add_separate(commands: Any) -> None:
+    from dds_fast import grouping
+    from dds_fast.methods.score_informed import CONSTRAINTS
+
+    parser = commands.add_parser("separate", help="a recording to stems that sum to it")
+    parser.add_argument("input", type=Path, metavar="IN", help="audio file")
+    parser.add_argument(
+        "score", type=Path, nargs="?", help="MIDI file or note list; without it, by a dictionary"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
+    parser.add_argument("--by", choices=grouping.BY, default="hand", help="what makes a stem")
+    parser.add_argument(
+        "--split",
+        type=int,
+        default=grouping.MIDDLE_C,
+        metavar="MIDI",
+        help="lowest key of the right hand",
+    )
+    parser.add_argument(
+        "-d",
+        "--dictionary",
+        type=Path,
+        help="dictionary file (default: the score's, else the packaged piano)",
+    )
+    score = parser.add_argument_group("with a score and no dictionary")
+    score.add_argument("--align", action="store_true", help="warp the score to the recording first")
+    score.add_argument("--constraints", choices=CONSTRAINTS, help="default: both")
+    score.add_argument("--onset-templates", action="store_true", help="model attacks apart")
+    parser.add_argument("--max-steps", type=int, metavar="N")
+    parser.add_argument("--device", help="cpu, cuda (default: a GPU if there is one)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--overwrite", action="store_true", help="replace existing stems")
+    parser.set_defaults(run=_separate)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -174,6 +210,43 @@ def _decompose(options: argparse.Namespace) -> int:
         backend=options.backend,
         random_state=options.seed,
     )
+
+
+def _separate(options: argparse.Namespace) -> int:
+    from dds_fast import stems
+    from dds_fast.datasets import load_labels
+
+    folder = options.output / options.input.stem
+    existing = sorted(folder.glob("*.wav"))
+    if existing and not options.overwrite:
+        raise FileExistsError(f"{existing[0]} exists; pass --overwrite to replace stems")
+    informed = options.score is not None and options.dictionary is None
+    of_score = {
+        "align": options.align,
+        "constraints": options.constraints,
+        "onset_templates": options.onset_templates,
+    }
+    given = {name: value for name, value in of_score.items() if value}
+    if given and not informed:
+        flag = next(iter(given)).replace("_", "-")
+        raise ValueError(f"--{flag} needs a score, and no dictionary")
+    if options.max_steps is not None:
+        given["n_steps" if informed else "max_steps"] = options.max_steps
+    score = None if options.score is None else load_labels(options.score)
+    result = stems.decomposition(
+        options.input,
+        score,
+        options.dictionary,
+        random_state=options.seed,
+        device=options.device,
+        progress=True,
+        **given,
+    )
+    groups = stems.groups_of(result, score, options.by, split=options.split)
+    paths = stems.write(folder, result.stems(groups), result.config.sr, overwrite=options.overwrite)
+    for path in paths:
+        print(path)
+    return 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -56,6 +56,8 @@ class Decomposition:
         stft: ``(F + 1, T)`` complex STFT of the recording; None for a spectrogram source and
             after `load`.
         n_samples: length of the recording at ``config.sr``, None for a spectrogram source.
+        score: the notes that informed the decomposition, aligned if it asked for that; None
+            without a score and after `load`.
     """
 
     components: Any
@@ -72,6 +74,7 @@ class Decomposition:
     settings: dict[str, Any] = field(default_factory=dict)
     stft: np.ndarray | None = field(default=None, repr=False)
     n_samples: int | None = None
+    score: Labels | None = field(default=None, repr=False)
 
     def __iter__(self) -> Iterator[Any]:
         yield self.components
@@ -224,7 +227,7 @@ class Decomposition:
         return separation.note_shares(of_notes, self.sources, self.times, lead)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write a compressed ``.npz`` (no pickle), all but the recording's STFT.
+        """Write a compressed ``.npz`` (no pickle), all but the recording's STFT and the score.
 
         Raises:
             FileExistsError: the file exists and `overwrite` is false.

@@ -1,6 +1,7 @@
 """Notes to learn dictionaries from, and labels to score decompositions against."""
 
 from dds_fast.datasets.chords import random_chords
+from dds_fast.datasets.hands import two_hands
 from dds_fast.datasets.labels import Labels, load_labels
 from dds_fast.datasets.notes import NoteFrames, Recording, find_notes, load_notes
 
@@ -12,4 +13,5 @@ __all__ = [
     "load_labels",
     "load_notes",
     "random_chords",
+    "two_hands",
 ]

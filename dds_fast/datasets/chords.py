@@ -59,7 +59,7 @@ def random_chords(
             velocity = int(rng.integers(velocities[0], velocities[1] + 1))
             onset, held = LEAD_IN + rng.uniform(0, JITTER), rng.uniform(*HOLD)
             first = round(onset * sr)
-            note = _damped(note, held, sr)[: len(mix) - first]
+            note = damped(note, held, sr)[: len(mix) - first]
             note *= (velocity / 127) ** 2 / np.abs(note).max()
             mix[first : first + len(note)] += note
             intervals.append((onset, onset + held))
@@ -68,7 +68,7 @@ def random_chords(
         yield mix, Labels(np.array(intervals), pitches, np.array(chord_velocities, dtype=float))
 
 
-def _damped(note: np.ndarray, held: float, sr: int) -> np.ndarray:
+def damped(note: np.ndarray, held: float, sr: int) -> np.ndarray:
     seconds = np.arange(len(note)) / sr
     decay_db = np.maximum(0, seconds - held) * (60 / DAMPING)
     return note * (10 ** (-decay_db / 20)).astype(np.float32)

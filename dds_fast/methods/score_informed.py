@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dds_fast import alignment
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.datasets.labels import Labels, load_labels
 from dds_fast.methods import nmf
@@ -164,13 +165,15 @@ def decompose(
     labels = score if isinstance(score, Labels) else load_labels(score)
     given = read(source, sr, config)
     X = given.X.to(given.device(device))
-    labels = _fitting(labels, X.shape[1] / config.frame_rate)
+    if len(labels) == 0:
+        raise ValueError("the score holds no notes")
     if align:
         if given.stft is None:
             raise ValueError("a score is aligned to a recording, not to a Spectrogram")
-        from dds_fast.alignment import align as align_score
-
-        labels = align_score(labels, np.abs(given.stft[1:]), config)
+        labels = alignment.align(labels, given.stft, config)
+    labels = _inside(labels, X.shape[1] / config.frame_rate)
+    if given.stft is not None and X.any():
+        alignment.check_fit(labels, given.stft, config)
     pitches = np.unique(labels.pitches)
     rows = np.arange(len(pitches)).repeat(2 if onset_templates else 1)
     W = H = None
@@ -231,6 +234,7 @@ def decompose(
         },
         stft=given.stft,
         n_samples=given.n_samples,
+        score=labels,
     )
 
 
@@ -239,10 +243,8 @@ def _level(X: torch.Tensor) -> torch.Tensor:
     return X.max().clamp_min(torch.finfo(X.dtype).tiny)
 
 
-def _fitting(labels: Labels, duration: float) -> Labels:
+def _inside(labels: Labels, duration: float) -> Labels:
     """The notes that lie within a recording, with a warning about the others."""
-    if len(labels) == 0:
-        raise ValueError("the score holds no notes")
     inside = (labels.intervals[:, 0] < duration) & (labels.intervals[:, 1] > 0)
     if not inside.any():
         raise ValueError(
