@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dds_fast.methods.nae.model import as_tensor
+from dds_fast.methods.nae.model import matching
 from dds_fast.ops import nonnegative
 
 UPDATES = ("multiplicative", "projected")
@@ -100,11 +100,11 @@ def constrained(
     """
     given = X if isinstance(X, Tensor) else torch.tensor(np.asarray(X))
     nonnegative.check_matrix("nae.constrained", "X", given)
-    V, give_back = as_tensor(X, given)
-    W_D = as_tensor(decoder, V)[0].clone()
+    V, give_back = matching(X, given)
+    W_D = matching(decoder, V)[0].clone()
     nonnegative.check("nae.constrained", V, W_D)
-    W_E = _rows_of_sum_one(W_D.T) if encoder is None else as_tensor(encoder, V)[0].clone()
-    M = V.new_ones(()) if mask is None else as_tensor(mask, V)[0]
+    W_E = _rows_of_sum_one(W_D.T) if encoder is None else matching(encoder, V)[0].clone()
+    M = V.new_ones(()) if mask is None else matching(mask, V)[0]
     _check(V, W_D, W_E, M, updates, step_size, n_steps, tolerance)
     if updates == "multiplicative":
         search: _Multiplicative | _Projected = _Multiplicative(V, M)

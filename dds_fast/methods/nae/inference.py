@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dds_fast.methods.nae.layers import backward, divergence, divergence_gradient, forward
-from dds_fast.methods.nae.model import NAE, as_tensor
+from dds_fast.methods.nae.model import NAE, matching
 from dds_fast.methods.nae.rprop import minimise
 from dds_fast.ops import nonnegative
 
@@ -68,7 +68,7 @@ def activations(
     joint = [models] if isinstance(models, NAE) else list(models)
     if not joint:
         raise ValueError("nae.activations: no models")
-    X, give_back = as_tensor(X, joint[0].weights[0])
+    X, give_back = matching(X, joint[0].weights[0])
     nonnegative.check_matrix("nae.activations", "X", X)
     if {model.n_features for model in joint} != {X.shape[0]}:
         raise ValueError(
@@ -83,7 +83,7 @@ def activations(
         if not (math.isfinite(value) and value >= 0):
             raise ValueError(f"nae.activations: {name} must be at least 0, not {value!r}")
     scale = sum(model.scale for model in joint) / len(joint)
-    free = [_before_softplus(torch.as_tensor(model.encode(X / len(joint)))) for model in joint]
+    free = [_before_softplus(torch.matching(model.encode(X / len(joint)))) for model in joint]
     costs, _ = minimise(
         free,
         lambda: cost(X / scale, joint, free, scale, penalty, penalty_kind),

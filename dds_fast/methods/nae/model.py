@@ -99,13 +99,13 @@ class NAE:
 
     def encode(self, X: Any) -> Any:
         """``(K, T)`` activations H of a spectrogram ``(F, T)``, by the encoder."""
-        X, give_back = as_tensor(X, self.weights[0])
+        X, give_back = matching(X, self.weights[0])
         self._check_rows("encode", X, self.n_features)
         return give_back(forward(self.encoder, X / self.scale, self.activation).output)
 
     def decode(self, H: Any) -> Any:
         """The spectrogram ``(F, T)`` of activations ``(K, T)``."""
-        H, give_back = as_tensor(H, self.weights[0])
+        H, give_back = matching(H, self.weights[0])
         self._check_rows("decode", H, self.n_components)
         return give_back(self.scale * forward(self.decoder, H, self.activation).output)
 
@@ -116,8 +116,8 @@ class NAE:
             X: ``(F, T)``.
             H: ``(K, T)`` activations; by default the encoder's.
         """
-        X, _ = as_tensor(X, self.weights[0])
-        X_hat = self.decode(self.encode(X) if H is None else as_tensor(H, X)[0])
+        X, _ = matching(X, self.weights[0])
+        X_hat = self.decode(self.encode(X) if H is None else matching(H, X)[0])
         # Homogeneous: computed where the epsilon is small beside the spectrogram.
         return self.scale * float(divergence(X / self.scale, X_hat / self.scale))
 
@@ -182,7 +182,7 @@ def _numbered(tensors: Mapping[str, Tensor]) -> Sequence[Tensor]:
     return [tensors[f"weights.{i}"] for i in range(n_weights)]
 
 
-def as_tensor(array: Any, like: Tensor) -> tuple[Tensor, Any]:
+def matching(array: Any, like: Tensor) -> tuple[Tensor, Any]:
     """An array or tensor in the dtype and on the device of `like`; and what takes results back.
 
     Results go back as NumPy arrays or tensors, in the dtype and on the device that came in.

@@ -75,7 +75,8 @@ def fit(
     (arXiv 1609.03296), Eqs. 3, 5 and 7.
 
     Example:
-        >>>         >>> rng = np.random.default_rng(0)
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
         >>> X = rng.random((20, 3)) @ rng.random((3, 50))
         >>> model = fit(X, n_components=3, n_steps=100)
         >>> model.encode(X).shape, bool(model.history.min() < 0.1 * model.history[0])
