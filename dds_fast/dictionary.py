@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -14,12 +13,11 @@ from torch import Tensor
 
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.datasets.notes import NoteFrames
-from dds_fast.files import writing
+from dds_fast.files import read_tensors, write_tensors
 from dds_fast.flows import ConditionalGlow, RealNVPBank
 from dds_fast.methods.settings import KINDS, PAPER, SearchSettings
 from dds_fast.ops.frozen import FrozenFlow
 
-FORMAT_VERSION = 1
 FLOWS = {"dds1": RealNVPBank, "dds2": RealNVPBank, "dds3": ConditionalGlow}
 PIANO = Path(__file__).parent / "models" / "piano.safetensors"
 
@@ -175,10 +173,7 @@ class Dictionary:
         Raises:
             FileExistsError: the file exists and `overwrite` is false.
         """
-        from safetensors.torch import save_file
-
         header: dict[str, Any] = {
-            "format_version": FORMAT_VERSION,
             "kind": self.kind,
             "sources": self.sources,
             "spectrogram": asdict(self.spectrogram),
@@ -195,8 +190,7 @@ class Dictionary:
             for name, t in tensors.items()
         }
         stored = {name: _shrink_integers(t).contiguous() for name, t in stored.items()}
-        with writing(path, overwrite) as temporary:
-            save_file(stored, temporary, metadata={"dds_fast": json.dumps(header)})
+        write_tensors(path, stored, header, overwrite=overwrite)
 
 
 def _check_labels(W: Tensor, labels: Tensor | None, n_sources: int) -> None:
@@ -224,26 +218,9 @@ def load(path: str | Path) -> Dictionary:
         FileNotFoundError: no such file.
         ValueError: the file is truncated, foreign, of a newer format, or its parts do not fit.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such dictionary file: {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a readable dictionary file: {error}") from error
-    try:
-        header = json.loads(metadata["dds_fast"])
-        version = int(header["format_version"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is a safetensors file, but not a dds_fast dictionary") from error
-    if version > FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format version {version}; this dds_fast reads up to {FORMAT_VERSION}"
-        )
+    header, tensors = read_tensors(path)
+    if header.get("kind") == "nae":
+        raise ValueError(f"{path} holds an autoencoder; dds_fast.methods.nae.load reads it")
     try:
         return _from_parts(header, tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -253,9 +230,6 @@ def load(path: str | Path) -> Dictionary:
 def _from_parts(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Dictionary:
     known = {field.name for field in fields(SpectrogramConfig)}
     config = SpectrogramConfig(**{k: v for k, v in header["spectrogram"].items() if k in known})
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise ValueError(f"{name} holds NaN or infinite values")
     restored = {
         name: t.float() if t.dtype in (torch.bfloat16, torch.float16) else t
         for name, t in tensors.items()

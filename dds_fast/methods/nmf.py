@@ -243,7 +243,7 @@ def factorize(
         raise ValueError(f"factorize: sparsity must be finite and not negative, not {sparsity!r}")
     if check_every < 1:
         raise ValueError(f"factorize: check_every must be at least 1, not {check_every!r}")
-    V = _tensor(X, device)
+    V = as_tensor(X, device)
     if V.ndim != 2 or not V.is_floating_point() or V.numel() == 0:
         raise ValueError(
             f"factorize: X must be an (F, T) array of floats with F and T above 0, not "
@@ -275,7 +275,8 @@ def factorize(
     return Factorization(W, H, result.history, result.stop_reason)
 
 
-def _tensor(array: np.ndarray | Tensor, device: str | torch.device | None) -> Tensor:
+def as_tensor(array: np.ndarray | Tensor, device: str | torch.device | None) -> Tensor:
+    """A tensor where it is asked for, else where it lies, else on a GPU if there is one."""
     if isinstance(array, Tensor):
         return array.detach().to(device or array.device)
     return torch.as_tensor(np.array(array)).to(
@@ -305,8 +306,8 @@ def _start(
         drawn = torch.rand(shape, generator=generator, dtype=torch.float64)
         factor = drawn.to(X) * (2 * torch.sqrt(X.mean() / J))
     else:
-        factor = _tensor(given, X.device).to(X.dtype)
-    return factor if mask is None else factor * (_tensor(mask, X.device) != 0)
+        factor = as_tensor(given, X.device).to(X.dtype)
+    return factor if mask is None else factor * (as_tensor(mask, X.device) != 0)
 
 
 @dataclass

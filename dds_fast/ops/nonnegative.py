@@ -24,13 +24,27 @@ def check(op: str, X: Tensor, W: Tensor, H: Tensor | None = None) -> None:
                 f"{op}: X is {X.dtype} on {X.device}, {name} is {matrix.dtype} on {matrix.device}; "
                 "they must be of one floating dtype on one device"
             )
-        if matrix.numel() == 0:
-            continue
-        least, most = torch.aminmax(matrix)
-        if not (torch.isfinite(least) and torch.isfinite(most)):
-            _refuse(op, name, "NaN or infinite", ~torch.isfinite(matrix))
-        if least < 0:
-            _refuse(op, name, "negative", matrix < 0)
+        check_entries(op, name, matrix)
+
+
+def check_matrix(op: str, name: str, matrix: Tensor) -> None:
+    """Refuse what is no floating non-negative matrix with a ValueError."""
+    if matrix.ndim != 2 or not matrix.is_floating_point():
+        raise ValueError(
+            f"{op}: {name} must be a matrix of floats, not {matrix.dtype} {tuple(matrix.shape)}"
+        )
+    check_entries(op, name, matrix)
+
+
+def check_entries(op: str, name: str, matrix: Tensor) -> None:
+    """Refuse negative, NaN and infinite entries with a ValueError that counts and places them."""
+    if matrix.numel() == 0:
+        return
+    least, most = torch.aminmax(matrix)
+    if not (torch.isfinite(least) and torch.isfinite(most)):
+        _refuse(op, name, "NaN or infinite", ~torch.isfinite(matrix))
+    if least < 0:
+        _refuse(op, name, "negative", matrix < 0)
 
 
 def _refuse(op: str, name: str, what: str, bad: Tensor) -> None:
