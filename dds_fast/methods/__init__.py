@@ -1,6 +1,6 @@
 """The decomposition methods: what each one searches, and the loop that they share."""
 
-from dds_fast.methods import dds, nmf, solver
+from dds_fast.methods import dds, langevin, nmf, solver, variational
 from dds_fast.methods.settings import PAPER, SearchSettings
 
-__all__ = ["PAPER", "SearchSettings", "dds", "nmf", "solver"]
+__all__ = ["PAPER", "SearchSettings", "dds", "langevin", "nmf", "solver", "variational"]
