@@ -8,9 +8,12 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dds_fast.ops.dispatch import PRECISIONS
+
+if TYPE_CHECKING:
+    from dds_fast.dictionary import Dictionary
 
 DEMO_CLIP = Path(__file__).parent / "models" / "demo_chord.flac"
 
@@ -106,13 +109,23 @@ def _add_evaluate(commands: Any) -> None:
 
 def _add_fit(commands: Any) -> None:
     from dds_fast.fit import KINDS, PRESETS
+    from dds_fast.flows.training import PRECISIONS as TRAINING_PRECISIONS
 
-    parser = commands.add_parser("fit", help="learn a dictionary from isolated notes")
+    parser = commands.add_parser(
+        "fit",
+        help="learn a dictionary from isolated notes",
+        description="Learn a dictionary from isolated notes. Log, pictures, report and checkpoint "
+        "are kept in FILE's name with .fit; killed, the same command goes on where it was.",
+    )
     parser.add_argument("notes", nargs="+", type=Path, metavar="NOTES", help="folder of notes")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     parser.add_argument("--kind", choices=KINDS, default="dds2")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="small")
     parser.add_argument("--max-epochs", type=int)
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--batch-size", type=int, help="frames per step (per source for dds2)")
+    parser.add_argument("--precision", choices=TRAINING_PRECISIONS, help="of products")
+    parser.add_argument("--device", help="cpu, cuda (default: a GPU if there is one)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     parser.set_defaults(run=_fit)
@@ -121,6 +134,11 @@ def _add_fit(commands: Any) -> None:
 def _add_inspect(commands: Any) -> None:
     parser = commands.add_parser("inspect", help="what a dictionary is and how it was made")
     parser.add_argument("dictionary", type=Path, nargs="?", help="default: the packaged piano")
+    parser.add_argument(
+        "data", type=Path, nargs="*", metavar="DATA", help="folder of notes to report on"
+    )
+    parser.add_argument("-o", "--out", type=Path, metavar="FOLDER", help="where to draw the report")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing report")
     parser.set_defaults(run=_inspect)
 
 
@@ -192,32 +210,61 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _fit(options: argparse.Namespace) -> int:
     from dds_fast.fit import fit
+    from dds_fast.flows import checkpoint, ranks
 
     if options.output.exists() and not options.overwrite:
         raise FileExistsError(f"{options.output} exists; pass --overwrite to replace it")
+    folder = options.output.with_suffix(".fit")
     dictionary = fit(
         options.notes,
         options.kind,
         preset=options.preset,
         max_epochs=options.max_epochs,
+        learning_rate=options.learning_rate,
+        batch_size=options.batch_size,
+        precision=options.precision,
+        device=options.device,
         random_state=options.seed,
+        folder=folder,
         progress=True,
     )
-    dictionary.save(options.output, overwrite=options.overwrite)
-    print(f"{dictionary} -> {options.output}")
+    if ranks.is_first():
+        dictionary.save(options.output, overwrite=options.overwrite)
+        checkpoint.remove(folder)
+        print(f"{dictionary} -> {options.output}")
+        if "held_out" in dictionary.metadata:
+            print(json.dumps(dictionary.metadata["held_out"], indent=1))
+            print(f"Log, losses and the report on held-out recordings are in {folder}")
     return 0
 
 
 def _inspect(options: argparse.Namespace) -> int:
     from dds_fast.decompose import resolve_dictionary
 
+    if options.out is not None and not options.data:
+        raise ValueError("--out needs DATA, the notes to report on")
     dictionary = resolve_dictionary(options.dictionary)
     print(dictionary)
     print(dictionary.spectrogram)
     print(dictionary.search)
     dictionary.metadata.get("training", {}).pop("history", None)  # a line per epoch is too long
     print(json.dumps(dictionary.metadata, indent=1))
+    if options.data:
+        _inspect_notes(dictionary, options)
     return 0
+
+
+def _inspect_notes(dictionary: Dictionary, options: argparse.Namespace) -> None:
+    from dds_fast.datasets import find_notes, load_notes
+    from dds_fast.inspection import inspect
+
+    pitches = [source for source in dictionary.sources if isinstance(source, int)]
+    notes = load_notes(find_notes(options.data, pitches), dictionary.spectrogram)
+    inspection = inspect(dictionary, notes)
+    print(json.dumps(inspection.summary(), indent=1))
+    if options.out is not None:
+        inspection.save(options.out, overwrite=options.overwrite)
+        print(f"The report by source and its pictures are in {options.out}")
 
 
 def _plot(options: argparse.Namespace) -> int:

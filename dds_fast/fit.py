@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.datasets.notes import NoteFrames, find_notes, load_notes
 from dds_fast.dictionary import Dictionary
-from dds_fast.flows import ConditionalGlow, RealNVPBank
-from dds_fast.flows.training import TrainingConfig, train_bank, train_glow
+from dds_fast.flows import ConditionalGlow, RealNVPBank, ranks
+from dds_fast.flows.bank_training import BankTraining
+from dds_fast.flows.glow_training import GlowTraining
+from dds_fast.flows.training import TrainingConfig, train
+from dds_fast.inspection import inspect
 
 logger = logging.getLogger("dds_fast")
 
 KINDS = ("nmf", "dds2", "dds3")
 
-SMALL = {
-    "dds2": TrainingConfig(max_epochs=150, learning_rate=1e-3, one_cycle=True),
-    "dds3": TrainingConfig(max_epochs=50, learning_rate=2e-4, one_cycle=True, max_norm=50.0),
-}
-"""Minutes on two cores, for a few ten thousand frames."""
 
-PAPER = {
-    "dds2": TrainingConfig(max_epochs=2500, learning_rate=1e-3, one_cycle=False, validation=0.2),
+@dataclass(frozen=True)
+class Preset:
+    """How dictionaries are learned, by kind.
+
+    Attributes:
+        n_fft: window of the spectrogram, 2 F.
+        training: settings of the training by kind.
+        sizes: steps, width and depth of the flow by kind, from F.
+    """
+
+    n_fft: int
+    training: Mapping[str, TrainingConfig]
+    sizes: Mapping[str, Callable[[int], tuple[int, int, int]]]
+
+
+_PAPER_TRAINING = {
+    "dds2": TrainingConfig(
+        max_epochs=2500, learning_rate=1e-3, one_cycle=False, validation=0.2, patience=50
+    ),
     "dds3": TrainingConfig(
         max_epochs=2500,
         learning_rate=1e-5,
@@ -35,11 +52,25 @@ PAPER = {
         validation=0.2,
         max_norm=1e6,
         nuisance_weight=0.05,
+        patience=1000,
     ),
 }
-"""The DDS paper's training (section IV-B); days without a GPU."""
+_PAPER_SIZES = {"dds2": lambda F: (16, F // 4, 4), "dds3": lambda F: (32, 2 * F, 3)}
 
-PRESETS = {"small": SMALL, "paper": PAPER}
+PRESETS = {
+    "small": Preset(
+        1024,
+        {
+            "dds2": TrainingConfig(max_epochs=150, learning_rate=1e-3, one_cycle=True),
+            "dds3": TrainingConfig(max_epochs=50, learning_rate=2e-4, one_cycle=True, max_norm=50),
+        },
+        {"dds2": lambda F: (8, F // 8, 4), "dds3": lambda F: (8, F // 2, 3)},
+    ),
+    "paper-512": Preset(1024, _PAPER_TRAINING, _PAPER_SIZES),
+    "paper-1024": Preset(2048, _PAPER_TRAINING, _PAPER_SIZES),
+}
+"""Minutes on two cores for a few ten thousand frames; or the DDS paper's training (section IV-B)
+at F = 512 and F = 1024, which wants a GPU."""
 
 
 def fit(
@@ -51,11 +82,16 @@ def fit(
     max_epochs: int | None = None,
     learning_rate: float | None = None,
     batch_size: int | None = None,
+    precision: str | None = None,
+    device: str | torch.device | None = None,
     random_state: int = 0,
+    folder: str | Path | None = None,
     progress: bool = False,
     **sizes: int,
 ) -> Dictionary:
     """Learn a dictionary from isolated notes.
+
+    Under ``torchrun`` every process takes a share of each batch.
 
     Args:
         notes: a folder (or several) of recordings whose file names begin with a MIDI number or a
@@ -63,20 +99,27 @@ def fit(
             spectra of the given config.
         kind: "dds2" (a flow per source; serves dds1 too), "dds3" (one conditional flow) or "nmf"
             (the frames themselves).
-        preset: "small" (minutes on a CPU) or "paper".
-        spectrogram: by default F = 512 (``n_fft=1024``) at 16 kHz; for arrays, F decides.
-        max_epochs, learning_rate, batch_size: override the preset's.
+        preset: "small" (minutes on a CPU), "paper-512" or "paper-1024" (F and flows of the paper).
+        spectrogram: by default the preset's F at 16 kHz; for arrays, F decides.
+        max_epochs, learning_rate, batch_size, precision: override the preset's; precision is
+            that of the couplings' products, "float32", "tf32" or "bfloat16".
+        device: where to train; by default a GPU if there is one.
         random_state: seed of weights, split and shuffles.
+        folder: where to write ``log.csv``, ``losses.png`` and a checkpoint, with which the same
+            call goes on after a crash (after the last epoch it returns at once); and the
+            report of `dds_fast.inspection.inspect` on the held-out recordings.
         progress: show a progress bar with the losses in bits per dimension.
         **sizes: `n_steps`, `width`, `depth` of the flow; the preset's by default.
 
     Returns:
-        A `Dictionary` whose metadata holds the training record. The parameters are those of the
-        best epoch on held-out recordings.
+        A `Dictionary` whose metadata holds the training record and its quality. The parameters
+        are those of the best epoch on held-out recordings, for each source of a bank.
 
     Raises:
-        ValueError: no notes, an unknown kind, preset or option, bad arrays.
-        FloatingPointError: the training diverged.
+        ValueError: no notes, an unknown kind, preset or option, bad arrays; `folder` holds the
+            checkpoint of another training.
+        FloatingPointError: the training diverged; names the step and the source.
+        RuntimeError: the device or precision is not to be had.
 
     Source: DDS paper (arXiv 2211.15524), section IV-B.
 
@@ -94,7 +137,8 @@ def fit(
     unknown = sizes.keys() - {"n_steps", "width", "depth"}
     if unknown:
         raise ValueError(f"unknown options of fit: {', '.join(sorted(unknown))}")
-    frames, spectrogram = _frames(notes, spectrogram)
+    recipe = PRESETS[preset]
+    frames, spectrogram = _frames(notes, spectrogram, recipe.n_fft)
     logger.info("%d frames of %d sources", len(frames.frames), len(frames.sources))
     if kind == "nmf":
         return Dictionary.from_frames(frames, spectrogram, {"training": _provenance(frames)})
@@ -102,35 +146,45 @@ def fit(
         "max_epochs": max_epochs,
         "learning_rate": learning_rate,
         "batch_size": batch_size,
+        "precision": precision,
     }
     config = replace(
-        PRESETS[preset][kind],
+        recipe.training[kind],
         seed=random_state,
         **{name: value for name, value in overrides.items() if value is not None},
     )
     S, F = len(frames.sources), spectrogram.n_features
-    sizes = {**_sizes(kind, preset, F), **sizes}
-    if kind == "dds2":
-        flow: RealNVPBank | ConditionalGlow = RealNVPBank(S, F, **sizes, seed=random_state)
-        record = train_bank(flow, frames, config, progress)
-    else:
-        flow = ConditionalGlow(S, F, **sizes, seed=random_state)
-        record = train_glow(flow, frames, config, progress)
+    n_steps, width, depth = recipe.sizes[kind](F)
+    sizes = {"n_steps": n_steps, "width": max(1, width), "depth": depth, **sizes}
+    device = ranks.own_device(device)
+    split = frames.split(config.validation, config.seed)
+    task: BankTraining | GlowTraining
+    with ranks.process_group(device):
+        if kind == "dds2":
+            bank = RealNVPBank(S, F, **sizes, seed=random_state)
+            task = BankTraining(bank, *split, config, device)
+        else:
+            glow = ConditionalGlow(S, F, **sizes, seed=random_state)
+            task = GlowTraining(glow, *split, config, device)
+        record = train(
+            task,
+            config,
+            identity={"kind": kind, **sizes, "notes": _fingerprint(frames)},
+            folder=None if folder is None else Path(folder),
+            progress=progress,
+        )
     metadata = {"training": {**_provenance(frames), **record}}
-    return Dictionary.from_flow(flow, frames.sources, spectrogram, metadata)
-
-
-def _sizes(kind: str, preset: str, F: int) -> dict[str, int]:
-    """Steps, width and depth of the flow by kind and preset."""
-    if preset == "paper":
-        steps, width = {"dds2": (16, F // 4), "dds3": (32, 2 * F)}[kind]
-    else:
-        steps, width = {"dds2": (8, F // 8), "dds3": (8, F // 2)}[kind]
-    return {"n_steps": steps, "width": max(1, width), "depth": {"dds2": 4, "dds3": 3}[kind]}
+    made = Dictionary.from_flow(task.flow.cpu(), frames.sources, spectrogram, metadata)
+    if len(split[1].frames):
+        inspection = inspect(made, split[1])
+        made.metadata["held_out"] = inspection.summary()
+        if folder is not None and ranks.is_first():
+            inspection.save(folder, overwrite=True)
+    return made
 
 
 def _frames(
-    notes: Any, spectrogram: SpectrogramConfig | None
+    notes: Any, spectrogram: SpectrogramConfig | None, n_fft: int
 ) -> tuple[NoteFrames, SpectrogramConfig]:
     if isinstance(notes, NoteFrames | Mapping):
         frames = notes if isinstance(notes, NoteFrames) else NoteFrames.from_mapping(notes)
@@ -141,9 +195,18 @@ def _frames(
             raise ValueError(f"the frames have {F} bins, the config {spectrogram.n_features}")
         return frames, spectrogram
     if spectrogram is None:
-        spectrogram = SpectrogramConfig(n_fft=1024)
+        spectrogram = SpectrogramConfig(n_fft=n_fft)
     return load_notes(find_notes(notes), spectrogram), spectrogram
 
 
 def _provenance(frames: NoteFrames) -> dict[str, Any]:
     return {"n_frames": len(frames.frames), "n_recordings": int(len(np.unique(frames.origins)))}
+
+
+def _fingerprint(frames: NoteFrames) -> str:
+    """Tells whether two trainings have the same notes."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr(frames.sources).encode())
+    for array in (frames.frames, frames.labels, frames.origins):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,6 +115,92 @@ def cost(history: np.ndarray, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("update step")
     ax.set_ylabel("cost")
     return ax
+
+
+def losses(history: Sequence[Mapping[str, float]], *, ax: Axes | None = None) -> Axes:
+    """Training and validation loss over the epochs, in bits per dimension.
+
+    Args:
+        history: a record per epoch with "epoch", "training" and "validation".
+        ax: where to draw; by default a new figure.
+    """
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        ax = plt.subplots(figsize=(6, 4), layout="constrained")[1]
+    epochs = [record["epoch"] for record in history]
+    for name in ("training", "validation"):
+        ax.plot(epochs, [record[name] for record in history], label=name)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("bits per dimension")
+    ax.legend()
+    return ax
+
+
+def likelihood_matrix(
+    bits: np.ndarray, sources: Sequence[int | str], *, ax: Axes | None = None
+) -> Axes:
+    """How likely each source's notes are under each source's flow.
+
+    Colours show how many bits per dimension a column's notes lose against their likeliest flow.
+
+    Args:
+        bits: ``(S, S)`` bits per dimension, rows are flows and columns notes.
+        sources: S MIDI numbers or names.
+        ax: where to draw; by default a new figure.
+    """
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        ax = plt.subplots(figsize=(6.5, 5.5), layout="constrained")[1]
+    loss = bits - bits.min(axis=0)
+    image = ax.imshow(
+        loss,
+        origin="lower",
+        cmap="Blues_r",
+        interpolation="nearest",
+        vmax=float(np.nanquantile(loss, 0.9)) or 1.0,
+    )
+    ax.figure.colorbar(image, ax=ax, label="bits per dimension above the likeliest", extend="max")
+    _label_sources(ax, sources)
+    ax.set_xticks(ax.get_yticks(), [label.get_text() for label in ax.get_yticklabels()])
+    ax.tick_params(axis="x", rotation=90)
+    ax.set_xlabel("notes of")
+    ax.set_ylabel("flow of")
+    return ax
+
+
+def samples(
+    real: np.ndarray, drawn: np.ndarray, sources: Sequence[int | str], frequencies: np.ndarray
+) -> Axes:
+    """Frames of isolated notes beside spectra drawn from the flow; returns the first Axes.
+
+    Args:
+        real: ``(s, n, F)`` frames of s sources.
+        drawn: ``(s, n, F)`` samples.
+        sources: their MIDI numbers or names.
+        frequencies: ``(F,)`` Hz.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        len(sources),
+        2,
+        figsize=(9, 1.3 * len(sources) + 0.6),
+        layout="constrained",
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for row, source in zip(axes, range(len(sources)), strict=True):
+        for ax, spectra in zip(row, (real[source], drawn[source]), strict=True):
+            ax.plot(frequencies / 1000, spectra.T, linewidth=0.5)
+        name = sources[source]
+        row[0].set_ylabel(note_name(name) if isinstance(name, int) else name)
+    for ax, title in zip(axes[0], ("recorded", "drawn"), strict=True):
+        ax.set_title(title)
+    figure.supxlabel("frequency in kHz")
+    return axes[0, 0]
 
 
 def save_figure(ax: Axes, path: str | Path, *, overwrite: bool = False) -> None:

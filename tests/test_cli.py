@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -301,9 +302,9 @@ class TestFit:
     ) -> None:
         import sys
 
-        module = sys.modules["dds_fast.fit"]
-        sizes = {"n_steps": 1, "width": 4, "depth": 1}
-        monkeypatch.setattr(module, "_sizes", lambda kind, preset, F: sizes)
+        presets = sys.modules["dds_fast.fit"].PRESETS
+        tiny = replace(presets["small"], sizes=dict.fromkeys(["dds2", "dds3"], lambda F: (1, 4, 1)))
+        monkeypatch.setitem(presets, "small", tiny)
         out = tmp_path / "fitted.safetensors"
         arguments = ["fit", str(notes), "-o", str(out), "--kind", kind, "--max-epochs", "1"]
         assert main(arguments) == 0
@@ -312,6 +313,10 @@ class TestFit:
         assert (made.kind, made.sources) == (kind, (60, 64))
         assert made.spectrogram.n_features == 512
         assert made.metadata["training"]["n_recordings"] == 4
+        if kind != "nmf":
+            written = {path.name for path in (tmp_path / "fitted.fit").iterdir()}
+            pictures = {"losses.png", "likelihoods.png", "samples.png"}
+            assert written == {"log.csv", "report.json", *pictures}
         before = out.read_bytes()
         assert main(arguments) == 1
         assert "--overwrite" in capsys.readouterr().err
@@ -338,6 +343,32 @@ class TestFit:
         monkeypatch.setattr(sys.modules["dds_fast.fit"], "fit", diverge)
         assert main(["fit", str(notes), "-o", str(tmp_path / "d")]) == 1
         assert "lower the learning rate" in capsys.readouterr().err
+
+
+class TestInspect:
+    @pytest.fixture
+    def notes(self, tmp_path: Path) -> Path:
+        for pitch, frequency in ((60, 261.6), (64, 329.6), (90, 1480.0)):
+            path = tmp_path / "notes" / f"{pitch}.wav"
+            path.parent.mkdir(exist_ok=True)
+            soundfile.write(path, tone(3200, frequency), 16000)
+        return tmp_path / "notes"
+
+    def test_reports_on_the_notes_it_knows(
+        self, notes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        dictionary("dds2").save(tmp_path / "d")
+        out = tmp_path / "report"
+        assert main(["inspect", str(tmp_path / "d"), str(notes), "-o", str(out)]) == 0
+        assert "bits_per_dim" in capsys.readouterr().out
+        assert set(json.loads((out / "report.json").read_text())["sources"]) == {"60", "64"}
+        assert main(["inspect", str(tmp_path / "d"), str(notes), "-o", str(out)]) == 1
+        assert "--overwrite" in capsys.readouterr().err
+
+    def test_a_report_needs_notes(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        dictionary("dds2").save(tmp_path / "d")
+        assert main(["inspect", str(tmp_path / "d"), "-o", str(tmp_path / "report")]) == 1
+        assert "DATA" in capsys.readouterr().err
 
 
 class TestOthers:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from dds_fast.flows import ranks
+
 
 class NuisanceAdversary(nn.Module):
     """A classifier that tries to read the source from z_n, and the loss that misleads it.
@@ -45,10 +47,12 @@ class NuisanceAdversary(nn.Module):
         nuisance = nuisance.detach()
         for _ in range(self.n_steps):
             self.optimizer.zero_grad()
-            functional.cross_entropy(self.classifier(nuisance), labels).backward()
+            loss = functional.cross_entropy(self.classifier(nuisance), labels, reduction="sum")
+            (loss / max(1, len(labels))).backward()
+            ranks.average(p.grad for p in self.classifier.parameters() if p.grad is not None)
             self.optimizer.step()
 
-    def confusion(self, nuisance: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """Mean cross-entropy against shuffled labels, with gradient to the codes."""
-        shuffled = labels[torch.randperm(len(labels), generator=generator)]
-        return functional.cross_entropy(self.classifier(nuisance), shuffled)
+    def confusion(self, nuisance: Tensor, labels: Tensor) -> Tensor:
+        """Summed cross-entropy against shuffled labels, with gradient to the codes."""
+        shuffled = labels[torch.randperm(len(labels)).to(labels.device)]
+        return functional.cross_entropy(self.classifier(nuisance), shuffled, reduction="sum")

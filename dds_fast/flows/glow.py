@@ -70,7 +70,9 @@ class GlowStep(nn.Module):
         self.coupling = CouplingStep(1, n_features, width, depth, "leaky_relu")
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y, log_det = self.coupling.encode((self.actnorm.encode(x) @ self.mixing.matrix().T)[None])
+        with torch.autocast(x.device.type, enabled=False):  # it would round x in every step
+            mixed = self.actnorm.encode(x) @ self.mixing.matrix().T
+        y, log_det = self.coupling.encode(mixed[None])
         return y[0], log_det[0] + self.actnorm.log_scale.sum() + self.mixing.log_det()
 
     def decode(self, y: Tensor) -> tuple[Tensor, Tensor]:

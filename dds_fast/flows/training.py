@@ -1,11 +1,16 @@
-"""Training of flows on isolated notes: all sources at once, best checkpoint kept."""
+"""The training loop: epochs, validation, best checkpoint per flow, resumption."""
 
 from __future__ import annotations
 
+import csv
 import logging
 import math
-from collections.abc import Callable, Iterator
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,18 +18,18 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dds_fast.datasets.notes import NoteFrames
-from dds_fast.flows.adversary import NuisanceAdversary
-from dds_fast.flows.glow import ConditionalGlow
-from dds_fast.flows.realnvp import RealNVPBank
+from dds_fast.files import writing
+from dds_fast.flows import checkpoint, ranks
 
 logger = logging.getLogger("dds_fast")
 
-SEMANTIC_VARIANCE = 60 / (2 * 1e4)
-"""Variance of z_s around the one-hot code: the paper's weight 1e4 on the mean squared error is
-S / (2 variance) for its S = 60 (spec. 5.3)."""
+CHECKPOINT_SECONDS = 60.0
+"""A checkpoint is written after the first epoch that ends this long after the last one."""
 
-VALIDATION_ROWS = 2048
+MAX_LOSS = 1e3
+"""Nats per dimension beyond which a training has diverged, in either direction."""
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -32,14 +37,17 @@ class TrainingConfig:
     """How a flow is trained.
 
     Attributes:
-        max_epochs: passes over the frames.
+        max_epochs: most passes over the frames.
         learning_rate: Adam's step size, its peak if `one_cycle`.
         one_cycle: rise to the peak and decay to zero instead of a constant step size.
-        batch_size: frames per step (per source in a bank).
+        batch_size: frames per step (per source in a bank), over all ranks together.
         max_norm: gradient-norm clip (per flow in a bank).
         nuisance_weight: weight of the adversarial term of a conditional Glow; 0 leaves it out.
+        noise: standard deviation of the normal noise that is added to training spectra.
         validation: share of the recordings held out.
-        seed: of the split and the shuffles.
+        patience: stop when no flow has improved for so many epochs; None never does.
+        precision: of the couplings' products: "float32" (IEEE), "tf32" (on a GPU) or "bfloat16".
+        seed: of the split, the shuffles and the noise.
     """
 
     max_epochs: int
@@ -48,7 +56,10 @@ class TrainingConfig:
     batch_size: int = 512
     max_norm: float = 5.0
     nuisance_weight: float = 0.0
+    noise: float = 0.0
     validation: float = 0.1
+    patience: int | None = None
+    precision: str = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,156 +69,72 @@ class TrainingConfig:
         for name in ("learning_rate", "max_norm"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"{name} must be finite and positive, not {getattr(self, name)!r}")
-        if not (math.isfinite(self.nuisance_weight) and self.nuisance_weight >= 0):
-            raise ValueError(f"nuisance_weight must not be negative, not {self.nuisance_weight!r}")
+        for name in ("nuisance_weight", "noise"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)!r}")
         if not 0 <= self.validation < 1:
             raise ValueError(f"validation must lie in [0, 1), not {self.validation!r}")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience must be None or at least 1, not {self.patience!r}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {PRECISIONS}, not {self.precision!r}")
 
 
-def _log_density(z: Tensor) -> Tensor:
-    """Standard-normal log-density over the last dim, in nats."""
-    return -0.5 * (z.square().sum(-1) + z.shape[-1] * math.log(2 * math.pi))
+class Task(ABC):
+    """A flow, its frames and its loss, as the training loop takes them.
 
+    Losses are in nats. A bank has a group per flow, each with a loss of its own; other flows are
+    one group.
 
-def glow_loss(flow: ConditionalGlow, x: Tensor, labels: Tensor) -> Tensor:
-    """Negative log-likelihood of ``(rows, F)`` spectra given their sources, ``(rows,)`` nats.
-
-    The likelihood of z_n, and the squared error of z_s to the one-hot code, which is the
-    likelihood of a narrow class-conditional normal (spec. 5.3, without the adversarial term).
+    Attributes:
+        flow: what is trained; with several groups, every parameter's leading dim is the group.
+        n_dims: dimensions that a loss is spread over, for bits per dimension.
+        groups: a name for each group, for messages.
+        n_batches: batches per epoch.
+        validated: ``(groups,)`` bool, whether a group has frames to be validated on.
+        generator: of shuffles and noise; its state is part of a checkpoint.
     """
-    return _code_loss(flow, *flow.encode(x), labels)
+
+    flow: nn.Module
+    n_dims: int
+    groups: Sequence[str]
+    n_batches: int
+    validated: Tensor
+    generator: torch.Generator
+
+    @abstractmethod
+    def epoch(self) -> Iterator[Tensor]:
+        """One pass over the frames: fill ``.grad`` with a batch's gradient (this rank's share of
+        it), and give its ``(groups,)`` losses."""
+
+    @abstractmethod
+    def validate(self) -> Tensor:
+        """``(groups,)`` mean losses on the validation frames."""
+
+    def extra_state(self) -> dict[str, Any]:
+        """State besides the flow's parameters and the generator."""
+        return {}
+
+    def restore_extra_state(self, state: dict[str, Any]) -> None:
+        """Take back what `extra_state` gave."""
+        assert not state
 
 
-def _code_loss(flow: ConditionalGlow, z: Tensor, log_det: Tensor, labels: Tensor) -> Tensor:
-    target = nn.functional.one_hot(labels, flow.n_sources).to(z.dtype)
-    semantic, nuisance = z.tensor_split([flow.n_sources], dim=-1)
-    error = (semantic - target).square().sum(-1) / (2 * SEMANTIC_VARIANCE)
-    return error - _log_density(nuisance) - log_det
+class BestEpochs:
+    """The parameters of the best epoch, for each group of a flow."""
 
-
-def bank_loss(bank: RealNVPBank, x: Tensor) -> Tensor:
-    """Negative log-likelihood of ``(S, rows, F)`` spectra under their flows, ``(S, rows)`` nats."""
-    z, log_det = bank.encode(x)
-    return -_log_density(z) - log_det
-
-
-def train_glow(
-    flow: ConditionalGlow, notes: NoteFrames, config: TrainingConfig, progress: bool = False
-) -> dict[str, Any]:
-    """Fit a conditional Glow to all sources; the best epoch by validation loss stays in `flow`.
-
-    The validation loss is the likelihood without the adversarial term, whose shuffles are noise.
-
-    Returns:
-        Record of the training: settings, best epoch, losses per epoch in bits per dimension.
-    """
-    training, validation = notes.split(config.validation, config.seed)
-    frames, labels = torch.from_numpy(training.frames), torch.from_numpy(training.labels)
-    held_frames, held_labels = map(torch.from_numpy, (validation.frames, validation.labels))
-    generator = torch.Generator().manual_seed(config.seed)
-    flow.initialize(frames[torch.randperm(len(frames), generator=generator)[:8192]])
-
-    adversary = None
-    if config.nuisance_weight > 0:
-        S, F = flow.n_sources, flow.n_features
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            adversary = NuisanceAdversary(F - S, S, max(1, F // 2), config.learning_rate)
-
-    def losses() -> Iterator[Tensor]:
-        for rows in torch.randperm(len(frames), generator=generator).split(config.batch_size):
-            y = labels[rows]
-            z, log_det = flow.encode(frames[rows])
-            loss = _code_loss(flow, z, log_det, y).mean()
-            if adversary is not None:
-                nuisance = z[:, flow.n_sources :]
-                adversary.learn(nuisance, y)
-                confusion = adversary.confusion(nuisance, y, generator)
-                loss = loss - config.nuisance_weight * confusion
-            yield loss[None]
-
-    def validate() -> Tensor:
-        chunks = zip(
-            held_frames.split(VALIDATION_ROWS), held_labels.split(VALIDATION_ROWS), strict=True
-        )
-        return torch.cat([glow_loss(flow, x, y) for x, y in chunks]).mean()[None]
-
-    n_batches = math.ceil(len(frames) / config.batch_size)
-    validated = torch.tensor([len(held_frames) > 0])
-    # The adversary's dropout draws from the global generator.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return _train(flow, config, n_batches, losses, validate, validated, progress)
-
-
-def train_bank(
-    bank: RealNVPBank, notes: NoteFrames, config: TrainingConfig, progress: bool = False
-) -> dict[str, Any]:
-    """Fit one RealNVP per source, all in one batched program; each keeps its own best epoch.
-
-    Every source draws `batch_size` of its own frames per step, reshuffled when they are used up,
-    so all flows take the same number of steps however many frames they have.
-
-    Returns:
-        Record of the training: settings, best epochs, losses per epoch in bits per dimension.
-    """
-    training, validation = notes.split(config.validation, config.seed)
-    generator = torch.Generator().manual_seed(config.seed)
-    by_source = _per_source(training)
-    longest = max(len(frames) for frames in by_source)
-    batch_size = min(config.batch_size, longest)
-    n_batches = math.ceil(longest / batch_size)
-    held = _per_source(validation)
-    held_rows = nn.utils.rnn.pad_sequence(held, batch_first=True)
-    held_mask = nn.utils.rnn.pad_sequence([torch.ones(len(x)) for x in held], batch_first=True)
-
-    def losses() -> Iterator[Tensor]:
-        orders = [_endless_shuffle(len(x), n_batches * batch_size, generator) for x in by_source]
-        for step in range(n_batches):
-            rows = slice(step * batch_size, (step + 1) * batch_size)
-            batch = [x[order[rows]] for x, order in zip(by_source, orders, strict=True)]
-            yield bank_loss(bank, torch.stack(batch)).mean(-1)
-
-    def validate() -> Tensor:
-        chunks = zip(
-            held_rows.split(VALIDATION_ROWS, dim=1),
-            held_mask.split(VALIDATION_ROWS, dim=1),
-            strict=True,
-        )
-        totals = [(bank_loss(bank, x) * mask).sum(-1) for x, mask in chunks]
-        return torch.stack(totals).sum(0) / held_mask.sum(-1)
-
-    return _train(bank, config, n_batches, losses, validate, held_mask.any(-1), progress)
-
-
-def _per_source(notes: NoteFrames) -> list[Tensor]:
-    frames = torch.from_numpy(notes.frames)
-    return [frames[torch.from_numpy(notes.labels == s)] for s in range(len(notes.sources))]
-
-
-def _endless_shuffle(n: int, length: int, generator: torch.Generator) -> Tensor:
-    """`length` indices below `n`, every one used before any is used again."""
-    rounds = [torch.randperm(n, generator=generator) for _ in range(math.ceil(length / n))]
-    return torch.cat(rounds)[:length]
-
-
-class _BestEpochs:
-    """The parameters of the best epoch, for each flow of a bank (or for the one Glow)."""
-
-    def __init__(self, flow: nn.Module) -> None:
+    def __init__(self, flow: nn.Module, n_groups: int) -> None:
         self.flow = flow
         self.state = {name: p.detach().clone() for name, p in flow.named_parameters()}
-        self.losses: Tensor | None = None
-        self.epochs: Tensor | None = None
+        self.losses = torch.full((n_groups,), math.inf)
+        self.epochs = torch.zeros(n_groups, dtype=torch.int64)
 
     def offer(self, losses: Tensor, epoch: int, validated: Tensor) -> None:
         """Keep the current parameters where the ``(groups,)`` losses have improved.
 
-        Flows that have no validation frames (not `validated`) keep their last epoch.
+        Groups that have no validation frames (not `validated`) keep their last epoch.
         """
-        if self.losses is None or self.epochs is None:
-            self.losses = torch.full_like(losses, math.inf)
-            self.epochs = torch.zeros(len(losses), dtype=torch.int64)
+        losses = losses.cpu()
         improved = (losses < self.losses) | ~validated
         self.losses = torch.where(improved, losses, self.losses)
         self.epochs[improved] = epoch
@@ -223,84 +150,227 @@ class _BestEpochs:
                 parameter.copy_(self.state[name])
 
 
-def _clip_gradients(flow: nn.Module, n_groups: int, max_norm: float) -> None:
-    """Scale the gradients of each group (leading dim of a bank's parameters) to `max_norm`."""
-    if n_groups == 1:
-        nn.utils.clip_grad_norm_(flow.parameters(), max_norm)
-        return
-    gradients = [p.grad for p in flow.parameters() if p.grad is not None]
-    norms = torch.stack([g.flatten(1).norm(dim=1) if g.ndim > 1 else g.abs() for g in gradients])
-    scale = (max_norm / norms.norm(dim=0).clamp_min(1e-12)).clamp_max(1.0)
-    for gradient in gradients:
-        gradient.mul_(scale.view(-1, *[1] * (gradient.ndim - 1)))
-
-
-def _check_finite(losses: Tensor, best: _BestEpochs, epoch: int, config: TrainingConfig) -> None:
-    """Stop a training that has diverged, at the best parameters so far."""
-    if not torch.isfinite(losses).all():
-        best.restore()
-        raise FloatingPointError(
-            f"the training diverged in epoch {epoch} (flow "
-            f"{int((~torch.isfinite(losses)).nonzero()[0])}: loss not finite); lower the learning "
-            f"rate ({config.learning_rate:g})"
-        )
-
-
-def _train(
-    flow: ConditionalGlow | RealNVPBank,
-    config: TrainingConfig,
-    n_batches: int,
-    losses: Callable[[], Iterator[Tensor]],
-    validate: Callable[[], Tensor],
-    validated: Tensor,
-    progress: bool,
-) -> dict[str, Any]:
-    """Adam over epochs of `losses` (each ``(groups,)`` nats), validation after each.
+@contextmanager
+def product_precision(precision: str, device: torch.device) -> Iterator[None]:
+    """Let autograd's products in couplings run at a precision asked for by name.
 
     Raises:
-        FloatingPointError: the loss is no longer finite; the best parameters so far are restored.
+        RuntimeError: "tf32" on a device that has none.
     """
-    optimizer = torch.optim.Adam(flow.parameters(), lr=config.learning_rate, fused=True)
-    schedule = None
-    if config.one_cycle:
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.learning_rate, total_steps=config.max_epochs * n_batches
+    if precision == "tf32" and device.type != "cuda":
+        raise RuntimeError(f"precision 'tf32' needs a GPU, the training runs on {device}")
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    matmul.allow_tf32 = precision == "tf32"
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            yield
+    finally:
+        matmul.allow_tf32 = before
+
+
+def train(
+    task: Task,
+    config: TrainingConfig,
+    *,
+    identity: dict[str, Any] | None = None,
+    folder: Path | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Train a flow with Adam; the best epoch by validation loss stays in it, per group.
+
+    With a `folder`, every epoch is a line of its ``log.csv``, ``losses.png`` shows the losses, and
+    a training that is killed goes on from its ``checkpoint.pt`` with the same bits (on a CPU with
+    the same number of threads).
+
+    Args:
+        task: the flow, its frames and its loss.
+        config: step sizes and lengths.
+        identity: what distinguishes this training from others; a checkpoint must agree with it.
+        folder: where to keep checkpoint, log and picture; by default nothing is written.
+        progress: show a progress bar.
+
+    Returns:
+        Record of the training: settings, best epochs, losses per epoch in bits per dimension.
+
+    Raises:
+        FloatingPointError: a loss is not finite or exploded; the best parameters so far are put
+            back, and stay in the checkpoint.
+        ValueError: the folder holds the checkpoint of another training.
+    """
+    identity = {**asdict(config), **(identity or {})}
+    # Dropout draws from the global generator.
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed + ranks.rank())
+        training = _Training(task, config, identity, folder)
+        training.run(progress)
+    return training.record()
+
+
+class _Training:
+    """A training in progress."""
+
+    def __init__(
+        self, task: Task, config: TrainingConfig, identity: dict[str, Any], folder: Path | None
+    ) -> None:
+        self.task, self.config, self.identity = task, config, identity
+        self.folder = folder if ranks.is_first() else None
+        ranks.copy_first(task.flow.parameters())
+        self.optimizer = torch.optim.Adam(
+            task.flow.parameters(), lr=config.learning_rate, fused=True
         )
-    to_bits = 1 / (math.log(2) * flow.n_features)
-    best, history = _BestEpochs(flow), []
-    bar = tqdm(total=config.max_epochs * n_batches, disable=not progress, unit="step")
-    with bar:
-        for epoch in range(1, config.max_epochs + 1):
-            sums = []
-            for loss in losses():
-                _check_finite(loss, best, epoch, config)
-                optimizer.zero_grad()
-                loss.sum().backward()
-                _clip_gradients(flow, len(loss), config.max_norm)
-                optimizer.step()
-                if schedule is not None:
-                    schedule.step()
-                sums.append(loss.detach().mean())
-                bar.update()
-            with torch.no_grad():
-                held = validate()
-            _check_finite(held[validated], best, epoch, config)
-            best.offer(held, epoch, validated)
-            record = {
-                "epoch": epoch,
-                "training": float(torch.stack(sums).mean()) * to_bits,
-                "validation": float(held.nanmean()) * to_bits,
-            }
-            history.append(record)
-            bar.set_postfix_str(
-                f"epoch {epoch}, bits/dim: train {record['training']:.3f}, "
-                f"validation {record['validation']:.3f}"
+        self.schedule = None
+        if config.one_cycle:
+            self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+                self.optimizer,
+                config.learning_rate,
+                total_steps=config.max_epochs * task.n_batches,
             )
-    best.restore()
-    assert best.losses is not None and best.epochs is not None
-    return {
-        "config": asdict(config),
-        "best_epoch": int(np.median(best.epochs.numpy())),
-        "validation_bits_per_dim": float(best.losses.nanmean()) * to_bits,
-        "history": history,
-    }
+        self.best = BestEpochs(task.flow, len(task.groups))
+        self.history: list[dict[str, float]] = []
+        self.to_bits = 1 / (math.log(2) * task.n_dims)
+        if folder is not None:
+            state = checkpoint.load(folder, identity)
+            if state is not None:
+                self._restore(state)
+        self.last_checkpoint = time.monotonic()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the epochs, or the patience, have run out."""
+        epoch, patience = len(self.history), self.config.patience
+        if epoch >= self.config.max_epochs:
+            return True
+        watched = self.best.epochs[self.task.validated]
+        return patience is not None and len(watched) > 0 and epoch - int(watched.max()) >= patience
+
+    def run(self, progress: bool) -> None:
+        n_batches = self.task.n_batches
+        with tqdm(
+            total=self.config.max_epochs * n_batches,
+            initial=len(self.history) * n_batches,
+            disable=not (progress and ranks.is_first()),
+            unit="step",
+        ) as bar:
+            while not self.exhausted:
+                self._epoch(bar)
+                recent = self.history[-1]
+                bar.set_postfix_str(
+                    f"epoch {len(self.history)}, bits/dim: train {recent['training']:.3f}, "
+                    f"validation {recent['validation']:.3f}"
+                )
+                self._keep(done=self.exhausted)
+        self.best.restore()
+
+    def _epoch(self, bar: tqdm) -> None:
+        task, epoch, start = self.task, len(self.history) + 1, time.monotonic()
+        sums, norms = [], []
+        for step, losses in enumerate(task.epoch(), 1):
+            ranks.add_up([losses, *(p.grad for p in task.flow.parameters() if p.grad is not None)])
+            self._check(losses, f"epoch {epoch}, step {step}")
+            norms.append(_clip_gradients(task.flow, len(losses), self.config.max_norm))
+            self.optimizer.step()
+            if self.schedule is not None:
+                self.schedule.step()
+            sums.append(losses.detach().mean())
+            bar.update()
+        with torch.no_grad():
+            held = task.validate()
+        validated = torch.where(task.validated, held, 0.0)
+        self._check(validated, f"the validation of epoch {epoch}")
+        self.best.offer(held, epoch, task.validated)
+        self.history.append(
+            {
+                "epoch": epoch,
+                "training": float(torch.stack(sums).mean()) * self.to_bits,
+                "validation": float(held.nanmean()) * self.to_bits,
+                "gradient_norm": float(torch.stack(norms).mean()),
+                "seconds": round(time.monotonic() - start, 3),
+            }
+        )
+
+    def _check(self, losses: Tensor, where: str) -> None:
+        """Stop a training that has diverged, at the best parameters so far."""
+        wrong = ~(losses.abs() < MAX_LOSS * self.task.n_dims)
+        if not bool(wrong.any()):
+            return
+        self.best.restore()
+        first = int(wrong.nonzero()[0])
+        kept = ""
+        if self.folder is not None:
+            kept = f"; the last good checkpoint is {self.folder / checkpoint.FILE}"
+        raise FloatingPointError(
+            f"the training diverged in {where} ({self.task.groups[first]}: loss "
+            f"{float(losses[first]) * self.to_bits:.3g} bits per dimension); lower the learning "
+            f"rate ({self.config.learning_rate:g}){kept}"
+        )
+
+    def _keep(self, done: bool) -> None:
+        """Write the log, and once in a while the checkpoint and the picture of the losses."""
+        if self.folder is None:
+            return
+        from dds_fast import plots
+
+        with writing(self.folder / "log.csv", overwrite=True) as path, path.open("w") as file:
+            rows = csv.DictWriter(file, self.history[0])
+            rows.writeheader()
+            rows.writerows(self.history)
+        if not done and time.monotonic() - self.last_checkpoint < CHECKPOINT_SECONDS:
+            return
+        checkpoint.save(self.folder, self._state())
+        plots.save_figure(plots.losses(self.history), self.folder / "losses.png", overwrite=True)
+        self.last_checkpoint = time.monotonic()
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "identity": self.identity,
+            "flow": {name: p.detach() for name, p in self.task.flow.named_parameters()},
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "best": (self.best.state, self.best.losses, self.best.epochs),
+            "history": self.history,
+            "generators": (self.task.generator.get_state(), torch.get_rng_state()),
+            "task": self.task.extra_state(),
+        }
+
+    @torch.no_grad()
+    def _restore(self, state: dict[str, Any]) -> None:
+        for name, parameter in self.task.flow.named_parameters():
+            parameter.copy_(state["flow"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])
+        parameters, self.best.losses, self.best.epochs = state["best"]
+        for name, kept in self.best.state.items():
+            kept.copy_(parameters[name])
+        self.history = state["history"]
+        self.task.generator.set_state(state["generators"][0])
+        torch.set_rng_state(state["generators"][1])
+        self.task.restore_extra_state(state["task"])
+        logger.info("going on after epoch %d", len(self.history))
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "config": asdict(self.config),
+            "best_epoch": int(np.median(self.best.epochs.numpy())),
+            "validation_bits_per_dim": float(self.best.losses.nanmean()) * self.to_bits,
+            "history": self.history,
+        }
+
+
+@torch.no_grad()
+def _clip_gradients(flow: nn.Module, n_groups: int, max_norm: float) -> Tensor:
+    """Scale the gradients of each group (leading dim of parameters) to `max_norm` at most.
+
+    Returns:
+        The mean norm before.
+    """
+    gradients = [p.grad for p in flow.parameters() if p.grad is not None]
+    if n_groups == 1:
+        return nn.utils.clip_grad_norm_(flow.parameters(), max_norm)
+    norms = torch.stack([g.flatten(1).norm(dim=1) if g.ndim > 1 else g.abs() for g in gradients])
+    norms = norms.norm(dim=0)
+    scale = (max_norm / norms.clamp_min(1e-12)).clamp_max(1.0)
+    for gradient in gradients:
+        gradient.mul_(scale.view(-1, *[1] * (gradient.ndim - 1)))
+    return norms.mean()

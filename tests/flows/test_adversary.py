@@ -6,13 +6,15 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from dds_fast.datasets import NoteFrames
-from dds_fast.fit import PAPER
+from dds_fast.fit import PRESETS
 from dds_fast.flows import ConditionalGlow
 from dds_fast.flows.adversary import NuisanceAdversary
-from dds_fast.flows.training import TrainingConfig, train_glow
+from dds_fast.flows.glow_training import GlowTraining
+from dds_fast.flows.training import TrainingConfig, train
 
 CONFIG = TrainingConfig(max_epochs=3, learning_rate=1e-3, one_cycle=False, batch_size=32)
 
@@ -49,9 +51,9 @@ def test_confusion_reaches_the_codes_and_not_the_optimizer() -> None:
     z.requires_grad_()
     adversary = NuisanceAdversary(6, 2, 16, learning_rate=1e-2).eval()
     before = [p.detach().clone() for p in adversary.parameters()]
-    confusion = adversary.confusion(z, labels, torch.Generator().manual_seed(1))
+    confusion = adversary.confusion(z, labels)
     confusion.backward()
-    assert math.isclose(confusion.item(), math.log(2), abs_tol=0.5)
+    assert math.isclose(confusion.item() / len(z), math.log(2), abs_tol=0.5)
     assert z.grad is not None and bool(z.grad.any())
     assert all(torch.equal(a, b) for a, b in zip(before, adversary.parameters(), strict=True))
 
@@ -60,7 +62,8 @@ def trained(config: TrainingConfig) -> dict[str, torch.Tensor]:
     rng = np.random.default_rng(0)
     notes = NoteFrames.from_mapping({60: rng.random((60, 10)), 64: 1 + rng.random((60, 10))})
     flow = ConditionalGlow(2, 10, n_steps=2, width=8, depth=1)
-    train_glow(flow, notes, config)
+    task = GlowTraining(flow, *notes.split(config.validation), config, torch.device("cpu"))
+    train(task, config)
     return flow.state_dict()
 
 
@@ -75,6 +78,7 @@ def test_the_weight_matters_and_the_seed_decides() -> None:
     assert any(not torch.equal(first[name], without[name]) for name in first)
 
 
-def test_the_papers_preset_has_it() -> None:
-    assert PAPER["dds3"].nuisance_weight == 0.05
-    assert PAPER["dds2"].nuisance_weight == 0
+@pytest.mark.parametrize("preset", ["paper-512", "paper-1024"])
+def test_the_papers_presets_have_it(preset: str) -> None:
+    assert PRESETS[preset].training["dds3"].nuisance_weight == 0.05
+    assert PRESETS[preset].training["dds2"].nuisance_weight == 0

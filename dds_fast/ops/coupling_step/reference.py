@@ -85,7 +85,7 @@ def forward(
         if i < last:
             h = _activate(h, coupling.activation)
             hidden.append(h)
-    raw, translation = h.chunk(2, dim=-1)
+    raw, translation = h.to(x.dtype).chunk(2, dim=-1)  # autocast may have rounded the products
     bounded = torch.tanh(raw)
     s = coupling.alpha[:, None, None] * bounded + coupling.beta[:, None, None]
     if direction == "encode":

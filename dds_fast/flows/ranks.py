@@ -1,0 +1,81 @@
+"""Training over several processes: each takes a share of every batch.
+
+Processes are those of ``torchrun``; without it there is one. Gradients are summed over the ranks,
+so that n ranks take the steps that one would with the same batches.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as distributed
+from torch import Tensor
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Join the processes that torchrun started, if it did and they are not joined yet."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ or distributed.is_initialized():
+        yield
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def own_device(device: str | torch.device | None) -> torch.device:
+    """The device to train on: as asked for, else a GPU (a rank's own) if there is one."""
+    if device is not None:
+        device = torch.device(device)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("device='cuda' was asked for, but torch sees no CUDA device")
+        return device
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes files and shows progress."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def rank() -> int:
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def n_ranks() -> int:
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def share(rows: Tensor) -> Tensor:
+    """This rank's part of a batch's row indices (last dim); it may be empty."""
+    return rows[..., rank() :: n_ranks()]
+
+
+def add_up(tensors: Iterable[Tensor]) -> None:
+    """Replace each tensor by its sum over the ranks."""
+    if n_ranks() > 1:
+        for tensor in tensors:
+            distributed.all_reduce(tensor)
+
+
+def average(tensors: Iterable[Tensor]) -> None:
+    """Replace each tensor by its mean over the ranks."""
+    if n_ranks() > 1:
+        for tensor in tensors:
+            distributed.all_reduce(tensor)
+            tensor /= n_ranks()
+
+
+@torch.no_grad()
+def copy_first(tensors: Iterable[Tensor]) -> None:
+    """Replace each tensor by the first rank's."""
+    if n_ranks() > 1:
+        for tensor in tensors:
+            distributed.broadcast(tensor, 0)
