@@ -10,7 +10,7 @@ SR = 14_700
 SHAPES = ("sin", "square", "saw", "triangle")
 AMPLITUDES = (0.8, 1.0)
 KEYS = {"thesis": np.arange(1, 89).astype(float), "code": np.arange(1, 650) / 10}
-"""Piano keys n by rule, 440 Hz at 49: the thesis' whole keyboard, or its program's tenths of keys."""
+"""Piano keys n by rule, 440 Hz at 49: the thesis' whole keyboard, its program's tenths of keys."""
 
 NOISES = ("thesis", "code")
 
@@ -26,7 +26,9 @@ def period(key: float, sr: int = SR) -> int:
 
 
 def wave(shape: str, n_samples: int, period: int, phase: int = 0) -> np.ndarray:
-    """One periodic wave in [-1, 1], ``(n_samples,)`` float64; the saw rises, the square's duty is half.
+    """One periodic wave in [-1, 1], ``(n_samples,)`` float64.
+
+    The saw rises, the triangle rises and falls evenly, the square is up for the first half.
 
     Args:
         shape: one of `SHAPES`.

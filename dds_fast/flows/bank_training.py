@@ -57,6 +57,9 @@ class BankTraining(Task):
             x = torch.stack(
                 [x[order.to(self.device)] for x, order in zip(self.frames, rows, strict=True)]
             )
+            if self.config.noise:
+                noise = torch.randn(x.shape, generator=self.generator, dtype=x.dtype)
+                x = x + self.config.noise * noise.to(self.device)
             precision = self.config.precision
             with product_precision(precision, self.device):
                 yield bank_gradients(self.flow, x, n_rows=self.batch_size, precision=precision)

@@ -1,4 +1,4 @@
-"""Flows on short waveforms: affine couplings with a dilated convolution net, all sources at once."""
+"""Flows on short waveforms: affine couplings with a dilated convolution net, for all sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Densities of sources as samplers take them: log p(s) and its gradient, for all sources at once."""
+"""Densities of sources as samplers take them: log p(s) and its gradient, for all sources."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from dds_fast.flows.flowavenet import FloWaveNetBank
 from dds_fast.flows.glow import ConditionalGlow
+from dds_fast.flows.losses import SEMANTIC_VARIANCE, log_density
 from dds_fast.flows.realnvp import RealNVPBank
-from dds_fast.flows.training import SEMANTIC_VARIANCE
 
-LOG_2_PI = math.log(2 * math.pi)
 FLOOR = -1000.0
 """Nats per dimension below which a likelihood counts as this much (spec. 12.3)."""
 
@@ -82,7 +81,7 @@ class GaussianPrior(Prior):
             self.root, (s - self.mean[:, None]).transpose(1, 2), upper=False
         )
         log_det = -self.root.diagonal(dim1=1, dim2=2).log().sum(-1)
-        return _standard_normal(z.transpose(1, 2)), log_det[:, None].expand(s.shape[:2])
+        return log_density(z.transpose(1, 2)), log_det[:, None].expand(s.shape[:2])
 
     def score(self, s: Tensor) -> Tensor:
         return (self.mean[:, None] - s) @ self.precision
@@ -110,7 +109,7 @@ class BankPrior(Prior):
         if isinstance(self.bank, FloWaveNetBank):
             return self.bank.densities(s)
         z, log_det = self.bank.encode(s)
-        return _standard_normal(z), log_det
+        return log_density(z), log_det
 
 
 class GlowPrior(Prior):
@@ -134,12 +133,8 @@ class GlowPrior(Prior):
         semantic, nuisance = z.unflatten(0, s.shape[:2]).tensor_split([self.glow.n_sources], dim=-1)
         deviation = SEMANTIC_VARIANCE**0.5
         semantic = (semantic - self.codes[:, None]) / deviation
-        latent = _standard_normal(semantic) - self.glow.n_sources * math.log(deviation)
-        return latent + _standard_normal(nuisance), log_det.unflatten(0, s.shape[:2])
-
-
-def _standard_normal(z: Tensor) -> Tensor:
-    return -0.5 * (z.square().sum(-1) + z.shape[-1] * LOG_2_PI)
+        latent = log_density(semantic) - self.glow.n_sources * math.log(deviation)
+        return latent + log_density(nuisance), log_det.unflatten(0, s.shape[:2])
 
 
 @torch.no_grad()

@@ -1,149 +1,117 @@
-"""Training of waveform priors: crops of all sources at once, noiseless first, then noisier."""
+"""Training of waveform priors: crops of the stems of all sources at once."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
 
 from dds_fast.datasets.toy import add_noise
 from dds_fast.flows.flowavenet import FloWaveNetBank
+from dds_fast.flows.training import Task, TrainingConfig, product_precision
 
 
-class StemItems(Protocol):
-    """A data set of stems: ``(S, n)`` arrays by index, as `ToyWaves` and `StemFolder` are."""
+class Stems(Protocol):
+    """A data set of ``(S, n)`` stems by index; `ToyWaves` and `StemFolder` are ones."""
+
+    sources: tuple[str, ...]
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, item: int) -> np.ndarray: ...
 
 
-@dataclass(frozen=True)
-class WaveTrainingConfig:
-    """How waveform priors are trained.
+class WaveTraining(Task):
+    """Each source draws `batch_size` random crops per step, from items of its own.
 
-    Attributes:
-        n_steps: gradient steps.
-        learning_rate: Adam's; times 0.6 at five milestones between 0.36 of the steps and the last.
-        batch_size: crops per source and step.
+    A new bank's ActNorms are set from the data; a bank that was trained before goes on from
+    there: that is how priors are tuned to one noise level after the other.
+
+    Args:
+        bank: the flows; moved to `device`.
+        training: items to draw from.
+        validation: items whose first crops validate; none if empty.
+        config: its `noise` is added to every crop.
+        device: where to train.
         crop: samples per crop.
-        noise: standard deviation of the white noise that the priors are conditioned on.
+        n_batches: steps per epoch.
         noise_rule: "thesis" or "code", see `datasets.toy.add_noise`.
-        max_gradient: every entry of the gradient is clipped to it.
-        seed: of items, crops and noise.
-    """
-
-    n_steps: int = 800
-    learning_rate: float = 1e-3
-    batch_size: int = 4
-    crop: int = 2048
-    noise: float = 0.0
-    noise_rule: str = "thesis"
-    max_gradient: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("n_steps", "batch_size", "crop"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)!r}")
-        for name in ("learning_rate", "max_gradient"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} must be finite and positive, not {getattr(self, name)!r}")
-
-
-def draw_crops(
-    stems: StemItems, n_crops: int, n_samples: int, rng: np.random.Generator
-) -> np.ndarray:
-    """``(S, n_crops, n_samples)`` random crops of random items, every source from its own item.
 
     Raises:
         ValueError: an item is shorter than a crop.
-    """
-    crops = []
-    for _ in range(n_crops):
-        signals = []
-        source, n_sources = 0, 1
-        while source < n_sources:
-            item = stems[int(rng.integers(len(stems)))]
-            n_sources, n = item.shape
-            if n < n_samples:
-                raise ValueError(f"an item of {n} samples holds no crop of {n_samples}")
-            first = int(rng.integers(n - n_samples + 1))
-            signals.append(item[source, first : first + n_samples])
-            source += 1
-        crops.append(np.stack(signals))
-    return np.stack(crops, axis=1)
-
-
-def wave_loss(bank: FloWaveNetBank, x: Tensor) -> Tensor:
-    """Negative log-likelihood of ``(S, rows, n)`` windows, ``(S, rows)`` nats per sample."""
-    latent, log_det = bank.densities(x)
-    return -(latent + log_det) / x.shape[-1]
-
-
-def train_waves(
-    bank: FloWaveNetBank,
-    stems: StemItems,
-    config: WaveTrainingConfig,
-    *,
-    progress: bool = False,
-) -> dict[str, Any]:
-    """Fit the priors of all sources together; a bank that was trained before goes on from there.
-
-    A bank's ActNorms are set from the data by its first training; the parameters stay on their
-    device.
-
-    Returns:
-        Record of the training: settings, and the mean loss of each twentieth in nats per sample,
-        by source.
-
-    Raises:
-        FloatingPointError: the loss is no longer finite.
 
     Source: Frank (thesis, 2020); spec. 12.2.
 
     Example:
         >>> from dds_fast.datasets import ToyWaves
+        >>> from dds_fast.flows.training import train
+        >>> waves = ToyWaves(n_items=20, n_samples=64)
         >>> bank = FloWaveNetBank(4, n_blocks=2, n_flows=1, width=4, n_layers=1)
-        >>> config = WaveTrainingConfig(n_steps=2, crop=64)
-        >>> record = train_waves(bank, ToyWaves(n_samples=64), config)
-        >>> len(record["history"][0])
-        4
+        >>> config = TrainingConfig(max_epochs=1, learning_rate=1e-3, one_cycle=True, batch_size=2)
+        >>> task = WaveTraining(bank, waves, [], config, torch.device("cpu"), crop=64, n_batches=2)
+        >>> record = train(task, config)
     """
-    rng = np.random.default_rng(config.seed)
-    device = next(bank.parameters()).device
 
-    def batch(n_crops: int) -> Tensor:
-        crops = draw_crops(stems, n_crops, config.crop, rng)
-        return torch.from_numpy(add_noise(crops, config.noise, rng, config.noise_rule)).to(device)
+    def __init__(
+        self,
+        bank: FloWaveNetBank,
+        training: Stems,
+        validation: Stems | list,
+        config: TrainingConfig,
+        device: torch.device,
+        *,
+        crop: int = 2048,
+        n_batches: int = 100,
+        noise_rule: str = "thesis",
+    ) -> None:
+        self.flow = bank.to(device)
+        self.config, self.device = config, device
+        self.training, self.crop, self.noise_rule = training, crop, noise_rule
+        self.n_dims = crop
+        self.groups = [f"source {source}" for source in training.sources]
+        self.n_batches = n_batches
+        self.validated = torch.full((bank.n_sources,), len(validation) > 0)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        if not bank.initialized:
+            bank.initialize(self._draw(4 * config.batch_size))
+        self.held = None
+        if len(validation):
+            held = np.stack([validation[i][:, :crop] for i in range(len(validation))], axis=1)
+            noisy = add_noise(held, config.noise, np.random.default_rng(config.seed), noise_rule)
+            self.held = torch.from_numpy(noisy).to(device)
 
-    if not bank.initialized:
-        bank.initialize(batch(4 * config.batch_size))
-    optimizer = torch.optim.Adam(bank.parameters(), lr=config.learning_rate)
-    milestones = np.linspace(0.36 * config.n_steps, config.n_steps, 5).astype(int)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones.tolist(), gamma=0.6)
-    losses = []
-    bar = tqdm(range(1, config.n_steps + 1), disable=not progress, unit="step")
-    for step in bar:
-        loss = wave_loss(bank, batch(config.batch_size)).mean(-1)
-        if not torch.isfinite(loss).all():
-            raise FloatingPointError(
-                f"the training diverged in step {step} (source "
-                f"{int((~torch.isfinite(loss)).nonzero()[0])}: loss not finite); lower the "
-                f"learning rate ({config.learning_rate:g})"
-            )
-        optimizer.zero_grad()
-        loss.sum().backward()
-        nn.utils.clip_grad_value_(bank.parameters(), config.max_gradient)
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.detach().cpu())
-        if step % 10 == 0:
-            bar.set_postfix_str("nats/sample " + " ".join(f"{v:.2f}" for v in losses[-1].tolist()))
-    pieces = np.array_split(torch.stack(losses).numpy(), min(20, len(losses)))
-    return {"config": asdict(config), "history": [piece.mean(0).tolist() for piece in pieces]}
+    def _draw(self, n_crops: int) -> Tensor:
+        """``(S, n_crops, crop)`` noisy crops."""
+        # A checkpoint keeps the state of the generator, so NumPy's is seeded by it.
+        seed = int(torch.randint(1 << 62, (), generator=self.generator))
+        rng = np.random.default_rng(seed)
+        crops = np.empty((self.flow.n_sources, n_crops, self.crop), np.float32)
+        for source, row in np.ndindex(crops.shape[:2]):
+            stem = self.training[int(rng.integers(len(self.training)))][source]
+            if len(stem) < self.crop:
+                raise ValueError(f"an item of {len(stem)} samples holds no crop of {self.crop}")
+            first = int(rng.integers(len(stem) - self.crop + 1))
+            crops[source, row] = stem[first : first + self.crop]
+        noisy = add_noise(crops, self.config.noise, rng, self.noise_rule)
+        return torch.from_numpy(noisy).to(self.device)
+
+    def epoch(self) -> Iterator[Tensor]:
+        for _ in range(self.n_batches):
+            self.flow.zero_grad()
+            with product_precision(self.config.precision, self.device):
+                losses = self._loss(self._draw(self.config.batch_size))
+                losses.sum().backward()
+            yield losses.detach()
+
+    def validate(self) -> Tensor:
+        if self.held is None:
+            return torch.full((self.flow.n_sources,), torch.nan)
+        return self._loss(self.held).cpu()
+
+    def _loss(self, x: Tensor) -> Tensor:
+        """``(S,)`` mean negative log-likelihoods in nats."""
+        latent, log_det = self.flow.densities(x)
+        return -(latent + log_det).mean(-1)

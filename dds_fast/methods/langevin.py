@@ -1,4 +1,4 @@
-"""Sources by sampling from their posterior: annealed Langevin dynamics under the mixing constraint."""
+"""Sources by sampling from their posterior: annealed Langevin dynamics given the mixture."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def separate(
     At noise level sigma the posterior is ``prod_k p(s_k) N(m; sum_k weights_k s_k, sigma^2 I)``;
     each step moves all sources of all mixtures together,
 
-        s_k += eta [score_k(s_k) - weights_k / sigma^2 (sum_j weights_j s_j - m)] + sqrt(2 eta) noise
+        s_k += eta [score_k(s_k) - weights_k (sum_j weights_j s_j - m) / sigma^2]
+               + sqrt(2 eta) noise
 
     with ``eta = step_size (sigma / lowest sigma)^2``. Each level starts where the last one ended.
 

@@ -16,6 +16,29 @@ from dds_fast.flows.priors import Prior
 from dds_fast.methods.langevin import as_mixtures, as_weights
 
 
+def _mirrored(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The interval on the side with the smaller Phi, where floats keep their digits.
+
+    Returns:
+        Its ends, and 1, or -1 where it was mirrored at 0.
+    """
+    mirror = low + high > 0
+    sign = torch.where(mirror, -1.0, 1.0).to(low)
+    return torch.where(mirror, -high, low), torch.where(mirror, -low, high), sign
+
+
+def log_interval(low: Tensor, high: Tensor) -> Tensor:
+    """``log(Phi(high) - Phi(low))``, exact far out in the tails.
+
+    Example:
+        >>> log_interval(torch.tensor(30.0), torch.tensor(31.0))
+        tensor(-454.3212)
+    """
+    low, high, _ = _mirrored(low, high)
+    log_low, log_high = torch.special.log_ndtr(low), torch.special.log_ndtr(high)
+    return log_high + torch.log1p(-torch.exp(log_low - log_high))
+
+
 class TruncatedGaussian(nn.Module):
     """Independent Gaussians on an interval, with samples that carry gradients to mu and sigma.
 
@@ -39,19 +62,10 @@ class TruncatedGaussian(nn.Module):
         self.log_sigma = nn.Parameter(log_sigma.clone())
         self.bounds = bounds
 
-    def _ends(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The interval in deviations from the mean, and 1, or -1 where it was mirrored.
-
-        Mirrored to the side with the smaller Phi, where floats keep their digits.
-        """
-        low, high = ((end - self.mean) * torch.exp(-self.log_sigma) for end in self.bounds)
-        mirrored = low + high > 0
-        sign = torch.where(mirrored, -1.0, 1.0).to(low)
-        return torch.where(mirrored, -high, low), torch.where(mirrored, -low, high), sign
-
     def rsample(self, n: int, generator: torch.Generator) -> Tensor:
         """``(n, ...)`` samples, differentiable."""
-        low, high, sign = self._ends()
+        low, high = ((end - self.mean) * torch.exp(-self.log_sigma) for end in self.bounds)
+        low, high, sign = _mirrored(low, high)
         uniform = torch.rand(
             (n, *low.shape), generator=generator, dtype=low.dtype, device=low.device
         )
@@ -63,12 +77,10 @@ class TruncatedGaussian(nn.Module):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density of each entry."""
-        low, high, _ = self._ends()
-        # log(Phi(high) - Phi(low)), without the difference of two numbers near 0 or 1.
-        log_low, log_high = torch.special.log_ndtr(low), torch.special.log_ndtr(high)
-        log_mass = log_high + torch.log1p(-torch.exp(log_low - log_high))
+        low, high = ((end - self.mean) * torch.exp(-self.log_sigma) for end in self.bounds)
         xi = (x - self.mean) * torch.exp(-self.log_sigma)
-        return -self.log_sigma - 0.5 * (xi.square() + math.log(2 * math.pi)) - log_mass
+        density = -self.log_sigma - 0.5 * (xi.square() + math.log(2 * math.pi))
+        return density - log_interval(low, high)
 
 
 @dataclass(frozen=True)

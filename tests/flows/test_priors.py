@@ -10,8 +10,8 @@ import scipy.stats
 import torch
 
 from dds_fast.flows import ConditionalGlow, FloWaveNetBank, RealNVPBank
+from dds_fast.flows.losses import SEMANTIC_VARIANCE, bank_loss, glow_loss
 from dds_fast.flows.priors import BankPrior, GaussianPrior, GlowPrior, Prior, cross_likelihood
-from dds_fast.flows.training import SEMANTIC_VARIANCE, bank_loss, glow_loss
 
 F = 8
 
