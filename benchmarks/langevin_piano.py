@@ -50,11 +50,12 @@ def trained(notes: NoteFrames, work: Path, sigma: float, before: RealNVPBank | N
     recipe = PRESETS["small"]
     n_steps, width, depth = recipe.sizes["dds2"](CONFIG.n_features)
     bank = RealNVPBank(len(PITCHES), CONFIG.n_features, n_steps=n_steps, width=width, depth=depth)
-    config = replace(recipe.training["dds2"], max_epochs=EPOCHS, batch_size=256, noise=sigma)
+    config = replace(recipe.training["dds2"], max_epochs=EPOCHS, batch_size=256)
     if before is not None:
         bank.load_state_dict(before.state_dict())
         config = replace(config, max_epochs=TUNING_EPOCHS, learning_rate=3e-4)
-    task = BankTraining(bank, *notes.split(config.validation), config, torch.device("cpu"))
+    split = notes.split(config.validation)
+    task = BankTraining(bank, *split, config, torch.device("cpu"), CONFIG.gamma, noise=sigma)
     train(task, config, folder=work / path.stem, progress=True)
     dds_fast.Dictionary.from_flow(bank, PITCHES, CONFIG).save(path)
     return bank

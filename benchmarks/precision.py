@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 import torch
 from accuracy import error_ratio
-from quality import MIXES, concatenated, versions
+from quality import MIXES, versions
 from torch import Tensor
 
 import dds_fast
 from dds_fast import Dictionary, metrics
-from dds_fast.datasets import find_notes, load_notes
+from dds_fast.datasets import concatenate, find_notes, load_labels, load_notes
 from dds_fast.ops import FrozenFlow, flow_decode
 
 PRECISIONS = ("float32", "bf16x3", "bfloat16")
@@ -153,7 +153,8 @@ def chords(data: Path, n_per_polyphony: int) -> list[Path]:
 
 
 def psa(dictionary: Dictionary, path: Path, precision: str, seed: int, steps: int) -> Row:
-    spectrogram, labels, _ = concatenated([path], dictionary.spectrogram)
+    labelled = [(path, load_labels(path.with_suffix(".txt")))]
+    spectrogram, labels = concatenate(labelled, dictionary.spectrogram)
     result = dds_fast.decompose(
         spectrogram,
         dictionary,

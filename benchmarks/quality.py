@@ -1,6 +1,7 @@
-"""Quality of the packaged piano beside over-complete NMF, on recordings that neither has heard.
+"""Quality of dictionaries beside over-complete NMF, on recordings that none has heard.
 
     python benchmarks/quality.py DATA -o benchmarks/results/quality.json
+    python benchmarks/quality.py DATA -o FILE --nmf PIANO... --model NAME=MODEL.safetensors...
 
 DATA holds ``isol/<piano>`` (isolated notes, see dds_fast/models/piano.md), and with a label file of
 the same stem for each recording ``rand/real_kawai_mix/P2..P5`` and ``real/ENSTDkAm``. As in the DDS
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ import torch
 
 import dds_fast
 from dds_fast import audio, metrics
-from dds_fast.datasets import Labels, find_notes, load_labels, load_notes
+from dds_fast.datasets import Labels, concatenate, load_labels, load_notes
 
 PIANOS = ("real_steinway", "sf_fluid", "real_c3close", "real_oldbacon", "real_c5")
 """All frames of these notes make the NMF dictionary; the packaged piano never saw real_c5."""
@@ -38,32 +40,21 @@ def read(path: Path, config: dds_fast.SpectrogramConfig) -> tuple[np.ndarray, La
     return spectrogram.values, load_labels(path.with_suffix(".txt"))
 
 
-def concatenated(paths: list[Path], config: dds_fast.SpectrogramConfig) -> Recording:
-    """Recordings cut from their first onset to their last offset, one after the other."""
-    pieces, intervals, pitches, velocities = [], [], [], []
-    n_frames = 0
-    for path in paths:
-        X, labels = read(path, config)
-        first = int(config.frames(labels.intervals[:, 0].min()))
-        end = int(config.frames(labels.intervals[:, 1].max()))
-        pieces.append(X[:, first:end])
-        intervals.append(labels.intervals + (n_frames - first) / config.frame_rate)
-        pitches.append(labels.pitches)
-        velocities.append(labels.velocities)
-        n_frames += pieces[-1].shape[1]
-    labels = Labels(*(np.concatenate(part) for part in (intervals, pitches, velocities)))
-    return dds_fast.Spectrogram(np.concatenate(pieces, axis=1), config), labels, 0.0
-
-
-def test_sets(data: Path, config: dds_fast.SpectrogramConfig, n_files: int) -> dict[str, Recording]:
+def test_sets(
+    data: Path, config: dds_fast.SpectrogramConfig, n_files: int, seconds: float | None = None
+) -> dict[str, Recording]:
+    """Spectrogram, labels and their delay by name; the first `seconds` of longer recordings."""
     sets = {}
+    end = None if seconds is None else int(config.frames(seconds))
     for name in DISKLAVIER:
         (path,) = (data / "real" / "ENSTDkAm").glob(f"*{name}*.flac")
         X, labels = read(path, config)
+        X = X[:, :end]
         sets[f"Disklavier {name}"] = dds_fast.Spectrogram(X, config), labels, DISKLAVIER_DELAY
     for name in MIXES:
         paths = sorted((data / "rand" / "real_kawai_mix" / name).glob("*.flac"))[:n_files]
-        sets[f"Kawai chords {name}"] = concatenated(paths, config)
+        labelled = ((path, load_labels(path.with_suffix(".txt"))) for path in paths)
+        sets[f"Kawai chords {name}"] = *concatenate(labelled, config), 0.0
     return sets
 
 
@@ -76,11 +67,11 @@ def versions() -> dict[str, str]:
 
 
 def measure(
-    name: str, dictionary: dds_fast.Dictionary, recording: Recording, max_steps: int | None
+    name: str, dictionary: dds_fast.Dictionary, recording: Recording, options: dict[str, Any]
 ) -> dict[str, Any]:
     spectrogram, labels, delay = recording
     result = dds_fast.decompose(
-        spectrogram, dictionary, max_steps=max_steps, keep_components=False, progress=True
+        spectrogram, dictionary, keep_components=False, progress=True, **options
     )
     scores = metrics.evaluate(result, labels, label_delay=delay)
     return {
@@ -99,22 +90,19 @@ def measure(
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: a row per set, DDS-3 beside NMF."""
-    lines = [
-        "| recording | PSA: DDS-3 | NMF | l0(1e-2): DDS-3 | NMF | best-threshold F1: DDS-3 | NMF |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    by_set: dict[str, dict[str, dict[str, float]]] = {}
-    for row in rows:
-        by_set.setdefault(row["set"], {})[row["kind"]] = row["scores"]
-    columns = ("psa", "l0(0.01)", "frame_f1_at_best_threshold")
-    complete = {name: kinds for name, kinds in by_set.items() if len(kinds) == 2}
+    """Markdown: a row per set, dictionaries side by side."""
+    names = list(dict.fromkeys(row["dictionary"] for row in rows))
+    columns = {"psa": "PSA", "l0(0.01)": "l0(1e-2)", "frame_f1_at_best_threshold": "best F1"}
+    scores = {(row["set"], row["dictionary"]): row["scores"] for row in rows}
     cells = {
-        name: [kinds[kind][column] for column in columns for kind in ("dds3", "nmf")]
-        for name, kinds in complete.items()
+        s: [scores[s, n][c] for c in columns for n in names]
+        for s in dict.fromkeys(row["set"] for row in rows)
+        if all((s, n) in scores for n in names)
     }
     if cells:
         cells["mean"] = list(np.mean(list(cells.values()), axis=0))
+    heads = [f"{title}: {name}" for title in columns.values() for name in names]
+    lines = ["| recording | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     lines += [
         f"| {name} | " + " | ".join(f"{v:.3f}" for v in row) + " |" for name, row in cells.items()
     ]
@@ -125,31 +113,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--kinds", nargs="+", choices=["nmf", "dds3"], default=["dds3", "nmf"])
     parser.add_argument("--files", type=int, default=10, help="chords per polyphony")
+    parser.add_argument("--seconds", type=float, help="of the Disklavier; default: all")
+    parser.add_argument(
+        "--model", nargs="+", default=["DDS-3"], metavar="NAME[=FILE]", help="default: packaged"
+    )
+    parser.add_argument("--nmf", nargs="*", metavar="PIANO", help="default: all but none to ship")
     parser.add_argument("--nmf-steps", type=int, default=None, help="default: the paper's 1000")
-    parser.add_argument("--dictionary", type=Path, help="default: the packaged piano")
+    parser.add_argument("--nmf-sparsity", type=float, default=None)
+    parser.add_argument("--precision", default="float32")
     options = parser.parse_args()
     rows = json.loads(options.output.read_text()) if options.output.exists() else []
-    done = {(row["set"], row["kind"]) for row in rows}
+    done = {(row["set"], row["dictionary"]) for row in rows}
     config = dds_fast.SpectrogramConfig(n_fft=1024)
-    sets = test_sets(options.data, config, options.files)
-    for kind in options.kinds:
-        if kind == "nmf":
-            notes = load_notes(find_notes([options.data / "isol" / p for p in PIANOS]), config)
-            dictionary, max_steps = (
-                dds_fast.Dictionary.from_frames(notes, config),
-                options.nmf_steps,
-            )
-        else:
-            dictionary, max_steps = dds_fast.load(options.dictionary or dds_fast.PIANO), None
-        for name, recording in sets.items():
-            if (name, kind) in done:
+    sets = test_sets(options.data, config, options.files, options.seconds)
+    for name, dictionary, settings in contenders(options, config):
+        for set_name, recording in sets.items():
+            if (set_name, name) in done:
                 continue
-            rows.append(measure(name, dictionary, recording, max_steps))
+            row = measure(set_name, dictionary, recording, settings)
+            rows.append({"dictionary": name, **row})
             options.output.parent.mkdir(parents=True, exist_ok=True)
             options.output.write_text(json.dumps(rows, indent=1))
     print(table(rows))
+
+
+def contenders(
+    options: argparse.Namespace, config: dds_fast.SpectrogramConfig
+) -> Iterator[tuple[str, dds_fast.Dictionary, dict[str, Any]]]:
+    """Name, dictionary and search options of what takes part."""
+    for model in options.model:
+        name, _, file = model.partition("=")
+        yield name, dds_fast.load(file or dds_fast.PIANO), {"precision": options.precision}
+    if options.nmf is None:
+        return
+    folders = [options.data / "isol" / piano for piano in options.nmf or PIANOS]
+    dictionary = dds_fast.Dictionary.from_frames(load_notes(folders, config), config)
+    settings = {"max_steps": options.nmf_steps, "sparsity": options.nmf_sparsity}
+    yield "NMF" if options.nmf_sparsity is None else "sparse NMF", dictionary, settings
 
 
 if __name__ == "__main__":

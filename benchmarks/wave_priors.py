@@ -64,12 +64,12 @@ def trained(
     if before is not None:
         bank.load_state_dict(before.state_dict())
     settings = NOISELESS if before is None else TUNING
-    config = TrainingConfig(
-        **settings, one_cycle=True, batch_size=4, max_norm=20.0 * CROP, noise=sigma
-    )
+    config = TrainingConfig(**settings, one_cycle=True, batch_size=4, max_norm=20.0 * CROP)
     n_batches = 100 if before is None else TUNING_STEPS
     device = torch.device("cpu")
-    task = WaveTraining(bank, stems, held, config, device, crop=CROP, n_batches=n_batches)
+    task = WaveTraining(
+        bank, stems, held, config, device, crop=CROP, n_batches=n_batches, noise=sigma
+    )
     train(task, config, folder=work / path.stem, progress=True)
     save_file(bank.state_dict(), path)
     return bank

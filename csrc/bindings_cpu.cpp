@@ -270,8 +270,8 @@ PYBIND11_MODULE(_cpu, module) {
       "move_activations",
       [](int64_t rows, int64_t frames, Address correlation, float inverse_norm,
          Address log_likelihoods, bool per_frame, Address attributed, Address total, float penalty,
-         float step_size, float rms_correction, Address activations, Address first_moment,
-         Address second_moment, Address active, int n_threads) {
+         float sparsity, float step_size, float rms_correction, Address activations,
+         Address first_moment, Address second_moment, Address active, int n_threads) {
         dds::ActivationTensors tensors;
         tensors.rows = rows;
         tensors.frames = frames;
@@ -282,6 +282,7 @@ PYBIND11_MODULE(_cpu, module) {
         tensors.attributed = pointer<const float>(attributed);
         tensors.total = pointer<const float>(total);
         tensors.penalty = penalty;
+        tensors.sparsity = sparsity;
         tensors.step_size = step_size;
         tensors.rms_correction = rms_correction;
         tensors.activations = pointer<float>(activations);
@@ -292,8 +293,9 @@ PYBIND11_MODULE(_cpu, module) {
       },
       release, py::arg("rows"), py::arg("frames"), py::arg("correlation"), py::arg("inverse_norm"),
       py::arg("log_likelihoods"), py::arg("per_frame"), py::arg("attributed"), py::arg("total"),
-      py::arg("penalty"), py::arg("step_size"), py::arg("rms_correction"), py::arg("activations"),
-      py::arg("first_moment"), py::arg("second_moment"), py::arg("active"), py::arg("n_threads"));
+      py::arg("penalty"), py::arg("sparsity"), py::arg("step_size"), py::arg("rms_correction"),
+      py::arg("activations"), py::arg("first_moment"), py::arg("second_moment"), py::arg("active"),
+      py::arg("n_threads"));
 
   bind_nmf(module);
 

@@ -79,6 +79,7 @@ def _add_decompose(commands: Any) -> None:
     parser.add_argument("--max-steps", type=int, metavar="N")
     parser.add_argument("--step-size", type=float)
     parser.add_argument("--penalty", type=float, help="weight of the likelihood penalty")
+    parser.add_argument("--sparsity", type=float, help="weight of the activations' l1 norm")
     parser.add_argument("--likelihood", choices=["latent", "data"], default="latent")
     parser.add_argument("--preset", choices=["paper"], help="the paper's search settings")
     parser.add_argument("--device", help="cpu, cuda (default: a GPU if there is one)")
@@ -185,6 +186,7 @@ def _decompose(options: argparse.Namespace) -> int:
         max_steps=options.max_steps,
         step_size=options.step_size,
         penalty=options.penalty,
+        sparsity=options.sparsity,
         likelihood=options.likelihood,
         preset=options.preset,
         device=options.device,

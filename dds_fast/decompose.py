@@ -6,7 +6,7 @@ import logging
 import operator
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dds_fast import audio
-from dds_fast.audio import Spectrogram, SpectrogramConfig
 from dds_fast.dictionary import PIANO, Dictionary, load
 from dds_fast.methods import PAPER, SearchSettings, dds, nmf
 from dds_fast.methods.solver import Callback, solve
 from dds_fast.ops.dispatch import PRECISIONS
 from dds_fast.ops.update_step import Problem, Schedule, UpdateStep
 from dds_fast.result import Decomposition, source_activations
+from dds_fast.source import Given, Source, read
 
 logger = logging.getLogger("dds_fast")
-
-Source = str | Path | np.ndarray | Tensor | Spectrogram
-
-
-@dataclass(frozen=True, eq=False)
-class _Input:
-    """A source brought to the dictionary's spectrogram, and how to hand results back."""
-
-    X: Tensor
-    dtype: torch.dtype
-    as_torch: bool
-    stft: np.ndarray | None = None
-    n_samples: int | None = None
-
-    def give_back(self, tensor: Tensor | None) -> Any:
-        """A result in the source's dtype, on its device if it was a tensor, else NumPy."""
-        if tensor is None:
-            return None
-        if self.as_torch:
-            return tensor.to(self.X.device, self.dtype)
-        return tensor.to("cpu", self.dtype).numpy()
 
 
 def decompose(
@@ -56,6 +34,7 @@ def decompose(
     max_steps: int | None = None,
     step_size: float | None = None,
     penalty: float | None = None,
+    sparsity: float | None = None,
     likelihood: str = "latent",
     preset: str | None = None,
     precision: str = "float32",
@@ -80,6 +59,7 @@ def decompose(
         max_steps: most update steps.
         step_size: initial Adam step size.
         penalty: weight of the likelihood penalty.
+        sparsity: weight of the activations' l1 norm (see `SearchSettings`).
         likelihood: "latent" (density of the codes) or "data" (with the log-determinant).
         preset: None for the dictionary's own settings, "paper" for the DDS paper's. Arguments
             given explicitly win over both.
@@ -123,6 +103,7 @@ def decompose(
         max_steps=max_steps,
         step_size=step_size,
         penalty=penalty,
+        sparsity=sparsity,
     )
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
@@ -133,9 +114,9 @@ def decompose(
     options = {"likelihood": likelihood, "precision": precision, "random_state": random_state}
     results = []
     for one in sources:
-        given = _read(one, sr, dictionary.spectrogram)
+        given = read(one, sr, dictionary.spectrogram)
         dtype = torch.float64 if precision == "float64" else torch.float32
-        X = given.X.to(_device(device, given), dtype)
+        X = given.X.to(given.device(device), dtype)
         step = _search(
             X,
             dictionary,
@@ -186,7 +167,7 @@ def _search(
 
 
 def _result(
-    given: _Input,
+    given: Given,
     step: UpdateStep,
     dictionary: Dictionary,
     settings: SearchSettings,
@@ -228,73 +209,12 @@ def _settings(dictionary: Dictionary, preset: str | None, **overrides: Any) -> S
     return base.with_overrides(dictionary.kind, **overrides)
 
 
-def _read(source: Source, sr: float | None, config: SpectrogramConfig) -> _Input:
-    """Bring any kind of source to an ``(F, T)`` tensor."""
-    if isinstance(source, Spectrogram):
-        return _read_spectrogram(source, config)
-    if isinstance(source, str | Path):
-        waveform, as_torch, device = audio.load(source, config.sr), False, torch.device("cpu")
-    elif isinstance(source, np.ndarray | Tensor):
-        if sr is None:
-            raise ValueError("a waveform needs its sampling rate: pass sr=")
-        as_torch = isinstance(source, Tensor)
-        device = source.device if isinstance(source, Tensor) else torch.device("cpu")
-        samples = _to_numpy(source) if isinstance(source, Tensor) else source
-        waveform = audio.to_mono(samples, sr=sr, target_sr=config.sr)
-    else:
-        raise ValueError(
-            f"a source is a path, a waveform, a Spectrogram or a list of these, not {type(source)}"
-        )
-    stft = audio.stft(waveform, config)
-    X = torch.from_numpy(audio.compress(np.abs(stft[1:]), config))
-    return _Input(X.to(device), X.dtype, as_torch, stft, len(waveform))
-
-
-def _to_numpy(waveform: Tensor) -> np.ndarray:
-    waveform = waveform.detach().cpu()
-    return (waveform.float() if waveform.dtype == torch.bfloat16 else waveform).numpy()
-
-
-def _read_spectrogram(source: Spectrogram, config: SpectrogramConfig) -> _Input:
-    if source.config != config:
-        raise ValueError(
-            f"the spectrogram was made with {source.config}, the dictionary needs {config}"
-        )
-    as_torch = isinstance(source.values, Tensor)
-    X = source.values.detach() if as_torch else torch.tensor(np.array(source.values))
-    if X.ndim != 2 or X.shape[0] != config.n_features or X.shape[1] == 0:
-        raise ValueError(
-            f"a spectrogram for this dictionary is ({config.n_features}, T) with T > 0, not "
-            f"{tuple(X.shape)}"
-        )
-    if not X.is_floating_point():
-        raise ValueError(f"the spectrogram holds {X.dtype} values, not floats")
-    audio.check_finite(X.cpu().numpy(), "the spectrogram", "frame")
-    if bool((X < 0).any()):
-        first = int((X < 0).nonzero()[:, 1].min())
-        raise ValueError(
-            f"the spectrogram has {int((X < 0).sum())} negative values, the first in frame {first}"
-        )
-    return _Input(X, X.dtype, as_torch)
-
-
-def _device(device: str | torch.device | None, given: _Input) -> torch.device:
-    if device is not None:
-        device = torch.device(device)
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise RuntimeError("device='cuda' was asked for, but torch sees no CUDA device")
-        return device
-    if given.as_torch:
-        return given.X.device
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def _problem(
     X: Tensor, dictionary: Dictionary, settings: SearchSettings, likelihood: str, random_state: int
 ) -> Problem:
     if dictionary.kind == "nmf":
         assert dictionary.W is not None
-        return nmf.problem(X, dictionary.W.to(X))
+        return nmf.problem(X, dictionary.W.to(X), settings.sparsity)
     return dds.problem(
         X,
         dictionary.frozen(X.dtype, X.device),
@@ -302,6 +222,7 @@ def _problem(
         n_sources=len(dictionary.sources),
         n_components=settings.n_components,
         penalty=settings.penalty,
+        sparsity=settings.sparsity,
         likelihood=likelihood,
         random_state=random_state,
     )

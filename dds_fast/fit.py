@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,14 @@ class Preset:
         n_fft: window of the spectrogram, 2 F.
         training: settings of the training by kind.
         sizes: steps, width and depth of the flow by kind, from F.
+        search: settings that such dictionaries are searched with by kind, where they are not the
+            paper's.
     """
 
     n_fft: int
     training: Mapping[str, TrainingConfig]
     sizes: Mapping[str, Callable[[int], tuple[int, int, int]]]
+    search: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 _PAPER_TRAINING = {
@@ -61,10 +64,18 @@ PRESETS = {
     "small": Preset(
         1024,
         {
-            "dds2": TrainingConfig(max_epochs=150, learning_rate=1e-3, one_cycle=True),
-            "dds3": TrainingConfig(max_epochs=50, learning_rate=2e-4, one_cycle=True, max_norm=50),
+            "dds2": TrainingConfig(
+                max_epochs=150, learning_rate=1e-3, one_cycle=True, equalizer_db=4.0
+            ),
+            "dds3": TrainingConfig(
+                max_epochs=50, learning_rate=2e-4, one_cycle=True, max_norm=50.0, equalizer_db=4.0
+            ),
         },
         {"dds2": lambda F: (8, F // 8, 4), "dds3": lambda F: (8, F // 2, 3)},
+        {
+            "dds2": {"n_components": 5, "penalty": 1e-3, "sparsity": 0.1},
+            "dds3": {"penalty": 1e-3, "sparsity": 0.1},
+        },
     ),
     "paper-512": Preset(1024, _PAPER_TRAINING, _PAPER_SIZES),
     "paper-1024": Preset(2048, _PAPER_TRAINING, _PAPER_SIZES),
@@ -162,10 +173,10 @@ def fit(
     with ranks.process_group(device):
         if kind == "dds2":
             bank = RealNVPBank(S, F, **sizes, seed=random_state)
-            task = BankTraining(bank, *split, config, device)
+            task = BankTraining(bank, *split, config, device, spectrogram.gamma)
         else:
             glow = ConditionalGlow(S, F, **sizes, seed=random_state)
-            task = GlowTraining(glow, *split, config, device)
+            task = GlowTraining(glow, *split, config, device, spectrogram.gamma)
         record = train(
             task,
             config,
@@ -173,7 +184,9 @@ def fit(
             folder=None if folder is None else Path(folder),
             progress=progress,
         )
-    metadata = {"training": {**_provenance(frames), **record}}
+    metadata: dict[str, Any] = {"training": {**_provenance(frames), **record}}
+    if kind in recipe.search:
+        metadata["search"] = {kind: dict(recipe.search[kind])}
     made = Dictionary.from_flow(task.flow.cpu(), frames.sources, spectrogram, metadata)
     if len(split[1].frames):
         inspection = inspect(made, split[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,9 @@ from dds_fast.files import writing
 if TYPE_CHECKING:
     import pretty_midi
     from matplotlib.axes import Axes
+
+    from dds_fast import separation
+    from dds_fast.datasets import Labels
 
 _REQUIRED = ("activations", "source_activations")
 _OPTIONAL = ("components", "log_likelihoods")
@@ -154,16 +157,35 @@ class Decomposition:
             _numpy(self.source_activations), self.sources, self.times, ax=ax, **options
         )
 
-    def separate(self) -> np.ndarray:
-        """One waveform per source, ``(S, n)``, that sum to the recording.
+    def separate(
+        self, groups: Mapping[str, Labels | Iterable[int | str]] | None = None
+    ) -> np.ndarray | dict[str, np.ndarray]:
+        """Stems: waveforms that sum to the recording.
 
         Masks on linear magnitudes, from each source's part of the reconstruction; the
         recording's phase.
 
+        Args:
+            groups: what makes a stem, by its name: sources (sources in no group make a stem
+                "rest"), or notes (`dds_fast.datasets.Labels`), to which the activations of their
+                pitches belong while they sound or ring on; see `dds_fast.grouping`.
+
+        Returns:
+            ``(S, n)``, one waveform per source; with `groups`, ``(n,)`` waveforms by name.
+
         Raises:
             ValueError: the recording's phase is not known (a spectrogram source, or a loaded
-                result), or the components were dropped.
+                result), or the components were dropped; no groups, unknown sources, or a source in
+                two groups.
         """
+        if groups is None:
+            return np.stack([stem for _, stem in self.stems()])
+        return dict(self.stems(groups))
+
+    def stems(
+        self, groups: Mapping[str, Labels | Iterable[int | str]] | None = None
+    ) -> Iterator[tuple[int | str, np.ndarray]]:
+        """The stems of `separate` with their names, one after the other."""
         from dds_fast import separation
 
         if self.stft is None:
@@ -171,15 +193,35 @@ class Decomposition:
                 "separate() needs the recording's phase: decompose a path or a waveform, not a "
                 "Spectrogram, and separate before saving"
             )
-        return separation.separate(
+        names, shares = self._shares(groups)
+        stems = separation.separate(
             _numpy(self._kept_components()),
             _numpy(self.activations),
             self.labels,
-            len(self.sources),
+            shares,
             self.stft,
             self.config,
             self.n_samples,
         )
+        return zip(names, stems, strict=True)
+
+    def _shares(
+        self, groups: Mapping[str, Labels | Iterable[int | str]] | None
+    ) -> tuple[list[Any], separation.Shares]:
+        from dds_fast import separation
+        from dds_fast.datasets import Labels
+
+        if groups is None:
+            return list(self.sources), lambda: np.eye(len(self.sources))[..., None]
+        if not groups:
+            raise ValueError("separate() was given no groups")
+        of_notes = {name: g for name, g in groups.items() if isinstance(g, Labels)}
+        if not of_notes:
+            return separation.source_shares(groups, self.sources)
+        if len(of_notes) < len(groups):
+            raise ValueError("groups must all be notes (Labels) or all be sources, not a mixture")
+        lead = 0.5 * self.config.n_fft / self.config.sr
+        return separation.note_shares(of_notes, self.sources, self.times, lead)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write a compressed ``.npz`` (no pickle), all but the recording's STFT.

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dds_fast import audio
+
+if TYPE_CHECKING:
+    from dds_fast.datasets.labels import Labels
+
+REST = "rest"
+"""Name of the stem of the sources that are in no group."""
+
+Shares = Callable[[], Iterable[np.ndarray]]
+"""Gives each stem's ``(S, T)`` or ``(S, 1)`` share of each source, one stem after the other."""
 
 
 def source_parts(
@@ -32,28 +42,126 @@ def separate(
     components: np.ndarray,
     activations: np.ndarray,
     labels: np.ndarray,
-    n_sources: int,
+    shares: Shares,
     stft: np.ndarray,
     config: audio.SpectrogramConfig,
     n_samples: int | None,
-) -> np.ndarray:
-    """One waveform per source, ``(S, n)``; they sum to the recording.
+) -> Iterator[np.ndarray]:
+    """One waveform per stem, ``(n,)``; they sum to the recording.
 
-    Each source's part of the reconstruction, expanded to linear magnitudes, is masked out of the
-    recording by `mask_stems`.
+    Each source's part of the reconstruction is expanded to linear magnitudes; a stem's are the sum
+    of its shares of them. They are masked out of the recording as by `mask_stems`.
 
     Args:
-        components, activations, labels, n_sources: as for `source_parts`.
+        components: ``(F, J)`` or ``(S, F, T)``.
+        activations: ``(J, T)`` or ``(S, T)``.
+        labels: ``(J,)`` source index of each row of the activations.
+        shares: see `Shares`; `source_shares`, `note_shares` or one stem per source.
         stft: ``(F + 1, T)`` complex STFT of the recording.
         config: its spectrogram config.
         n_samples: length of the recording.
     """
 
     def magnitudes() -> Iterator[np.ndarray]:
-        for part in source_parts(components, activations, labels, n_sources):
-            yield audio.expand(part, config)
+        for share in shares():
+            total = np.zeros(stft[1:].shape, activations.dtype)
+            active = np.flatnonzero(share.any(axis=1))
+            rows = np.isin(labels, active)
+            chosen = components[rows] if components.ndim == 3 else components[:, rows]
+            renumbered = np.searchsorted(active, labels[rows])
+            parts = source_parts(chosen, activations[rows], renumbered, len(active))
+            for source, part in zip(active, parts, strict=True):
+                total += share[source] * audio.expand(part, config)
+            yield total
 
-    return mask_stems(magnitudes, stft, config, n_samples)
+    return masked(magnitudes, stft, config, n_samples)
+
+
+def source_shares(
+    groups: Mapping[str, Iterable[int | str]], sources: Sequence[int | str]
+) -> tuple[list[str], Shares]:
+    """Names of the stems, and which source belongs to which; each wholly.
+
+    Sources in no group make a last stem, `REST`.
+
+    Args:
+        groups: sources by name of the stem.
+        sources: the S sources of the decomposition.
+
+    Raises:
+        ValueError: an unknown source, or one in two groups.
+    """
+    row = {source: index for index, source in enumerate(sources)}
+    owner: dict[int | str, str] = {}
+    for name, members in groups.items():
+        for source in members:
+            if source not in row:
+                raise ValueError(f"group {name!r}: {source!r} is no source of this decomposition")
+            if owner.setdefault(source, name) != name:
+                raise ValueError(f"{source!r} is in two groups, {owner[source]!r} and {name!r}")
+    names = list(groups)
+    if len(owner) < len(row):
+        if REST in groups:
+            raise ValueError(f"the group {REST!r} lacks some sources; give it another name")
+        names.append(REST)
+
+    def shares() -> Iterator[np.ndarray]:
+        for name in names:
+            yield np.array([[owner.get(source, REST) == name] for source in sources])
+
+    return names, shares
+
+
+def note_shares(
+    groups: Mapping[str, Labels], sources: Sequence[int | str], times: np.ndarray, lead: float
+) -> tuple[list[str], Shares]:
+    """Names of the stems, and each one's share of each source over time.
+
+    While notes of a source sound, its activation belongs to their groups, in equal shares; at
+    other times to the note that began last (before all notes: to the first). Sources without a
+    note are in no stem: the notes explain the recording alone.
+
+    Args:
+        groups: notes by name of the stem.
+        sources: the S sources of the decomposition, MIDI numbers.
+        times: ``(T,)`` seconds.
+        lead: how long before its onset a note begins to own its source, in seconds.
+
+    Raises:
+        ValueError: no note belongs to any source.
+    """
+    row = {source: index for index, source in enumerate(sources)}
+    notes = [
+        (number, row[int(pitch)], onset - lead, offset)
+        for number, labels in enumerate(groups.values())
+        for pitch, (onset, offset) in zip(labels.pitches, labels.intervals, strict=True)
+        if int(pitch) in row
+    ]
+    if not notes:
+        raise ValueError("no note of these groups has a pitch that is a source")
+    shape = len(sources), len(times)
+    sounding = np.zeros(shape, bool)
+    last = np.full(shape, np.inf)  # onset of the last note begun, or of the first
+    for _, source, onset, offset in sorted(notes, key=lambda note: note[2]):
+        begun = times >= onset
+        sounding[source] |= begun & (times < offset)
+        last[source] = np.where(begun, onset, np.minimum(last[source], onset))
+
+    def claims(number: int) -> np.ndarray:
+        claimed = np.zeros(shape, bool)
+        for owner, source, onset, offset in notes:
+            if owner == number:
+                sounds = (times >= onset) & (times < offset)
+                claimed[source] |= sounds | (~sounding[source] & (last[source] == onset))
+        return claimed
+
+    n_claims = sum(claims(number).astype(np.int32) for number in range(len(groups)))
+
+    def shares() -> Iterator[np.ndarray]:
+        for number in range(len(groups)):
+            yield claims(number) / np.maximum(n_claims, 1)
+
+    return list(groups), shares
 
 
 def mask_stems(
@@ -77,6 +185,16 @@ def mask_stems(
     Raises:
         ValueError: the hop exceeds half a window.
     """
+    return np.stack(list(masked(magnitudes, stft, config, n_samples)))
+
+
+def masked(
+    magnitudes: Callable[[], Iterable[np.ndarray]],
+    stft: np.ndarray,
+    config: audio.SpectrogramConfig,
+    n_samples: int | None,
+) -> Iterator[np.ndarray]:
+    """The waveforms of `mask_stems`, one after the other."""
     audio.check_invertible(config)
     total = np.zeros(stft[1:].shape, stft.real.dtype)
     n_stems = 0
@@ -84,9 +202,7 @@ def mask_stems(
         total = total + magnitude
         n_stems += 1
     unexplained = total <= np.finfo(total.dtype).tiny
-    stems = []
     for magnitude in magnitudes():
         mask = np.where(unexplained, 1 / n_stems, magnitude / np.where(unexplained, 1, total))
         mask = np.concatenate([mask[:1], mask])
-        stems.append(audio.istft(stft * mask, config, n_samples))
-    return np.stack(stems)
+        yield audio.istft(stft * mask, config, n_samples)

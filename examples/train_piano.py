@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,25 @@ TRAINING = ("real_steinway", "sf_fluid", "real_c3close", "real_oldbacon")
 HELD_OUT = "real_c5"
 PITCHES = range(36, 96)
 CONFIG = dds_fast.SpectrogramConfig(n_fft=1024)
-SEARCH = {"n_components": 20, "step_size": 2e-3, "penalty": 1e-3, "max_steps": 600}
-GRID = {"n_components": (10, 20, 40), "step_size": (2e-3, 3e-3), "penalty": (1e-3, 1e-2)}
+SEARCH = {
+    "n_components": 20,
+    "step_size": 1e-3,
+    "penalty": 1e-3,
+    "sparsity": 0.1,
+    "max_steps": 1000,
+}
+GRID = (
+    {"sparsity": 0.0},
+    {"sparsity": 0.05},
+    {},
+    {"sparsity": 0.2},
+    {"n_components": 10},
+    {"penalty": 1e-2},
+    {"step_size": 2e-3, "max_steps": 600},
+    {"likelihood": "data"},
+)
+"""What differs from the settings chosen."""
+
 CHORDS_PER_POLYPHONY = 3
 
 
@@ -74,14 +90,14 @@ def main() -> None:
         parser.error(f"{options.output} exists; pass --overwrite to replace it")
 
     recordings = find_notes([options.notes / piano for piano in TRAINING], PITCHES)
-    trained = dds_fast.fit(load_notes(recordings, CONFIG), "dds3", progress=True)
+    folder = options.output.with_suffix(".fit")
+    trained = dds_fast.fit(load_notes(recordings, CONFIG), "dds3", folder=folder, progress=True)
     trained.save(options.output, dtype=torch.bfloat16, overwrite=options.overwrite)
     dictionary = dds_fast.load(options.output)  # settings and threshold for the rounded weights
     chords = held_out_chords(options.notes / HELD_OUT)
     if options.search:
-        for values in product(*GRID.values()):
-            settings = dict(zip(GRID, values, strict=True))
-            print(settings, score(dictionary, chords, **settings), flush=True)
+        for changes in GRID:
+            print(changes, score(dictionary, chords, **{**SEARCH, **changes}), flush=True)
     held_out = score(dictionary, chords, **SEARCH)
     print(json.dumps(held_out, indent=1))
     dictionary.metadata |= {

@@ -53,7 +53,7 @@ static void row_of_activations(const ActivationTensors& t, int64_t row) {
     const Vec likelihood =
         t.per_frame ? load(t.log_likelihoods + at, left) : broadcast(t.log_likelihoods[row]);
     const Vec share = (likelihood - load(t.attributed + i, left)) / load(t.total + i, left);
-    Vec gradient = load(t.correlation + at, left) * t.inverse_norm - share * t.penalty;
+    Vec gradient = load(t.correlation + at, left) * t.inverse_norm - share * t.penalty + t.sparsity;
     gradient = load(t.active + at, left) > 0.0f ? gradient : Vec{};
     const Vec first_moment = adam_first(load(t.first_moment + at, left), gradient);
     const Vec second_moment = adam_second(load(t.second_moment + at, left), gradient);

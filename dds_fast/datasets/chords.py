@@ -8,7 +8,7 @@ import numpy as np
 
 from dds_fast import audio
 from dds_fast.datasets.labels import Labels
-from dds_fast.datasets.notes import Recording
+from dds_fast.datasets.note_files import Recording
 
 LEAD_IN = 0.25
 JITTER = 0.02
@@ -16,6 +16,9 @@ HOLD = (0.9, 1.5)
 DAMPING = 0.25
 DURATION = 2.2
 CHORD_PEAK = (0.5, 0.9)
+
+INTENSITIES = {"60-68": (60, 68), "32-96": (32, 96)}
+"""Lowest and highest velocity of MAPS's chords, by the name of their folder."""
 
 
 def random_chords(
@@ -34,14 +37,17 @@ def random_chords(
 
     Args:
         recordings: isolated notes that begin at their attack.
-        polyphony: keys per chord.
+        polyphony: keys per chord, 2 to 7 in MAPS.
         n_chords: how many chords.
         sr: sampling rate in Hz.
-        velocities: lowest and highest velocity.
+        velocities: lowest and highest velocity, see `INTENSITIES`.
         seed: of everything random.
 
     Yields:
         ``(n,)`` float32 waveform of 2.2 s and its labels.
+
+    Raises:
+        ValueError: fewer pitches than `polyphony`, or a note that is silent or cannot be read.
     """
     by_pitch: dict[int, list[Recording]] = {}
     for recording in recordings:
@@ -55,7 +61,10 @@ def random_chords(
         intervals, chord_velocities = [], []
         for pitch in pitches:
             options = by_pitch[int(pitch)]
-            note = audio.load(options[rng.integers(len(options))].path, sr)
+            path = options[rng.integers(len(options))].path
+            note = audio.load(path, sr)
+            if not note.any():
+                raise ValueError(f"{path}: the recording is silent")
             velocity = int(rng.integers(velocities[0], velocities[1] + 1))
             onset, held = LEAD_IN + rng.uniform(0, JITTER), rng.uniform(*HOLD)
             first = round(onset * sr)

@@ -1,136 +1,20 @@
-"""Isolated notes in a folder: one file per note, the note in the file name.
-
-Names are read by their first part: a MIDI number (``60.wav``, ``060_mf.flac``) or a note name
-(``C4.wav``, ``Fs3_v2.ogg``, ``Bb2-pp.flac``). One sub-folder per instrument is usual; sub-folders
-are searched. An ``index.csv`` with the columns ``midi,layer,source`` tells which files come from
-the same recording, so that training and validation can be split by recording.
-"""
+"""Spectra of isolated notes, to learn dictionaries from."""
 
 from __future__ import annotations
 
-import csv
-import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dds_fast import audio
-
-logger = logging.getLogger("dds_fast")
-
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
-_NUMBER = re.compile(r"^(\d{1,3})(?=$|[^0-9a-zA-Z])")
-_NAME = re.compile(r"^([A-Ga-g])(s|#|b|)(-?\d)(?=$|[^0-9])")
-_PITCH_CLASS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One file with one isolated note.
-
-    Attributes:
-        path: the audio file.
-        pitch: MIDI number.
-        origin: identifies the physical recording; resampled copies share it.
-    """
-
-    path: Path
-    pitch: int
-    origin: str
-
-
-def pitch_of(stem: str) -> int | None:
-    """MIDI number named by the first part of a file stem, or None.
-
-    Example:
-        >>> pitch_of("60_v1"), pitch_of("Fs3-pp"), pitch_of("piano")
-        (60, 54, None)
-    """
-    if match := _NUMBER.match(stem):
-        pitch = int(match[1])
-    elif match := _NAME.match(stem):
-        accidental = {"": 0, "s": 1, "#": 1, "b": -1}[match[2]]
-        pitch = 12 * (int(match[3]) + 1) + _PITCH_CLASS[match[1].lower()] + accidental
-    else:
-        return None
-    return pitch if 0 <= pitch <= 127 else None
-
-
-def find_notes(
-    folders: str | Path | Iterable[str | Path], pitches: Iterable[int] | None = None
-) -> list[Recording]:
-    """Recordings of isolated notes below one or several folders, sorted by pitch and path.
-
-    Raises:
-        FileNotFoundError: a folder does not exist.
-        ValueError: no file below the folders names a (wanted) note.
-    """
-    if isinstance(folders, str | Path):
-        folders = [folders]
-    wanted = None if pitches is None else set(pitches)
-    recordings, unnamed = [], []
-    for folder in map(Path, folders):
-        if not folder.is_dir():
-            raise FileNotFoundError(f"no such folder of notes: {folder}")
-        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
-        origins: dict[Path, Mapping[str, str]] = {}
-        for path in files:
-            pitch = pitch_of(path.stem)
-            if pitch is None:
-                unnamed.append(path)
-            elif wanted is None or pitch in wanted:
-                if path.parent not in origins:
-                    origins[path.parent] = _read_index(path.parent / "index.csv")
-                origin = origins[path.parent].get(path.stem, path.stem)
-                recordings.append(Recording(path, pitch, f"{path.parent}/{origin}"))
-    if unnamed:
-        logger.warning(
-            "%d audio files name no note and were skipped, the first is %s",
-            len(unnamed),
-            unnamed[0],
-        )
-    if not recordings:
-        raise ValueError(
-            f"no isolated notes found in {', '.join(map(str, folders))}: file names must begin "
-            "with a MIDI number (60_x.wav) or a note name (C4.wav)"
-        )
-    return sorted(recordings, key=lambda r: (r.pitch, str(r.path)))
-
-
-def _read_index(path: Path) -> dict[str, str]:
-    """Origin by file stem ``<midi>_<layer>``, from an index.csv if there is one."""
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        rows = csv.DictReader(file)
-        missing = {"midi", "layer", "source"} - set(rows.fieldnames or ())
-        if missing:
-            raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}")
-        return {f"{row['midi']}_{row['layer']}": row["source"] for row in rows}
-
-
-def note_frames(
-    recording: Recording,
-    config: audio.SpectrogramConfig,
-    *,
-    floor_db: float = 60.0,
-    gains_db: Iterable[float] = (0.0,),
-) -> np.ndarray:
-    """``(frames, F)`` spectra of one note, at each gain, without its silence.
-
-    Frames whose energy lies more than `floor_db` below the loudest one's are silence.
-    """
-    waveform = audio.load(recording.path, config.sr)
-    magnitude = np.abs(audio.stft(waveform, config))[1:]
-    energy = np.square(magnitude).sum(axis=0)
-    if not energy.max() > 0:
-        raise ValueError("the recording is silent")
-    magnitude = magnitude[:, energy > energy.max() * 10 ** (-floor_db / 10)]
-    levels = [audio.compress(magnitude * 10 ** (gain / 20), config).T for gain in gains_db]
-    return np.concatenate(levels).astype(np.float32)
+from dds_fast.datasets.note_files import Note, Recording, report, search
+from dds_fast.datasets.note_files import find_notes as find_notes
+from dds_fast.datasets.pitch_check import contradicting_pitch
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,9 +63,54 @@ class NoteFrames:
             np.concatenate(frames), tuple(notes), np.concatenate(labels), np.concatenate(origins)
         )
 
+    @classmethod
+    def from_notes(
+        cls,
+        notes: Iterable[Note],
+        config: audio.SpectrogramConfig,
+        *,
+        floor_db: float = 60.0,
+        gains_db: Iterable[float] = (0.0,),
+    ) -> NoteFrames:
+        """Spectra of sounds in memory, made like those of files; see `load_notes`.
+
+        Raises:
+            ValueError: no notes, or one that is silent or shorter than a window.
+        """
+        gains_db = tuple(gains_db)
+        rows = []
+        for note in notes:
+            waveform = audio.to_mono(note.waveform, sr=note.sr, target_sr=config.sr)
+            spectra = note_spectra(waveform, config, floor_db=floor_db, gains_db=gains_db)
+            rows.append((note.pitch, note.origin, spectra))
+        if not rows:
+            raise ValueError("no notes were given")
+        return cls.from_rows(rows)
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[tuple[int, str, np.ndarray]]) -> NoteFrames:
+        """From MIDI number, origin and ``(frames, F)`` spectra of each note; at least one."""
+        pitches, origins, spectra = zip(*rows, strict=True)
+        counts = [len(values) for values in spectra]
+        sources, labels = np.unique(pitches, return_inverse=True)
+        return cls(
+            np.concatenate(spectra),
+            tuple(int(source) for source in sources),
+            np.repeat(labels, counts),
+            np.repeat(np.unique(origins, return_inverse=True)[1], counts),
+        )
+
     def select(self, mask: np.ndarray) -> NoteFrames:
         """The frames where `mask` ``(N,)`` is true; the sources stay."""
         return NoteFrames(self.frames[mask], self.sources, self.labels[mask], self.origins[mask])
+
+    def frame_by_frame(self) -> NoteFrames:
+        """The same, each frame a recording of its own: `split` then divides frames, as papers do.
+
+        Validation frames then resemble training frames that are neighbours in time: good enough to
+        choose an epoch, no estimate of how well other recordings are met.
+        """
+        return NoteFrames(self.frames, self.sources, self.labels, np.arange(len(self.frames)))
 
     def split(self, fraction: float, seed: int = 0) -> tuple[NoteFrames, NoteFrames]:
         """Training and validation frames, by recording; every source keeps a training recording.
@@ -207,45 +136,125 @@ class NoteFrames:
         return self.select(~mask), self.select(mask)
 
 
-def load_notes(
-    recordings: Iterable[Recording],
+def note_spectra(
+    waveform: np.ndarray,
     config: audio.SpectrogramConfig,
     *,
+    floor_db: float = 60.0,
+    gains_db: Iterable[float] = (0.0,),
+) -> np.ndarray:
+    """``(frames, F)`` spectra of one note, at each gain, without its silence.
+
+    Frames whose energy lies more than `floor_db` below the loudest one's are silence.
+
+    Raises:
+        ValueError: the waveform is silent, or shorter than one window.
+    """
+    magnitude = np.abs(audio.stft(waveform, config))[1:]
+    energy = np.square(magnitude).sum(axis=0)
+    if not energy.max() > 0:
+        raise ValueError("the recording is silent")
+    magnitude = magnitude[:, energy > energy.max() * 10 ** (-floor_db / 10)]
+    levels = [audio.compress(magnitude * 10 ** (gain / 20), config).T for gain in gains_db]
+    return np.concatenate(levels).astype(np.float32)
+
+
+def load_notes(
+    notes: str | Path | Iterable[str | Path] | Iterable[Recording],
+    config: audio.SpectrogramConfig,
+    *,
+    pitches: Iterable[int] | None = None,
     floor_db: float = 60.0,
     gains_db: Iterable[float] = (0.0,),
 ) -> NoteFrames:
     """Spectra of isolated notes, sorted by pitch.
 
-    Unreadable files are reported together in one warning; the rest goes on.
+    Files of any sampling rate and length. One warning names every file that is missing, unreadable,
+    cut short or without a note in its name; they are skipped and the rest goes on. It also names
+    the files that clearly sound like another note than their name says; those are kept.
 
     Args:
-        recordings: from `find_notes`.
+        notes: a folder of notes or several, see `find_notes`; or the recordings that it found.
         config: the spectrogram to make.
+        pitches: the MIDI numbers wanted; all by default.
         floor_db: frames this far below the loudest of their note are silence and left out.
         gains_db: each note is taken at each of these levels.
 
     Raises:
+        FileNotFoundError: a folder does not exist.
         ValueError: none of the files could be read.
     """
+    recordings, problems = _recordings(notes, pitches)
     gains_db = tuple(gains_db)
-    frames, pitches, origins, failures = [], [], [], []
+    rows = []
+    contradictions: dict[Recording, int] = {}
     for recording in recordings:
         try:
-            spectra = note_frames(recording, config, floor_db=floor_db, gains_db=gains_db)
+            _check_complete(recording.path)
+            waveform = audio.load(recording.path, config.sr)
+            spectra = note_spectra(waveform, config, floor_db=floor_db, gains_db=gains_db)
         except (ValueError, OSError) as error:
-            failures.append(f"{recording.path}: {error}")
+            reason = str(error).removeprefix(f"{recording.path}: ")
+            problems.append(f"{recording.path}: {reason}; skipped")
             continue
-        frames.append(spectra)
-        pitches += [recording.pitch] * len(spectra)
-        origins += [recording.origin] * len(spectra)
-    if failures:
-        logger.warning("%d note files were skipped:\n%s", len(failures), "\n".join(failures))
-    if not frames:
+        heard = contradicting_pitch(waveform, config.sr, recording.pitch)
+        if heard is not None:
+            contradictions[recording] = heard
+        rows.append((recording.pitch, recording.origin, spectra))
+    report(problems + _describe(contradictions, recordings))
+    if not rows:
         raise ValueError("none of the note files could be read")
-    sources, labels = np.unique(pitches, return_inverse=True)
-    return NoteFrames(
-        np.concatenate(frames),
-        tuple(int(source) for source in sources),
-        labels,
-        np.unique(origins, return_inverse=True)[1],
-    )
+    return NoteFrames.from_rows(rows)
+
+
+def _recordings(notes: Any, pitches: Iterable[int] | None) -> tuple[list[Recording], list[str]]:
+    notes = [notes] if isinstance(notes, str | Path) else list(notes)
+    if not all(isinstance(note, Recording) for note in notes):
+        return search(notes, pitches)
+    wanted = None if pitches is None else set(pitches)
+    return [note for note in notes if wanted is None or note.pitch in wanted], []
+
+
+_CHUNK = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_UNKNOWN_SIZE = 2**31 - 2**16
+"""Recorders that write to a stream put a number like this into the header."""
+
+
+def _check_complete(path: Path) -> None:
+    """Raise a ValueError if the header promises more sound than the file holds.
+
+    libsndfile reads such a WAV or AIFF file up to its end and says so in its log only. Compressed
+    formats break or come out empty.
+    """
+    import soundfile
+
+    if not path.is_file():
+        raise FileNotFoundError("there is no such file")
+    try:
+        with soundfile.SoundFile(path) as file:
+            chunk = _CHUNK.search(file.extra_info)
+    except soundfile.LibsndfileError:
+        return  # reading it will say what is wrong
+    if chunk is not None and int(chunk[2]) < int(chunk[1]) < _UNKNOWN_SIZE:
+        raise ValueError(f"the file is cut short: {chunk[2]} of {chunk[1]} bytes of sound")
+
+
+def _describe(contradictions: Mapping[Recording, int], recordings: list[Recording]) -> list[str]:
+    """A line per file, or one for a folder where most are off by the same interval."""
+    sizes = Counter(recording.path.parent for recording in recordings)
+    shifts = Counter((r.path.parent, heard - r.pitch) for r, heard in contradictions.items())
+    lines = []
+    for (folder, shift), count in shifts.items():
+        if count > 1 and 2 * count > sizes[folder]:
+            lines.append(
+                f"{folder}: {count} of {sizes[folder]} files sound {abs(shift)} semitones "
+                f"{'above' if shift > 0 else 'below'} their names (here C4 is 60); kept"
+            )
+    for recording, heard in contradictions.items():
+        folder, shift = recording.path.parent, heard - recording.pitch
+        count = shifts[folder, shift]
+        if not (count > 1 and 2 * count > sizes[folder]):
+            lines.append(
+                f"{recording.path}: named {recording.pitch}, but sounds like {heard}; kept"
+            )
+    return lines

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dds_fast import audio
-from dds_fast.datasets.notes import AUDIO_SUFFIXES
+from dds_fast.datasets.note_files import AUDIO_SUFFIXES
 from dds_fast.datasets.toy import SR
 
 MUSDB_SOURCES = ("drums", "bass", "other", "vocals")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dds_fast.datasets.notes import NoteFrames
 from dds_fast.flows import ranks
 from dds_fast.flows.bank_gradients import bank_gradients
+from dds_fast.flows.equalizer import equalized
 from dds_fast.flows.losses import bank_loss
 from dds_fast.flows.realnvp import RealNVPBank
 from dds_fast.flows.training import Task, TrainingConfig, product_precision
@@ -32,9 +33,11 @@ class BankTraining(Task):
         validation: NoteFrames,
         config: TrainingConfig,
         device: torch.device,
+        gamma: float,
+        noise: float = 0.0,
     ) -> None:
         self.flow = bank.to(device)
-        self.config, self.device = config, device
+        self.config, self.device, self.gamma, self.noise = config, device, gamma, noise
         self.n_dims = bank.n_features
         self.groups = [f"source {source}" for source in training.sources]
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -43,9 +46,16 @@ class BankTraining(Task):
         self.batch_size = min(config.batch_size, longest)
         self.n_batches = math.ceil(longest / self.batch_size)
         held = _per_source(validation)
-        self.held = nn.utils.rnn.pad_sequence(held, batch_first=True).to(device)
+        self.held = self._noisy(nn.utils.rnn.pad_sequence(held, batch_first=True).to(device))
         mask = nn.utils.rnn.pad_sequence([torch.ones(len(x)) for x in held], batch_first=True)
         self.held_mask, self.validated = mask.to(device), mask.any(-1)
+
+    def _noisy(self, x: Tensor) -> Tensor:
+        """Spectra with white noise, for a prior that is conditioned on it."""
+        if self.noise == 0:
+            return x
+        noise = torch.randn(x.shape, generator=self.generator, dtype=x.dtype)
+        return x + self.noise * noise.to(x.device)
 
     def epoch(self) -> Iterator[Tensor]:
         length = self.n_batches * self.batch_size
@@ -53,13 +63,12 @@ class BankTraining(Task):
             [_endless_shuffle(len(x), length, self.generator) for x in self.frames]
         )
         for batch in orders.split(self.batch_size, dim=1):
-            rows = ranks.share(batch)
+            rows = ranks.share(batch, dim=1)
             x = torch.stack(
                 [x[order.to(self.device)] for x, order in zip(self.frames, rows, strict=True)]
             )
-            if self.config.noise:
-                noise = torch.randn(x.shape, generator=self.generator, dtype=x.dtype)
-                x = x + self.config.noise * noise.to(self.device)
+            x = equalized(x, self.batch_size, self.gamma, self.config.equalizer_db, self.generator)
+            x = self._noisy(x)
             precision = self.config.precision
             with product_precision(precision, self.device):
                 yield bank_gradients(self.flow, x, n_rows=self.batch_size, precision=precision)

@@ -12,6 +12,7 @@ from torch import Tensor
 from dds_fast.datasets.notes import NoteFrames
 from dds_fast.flows import ranks
 from dds_fast.flows.adversary import NuisanceAdversary
+from dds_fast.flows.equalizer import equalized
 from dds_fast.flows.glow import ConditionalGlow
 from dds_fast.flows.losses import glow_loss, log_density, semantic_loss
 from dds_fast.flows.training import Task, TrainingConfig, product_precision
@@ -30,9 +31,10 @@ class GlowTraining(Task):
         validation: NoteFrames,
         config: TrainingConfig,
         device: torch.device,
+        gamma: float,
     ) -> None:
         self.flow = flow.to(device)
-        self.config, self.device = config, device
+        self.config, self.device, self.gamma = config, device, gamma
         self.n_dims = flow.n_features
         self.groups = ["the flow"]
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -60,10 +62,17 @@ class GlowTraining(Task):
     def epoch(self) -> Iterator[Tensor]:
         order = torch.randperm(len(self.frames), generator=self.generator)
         for batch in order.split(self.config.batch_size):
-            rows = ranks.share(batch).to(self.device)
+            rows = ranks.share(batch, dim=0).to(self.device)
             self.flow.zero_grad()
+            x = equalized(
+                self.frames[rows],
+                len(batch),
+                self.gamma,
+                self.config.equalizer_db,
+                self.generator,
+            )
             with product_precision(self.config.precision, self.device):
-                loss = self._loss(self.frames[rows], self.labels[rows]) / len(batch)
+                loss = self._loss(x, self.labels[rows]) / len(batch)
             loss.backward()
             yield loss.detach()[None]
 

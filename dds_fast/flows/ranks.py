@@ -53,9 +53,10 @@ def n_ranks() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
-def share(rows: Tensor) -> Tensor:
-    """This rank's part of a batch's row indices (last dim); it may be empty."""
-    return rows[..., rank() :: n_ranks()]
+def share(batch: Tensor, dim: int) -> Tensor:
+    """This rank's part of a batch, whose rows are counted by `dim`; it may be empty."""
+    own = torch.arange(rank(), batch.shape[dim], n_ranks(), device=batch.device)
+    return batch.index_select(dim, own)
 
 
 def add_up(tensors: Iterable[Tensor]) -> None:

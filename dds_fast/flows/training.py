@@ -26,8 +26,9 @@ logger = logging.getLogger("dds_fast")
 CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written after the first epoch that ends this long after the last one."""
 
-MAX_LOSS = 1e3
-"""Nats per dimension beyond which a training has diverged, in either direction."""
+LOSSES = (-50.0, 1e6)
+"""Nats per dimension between which a training has not diverged: a log-determinant of 50 per
+dimension squeezes all spectra into a point."""
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
@@ -43,11 +44,12 @@ class TrainingConfig:
         batch_size: frames per step (per source in a bank), over all ranks together.
         max_norm: gradient-norm clip (per flow in a bank).
         nuisance_weight: weight of the adversarial term of a conditional Glow; 0 leaves it out.
-        noise: standard deviation of the normal noise that is added to training spectra.
+        equalizer_db: standard deviation of the random equalizer that each training frame goes
+            through, a stand-in for other instruments and rooms; 0 leaves frames as they are.
         validation: share of the recordings held out.
         patience: stop when no flow has improved for so many epochs; None never does.
         precision: of the couplings' products: "float32" (IEEE), "tf32" (on a GPU) or "bfloat16".
-        seed: of the split, the shuffles and the noise.
+        seed: of the split, the shuffles and the equalizers.
     """
 
     max_epochs: int
@@ -56,7 +58,7 @@ class TrainingConfig:
     batch_size: int = 512
     max_norm: float = 5.0
     nuisance_weight: float = 0.0
-    noise: float = 0.0
+    equalizer_db: float = 0.0
     validation: float = 0.1
     patience: int | None = None
     precision: str = "float32"
@@ -69,7 +71,7 @@ class TrainingConfig:
         for name in ("learning_rate", "max_norm"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f"{name} must be finite and positive, not {getattr(self, name)!r}")
-        for name in ("nuisance_weight", "noise"):
+        for name in ("nuisance_weight", "equalizer_db"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)!r}")
         if not 0 <= self.validation < 1:
@@ -92,7 +94,7 @@ class Task(ABC):
         groups: a name for each group, for messages.
         n_batches: batches per epoch.
         validated: ``(groups,)`` bool, whether a group has frames to be validated on.
-        generator: of shuffles and noise; its state is part of a checkpoint.
+        generator: of shuffles and equalizers; its state is part of a checkpoint.
     """
 
     flow: nn.Module
@@ -268,7 +270,7 @@ class _Training:
         for step, losses in enumerate(task.epoch(), 1):
             ranks.add_up([losses, *(p.grad for p in task.flow.parameters() if p.grad is not None)])
             self._check(losses, f"epoch {epoch}, step {step}")
-            norms.append(_clip_gradients(task.flow, len(losses), self.config.max_norm))
+            norms.append(clip_gradients(task.flow, len(losses), self.config.max_norm))
             self.optimizer.step()
             if self.schedule is not None:
                 self.schedule.step()
@@ -291,7 +293,8 @@ class _Training:
 
     def _check(self, losses: Tensor, where: str) -> None:
         """Stop a training that has diverged, at the best parameters so far."""
-        wrong = ~(losses.abs() < MAX_LOSS * self.task.n_dims)
+        per_dim = losses / self.task.n_dims
+        wrong = ~((per_dim > LOSSES[0]) & (per_dim < LOSSES[1]))
         if not bool(wrong.any()):
             return
         self.best.restore()
@@ -359,7 +362,7 @@ class _Training:
 
 
 @torch.no_grad()
-def _clip_gradients(flow: nn.Module, n_groups: int, max_norm: float) -> Tensor:
+def clip_gradients(flow: nn.Module, n_groups: int, max_norm: float) -> Tensor:
     """Scale the gradients of each group (leading dim of parameters) to `max_norm` at most.
 
     Returns:

@@ -34,10 +34,11 @@ class WaveTraining(Task):
         bank: the flows; moved to `device`.
         training: items to draw from.
         validation: items whose first crops validate; none if empty.
-        config: its `noise` is added to every crop.
+        config: batch size, seed and precision.
         device: where to train.
         crop: samples per crop.
         n_batches: steps per epoch.
+        noise: standard deviation of the white noise in every crop.
         noise_rule: "thesis" or "code", see `datasets.toy.add_noise`.
 
     Raises:
@@ -65,11 +66,13 @@ class WaveTraining(Task):
         *,
         crop: int = 2048,
         n_batches: int = 100,
+        noise: float = 0.0,
         noise_rule: str = "thesis",
     ) -> None:
         self.flow = bank.to(device)
         self.config, self.device = config, device
-        self.training, self.crop, self.noise_rule = training, crop, noise_rule
+        self.training, self.crop = training, crop
+        self.noise, self.noise_rule = noise, noise_rule
         self.n_dims = crop
         self.groups = [f"source {source}" for source in training.sources]
         self.n_batches = n_batches
@@ -80,7 +83,7 @@ class WaveTraining(Task):
         self.held = None
         if len(validation):
             held = np.stack([validation[i][:, :crop] for i in range(len(validation))], axis=1)
-            noisy = add_noise(held, config.noise, np.random.default_rng(config.seed), noise_rule)
+            noisy = add_noise(held, noise, np.random.default_rng(config.seed), noise_rule)
             self.held = torch.from_numpy(noisy).to(device)
 
     def _draw(self, n_crops: int) -> Tensor:
@@ -95,7 +98,7 @@ class WaveTraining(Task):
                 raise ValueError(f"an item of {len(stem)} samples holds no crop of {self.crop}")
             first = int(rng.integers(len(stem) - self.crop + 1))
             crops[source, row] = stem[first : first + self.crop]
-        noisy = add_noise(crops, self.config.noise, rng, self.noise_rule)
+        noisy = add_noise(crops, self.noise, rng, self.noise_rule)
         return torch.from_numpy(noisy).to(self.device)
 
     def epoch(self) -> Iterator[Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,7 @@ def problem(
     n_sources: int,
     n_components: int | None,
     penalty: float,
+    sparsity: float = 0.0,
     likelihood: str = "latent",
     random_state: int = 0,
 ) -> Problem:
@@ -38,16 +41,19 @@ def problem(
         n_sources: S.
         n_components: K; None for dds1.
         penalty: weight lambda of the likelihood penalty.
+        sparsity: weight mu of ``mu / sqrt(T) * sum(H)``, which the paper does not have.
         likelihood: "latent", or "data" with the log-determinant.
         random_state: seed of the initial activations.
     """
     S, F, T = n_sources, flow.n_features, X.shape[1]
+    sparsity = sparsity / math.sqrt(T)
     if kind == "dds1":
         return Problem(
             X,
             _random_activations(X, S, random_state),
             epsilon=EPSILON_PER_FRAME,
             penalty=penalty,
+            sparsity=sparsity,
             flow=flow,
             Z=X.new_zeros(S, T, F),
             per_frame=True,
@@ -65,6 +71,7 @@ def problem(
         _random_activations(X, J, random_state),
         epsilon=EPSILON_SHARED,
         penalty=penalty,
+        sparsity=sparsity,
         flow=flow,
         Z=Z,
         n_fixed=n_fixed,

@@ -20,12 +20,16 @@ class SearchSettings:
         step_size: initial Adam step size.
         penalty: weight lambda of the likelihood penalty (0 for nmf).
         n_components: K, dictionary entries per source; None for nmf and dds1, which fix it.
+        sparsity: weight mu of the activations' l1 norm, ``mu / sqrt(T) * sum(H)``; 0 in the paper.
+            The root keeps its effect alike for short and long recordings, as the reconstruction
+            error is a norm over all frames.
     """
 
     max_steps: int
     step_size: float
     penalty: float
     n_components: int | None = None
+    sparsity: float = 0.0
 
     def with_overrides(self, kind: str, **overrides: Any) -> SearchSettings:
         """The same settings with those that are not None replaced.
@@ -44,6 +48,7 @@ class SearchSettings:
             max_steps=_integer("max_steps", settings.max_steps, 0),
             step_size=_number("step_size", settings.step_size, math.ulp(0.0)),
             penalty=_number("penalty", settings.penalty, 0.0),
+            sparsity=_number("sparsity", settings.sparsity, 0.0),
             n_components=None
             if settings.n_components is None
             else _integer("n_components", settings.n_components, 1),

@@ -154,3 +154,60 @@ class TestRoll:
         assert kept.pitches.tolist() == [60, 62]
         assert kept.intervals.tolist() == [[0, 1], [2, 3]]
         assert len(kept.velocities) == 2
+
+
+class TestPedal:
+    @staticmethod
+    def midi(
+        path: Path, notes: list[tuple[int, float, float]], pedal: list[tuple[float, int]]
+    ) -> Path:
+        instrument = pretty_midi.Instrument(0)
+        instrument.notes = [pretty_midi.Note(80, *note) for note in notes]
+        instrument.control_changes = [pretty_midi.ControlChange(64, v, t) for t, v in pedal]
+        midi = pretty_midi.PrettyMIDI(resolution=960)
+        midi.instruments.append(instrument)
+        midi.write(str(path))
+        return path
+
+    def test_notes_last_until_the_pedal_is_released(self, tmp_path: Path) -> None:
+        path = self.midi(
+            tmp_path / "a.mid",
+            [(60, 0.0, 0.5), (64, 0.0, 1.5), (67, 2.0, 2.5), (70, 4.0, 4.5)],
+            [(0.25, 127), (1.0, 63), (2.25, 64)],
+        )
+        plain, held = (load_labels(path, pedal=pedal) for pedal in (False, True))
+        np.testing.assert_allclose(plain.intervals[:, 1], [0.5, 1.5, 2.5, 4.5], atol=1e-3)
+        # 60 until the release; 64 ends while the pedal is up; 67 and 70 until the end of the file.
+        np.testing.assert_allclose(held.intervals[:, 1], [1.0, 1.5, 4.5, 4.5], atol=1e-3)
+        np.testing.assert_array_equal(plain.intervals[:, 0], held.intervals[:, 0])
+
+    def test_a_key_struck_again_ends_the_held_note(self, tmp_path: Path) -> None:
+        path = self.midi(
+            tmp_path / "a.mid", [(60, 0.0, 0.5), (60, 1.0, 1.5)], [(0.0, 100), (2.0, 0)]
+        )
+        ends = load_labels(path, pedal=True).intervals[:, 1]
+        np.testing.assert_allclose(ends, [1.0, 2.0], atol=1e-3)
+
+    def test_same_roll_as_pretty_midi(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        notes = []
+        for pitch in range(60, 72):
+            onsets = np.cumsum(rng.uniform(0.3, 2.0, 8))
+            notes += [(pitch, float(t), float(t + rng.uniform(0.05, 0.25))) for t in onsets]
+        changes = np.cumsum(rng.uniform(0.1, 0.8, 30))
+        pedal = [(float(t), int(v)) for t, v in zip(changes, rng.integers(0, 128, 30), strict=True)]
+        path = self.midi(tmp_path / "a.mid", notes, pedal)
+        times = np.arange(0, 20, 0.0005)
+        roll = load_labels(path, pedal=True).roll(range(128), times)
+        theirs = pretty_midi.PrettyMIDI(str(path)).get_piano_roll(fs=2000)[:, : len(times)] > 0
+        roll = roll[:, : theirs.shape[1]]
+        # Theirs begins and ends a note at the frame before its time: one frame at each end.
+        n_ends = 2 * len(notes)
+        assert (roll != theirs).sum() <= n_ends
+        plain = load_labels(path).roll(range(128), times)[:, : theirs.shape[1]]
+        assert (plain != theirs).sum() > 50 * n_ends
+
+    def test_text_says_nothing_of_the_pedal(self, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_text("0 1 60\n")
+        with pytest.raises(ValueError, match="nothing of the pedal"):
+            load_labels(tmp_path / "a.txt", pedal=True)

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import CONFIG, tone
 
-from dds_fast.datasets import NoteFrames, Recording, find_notes, load_notes
-from dds_fast.datasets.notes import note_frames, pitch_of
+from dds_fast.datasets import Note, NoteFrames, Recording, find_notes, load_notes
+from dds_fast.datasets.note_files import pitch_of
+from dds_fast.datasets.notes import note_spectra
+from dds_fast.datasets.synthetic import instruments
 
 
 def write(path: Path, samples: np.ndarray | None = None) -> Path:
@@ -58,7 +60,18 @@ def touch(*paths: Path) -> None:
         ("H4", None),
         ("piano", None),
         ("", None),
-        ("take_60", None),
+        ("take_60", 60),
+        ("take_3", None),
+        ("take 3 60", None),
+        ("v64_60", 60),
+        ("Piano.ff.Bb3", 58),
+        ("Upright C#2 close", 37),
+        ("FF C1", 24),
+        ("room C4 G4", None),
+        ("A0v1", 21),
+        ("S0_M60_Piano", 60),
+        ("LEVEL1 CLOSE 36", 36),
+        ("piano_109", None),
     ],
 )
 def test_pitch_of(stem: str, pitch: int | None) -> None:
@@ -89,8 +102,8 @@ class TestFindNotes:
         touch(tmp_path / "60.wav", tmp_path / "noise.wav", tmp_path / "room.wav")
         with caplog.at_level(logging.WARNING, logger="dds_fast"):
             assert len(find_notes(tmp_path)) == 1
-        assert "2 audio files name no note" in caplog.text
-        assert "noise.wav" in caplog.text
+        assert "2 problems with the notes" in caplog.text
+        assert "noise.wav: its name holds no note" in caplog.text
 
     def test_missing_folder(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="gone"):
@@ -108,6 +121,44 @@ class TestFindNotes:
         first, second, third = (r.origin for r in find_notes(tmp_path))
         assert first == second
         assert third != first
+
+    def test_a_note_of_the_index_without_a_file_is_reported(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        touch(*(tmp_path / "piano" / f"{n}_v1.wav" for n in (60, 61)))
+        (tmp_path / "piano" / "index.csv").write_text(
+            "midi,layer,source\n60,v1,A\n60,v2,A\n61,v1,B\n62,v1,C\n63,v1,D\n"
+        )
+        with caplog.at_level(logging.WARNING, logger="dds_fast"):
+            find_notes(tmp_path, (60, 61, 62))
+        assert caplog.text.count("has no file") == 1
+        assert "note 62 has no file" in caplog.text
+
+    def test_one_source_file_of_many_notes_holds_many_recordings(self, tmp_path: Path) -> None:
+        touch(*(tmp_path / f"{n}_{v}.wav" for n in (60, 61, 62) for v in ("soft", "loud")))
+        rows = ["midi,layer,source,source_midi"]
+        rows += [
+            f"{n},{v},bank.sf2,{m}"
+            for n, m in ((60, 60), (61, 60), (62, 62))
+            for v in ("soft", "loud")
+        ]
+        (tmp_path / "index.csv").write_text("\n".join(rows))
+        origins = {r.path.stem: r.origin for r in find_notes(tmp_path)}
+        assert origins["60_soft"] == origins["60_loud"] == origins["61_soft"]
+        assert origins["62_soft"] == origins["62_loud"] != origins["60_soft"]
+
+    def test_indices_may_say_that_instruments_share_recordings(self, tmp_path: Path) -> None:
+        for piano, source in (("a", "x/C4.wav"), ("b", "x/C4.wav"), ("c", "y/C4.wav")):
+            touch(tmp_path / piano / "60_v1.wav")
+            (tmp_path / piano / "index.csv").write_text(f"midi,layer,source\n60,v1,{source}\n")
+        a, b, c = (r.origin for r in find_notes(tmp_path))
+        assert a == b != c
+
+    def test_a_midi_number_that_is_none_is_placed(self, tmp_path: Path) -> None:
+        touch(tmp_path / "60_v1.wav")
+        (tmp_path / "index.csv").write_text("midi,layer,source\n60,v1,A\nC4,v1,A\n")
+        with pytest.raises(ValueError, match="index.csv, line 3.*'C4'"):
+            find_notes(tmp_path)
 
     def test_an_index_without_its_columns_is_named(self, tmp_path: Path) -> None:
         touch(tmp_path / "60_v1.wav")
@@ -133,19 +184,98 @@ class TestLoadNotes:
         assert len(np.unique(notes.origins)) == 3
         assert [len(np.unique(notes.origins[notes.labels == s])) for s in (0, 1)] == [2, 1]
 
-    def test_broken_and_silent_files_are_reported_together(
+    def test_one_report_names_everything_and_the_rest_goes_on(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        write(tmp_path / "60.wav")
+        piano = instruments(1)[0]
+        for pitch in (60, 64, 67):
+            write(tmp_path / f"{pitch}.wav", piano.tone(pitch, 100, 0.5, 16000))
+        (tmp_path / "67.wav").rename(tmp_path / "66.wav")
         write(tmp_path / "61.wav", np.zeros(1600))
         write(tmp_path / "62.wav", tone(100))
         (tmp_path / "63.wav").write_text("text")
+        whole = write(tmp_path / "65.wav").read_bytes()
+        (tmp_path / "65.wav").write_bytes(whole[:2000])
+        (tmp_path / "noise.wav").write_bytes(whole)
         with caplog.at_level(logging.WARNING, logger="dds_fast"):
-            notes = load_notes(find_notes(tmp_path), CONFIG)
-        assert notes.sources == (60,)
-        assert "3 note files were skipped" in caplog.text
-        for name in ("61.wav: the recording is silent", "62.wav", "63.wav is not a readable"):
-            assert name in caplog.text
+            notes = load_notes(tmp_path, CONFIG)
+        assert notes.sources == (60, 64, 66)
+        (record,) = caplog.records
+        lines = record.getMessage().splitlines()
+        assert lines[0] == "6 problems with the notes:"
+        for line, words in zip(
+            lines[1:],
+            [
+                "noise.wav: its name holds no note",
+                "61.wav: the recording is silent; skipped",
+                "62.wav: the recording has 100 samples at 16000 Hz, shorter",
+                "63.wav is not a readable",
+                "65.wav: the file is cut short: 1956 of 3200 bytes",
+                "66.wav: named 66, but sounds like 67; kept",
+            ],
+            strict=True,
+        ):
+            assert words in line
+
+    def test_another_octave_convention_is_one_line(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        piano = instruments(1)[0]
+        for pitch in (60, 62, 64, 65):
+            write(tmp_path / f"{pitch - 12}.wav", piano.tone(pitch, 100, 0.5, 16000))
+        with caplog.at_level(logging.WARNING, logger="dds_fast"):
+            load_notes(tmp_path, CONFIG)
+        assert "1 problems" in caplog.text
+        assert "4 of 4 files sound 12 semitones above their names" in caplog.text
+
+    @pytest.mark.parametrize("suffix", [".wav", ".aiff", ".flac", ".ogg"])
+    def test_cut_short(self, suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        write(tmp_path / "60.wav")
+        path = write(tmp_path / f"61{suffix}", tone(16000))
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with caplog.at_level(logging.WARNING, logger="dds_fast"):
+            assert load_notes(tmp_path, CONFIG).sources == (60,)
+        assert f"61{suffix}" in caplog.text
+
+    def test_a_header_that_knows_no_length_is_no_damage(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = write(tmp_path / "69.wav", tone(16000))
+        content = bytearray(path.read_bytes())
+        place = content.index(b"data") + 4
+        content[place : place + 4] = b"\xff\xff\xff\xff"  # as a recorder writes to a pipe
+        path.write_bytes(content)
+        with caplog.at_level(logging.WARNING, logger="dds_fast"):
+            load_notes(tmp_path, CONFIG)
+        assert not caplog.records
+
+    def test_any_rate_channels_and_length(self, tmp_path: Path) -> None:
+        for pitch, sr, n in ((60, 44100, 4000), (61, 8000, 9000), (62, 16000, 128)):
+            frequency = 440 * 2 ** ((pitch - 69) / 12)
+            stereo = np.stack([tone(n, frequency, sr)] * 2, axis=1)
+            soundfile.write(tmp_path / f"{pitch}.wav", stereo, sr)
+        notes = load_notes(tmp_path, CONFIG, pitches=(60, 61, 62))
+        frames = np.bincount(notes.labels)
+        assert [abs(n - m) <= 2 for n, m in zip(frames, (1451 / 64, 18000 / 64, 3), strict=True)]
+
+    def test_in_memory_and_in_files_are_the_same(self, tmp_path: Path) -> None:
+        piano = instruments(1)[0]
+        made = list(piano.notes((60, 64), (40, 100), 0.2, 16000))
+        for note in made:
+            path = tmp_path / f"{note.pitch}_{note.layer}.wav"
+            soundfile.write(path, note.waveform, note.sr, subtype="FLOAT")
+        memory = NoteFrames.from_notes(made, CONFIG, gains_db=(0, -6))
+        files = load_notes(tmp_path, CONFIG, gains_db=(0, -6))
+        assert memory.sources == files.sources == (60, 64)
+        np.testing.assert_array_equal(np.sort(memory.frames, 0), np.sort(files.frames, 0))
+        assert len(np.unique(memory.origins)) == 4
+
+    def test_no_notes_in_memory(self) -> None:
+        with pytest.raises(ValueError, match="no notes were given"):
+            NoteFrames.from_notes([], CONFIG)
+        silence = Note(60, "v1", "nothing", np.zeros(1600, np.float32), 16000)
+        with pytest.raises(ValueError, match="silent"):
+            NoteFrames.from_notes([silence], CONFIG)
 
     def test_short_files_are_named(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         write(tmp_path / "60.wav")
@@ -170,16 +300,14 @@ class TestLoadNotes:
         with pytest.raises(ValueError, match="none of the note files"):
             load_notes(find_notes(tmp_path), CONFIG)
 
-    def test_silent_parts_are_left_out(self, tmp_path: Path) -> None:
-        path = write(tmp_path / "60.wav", np.concatenate([np.zeros(6400), tone(6400)]))
-        frames = note_frames(Recording(path, 60, "a"), CONFIG)
+    def test_silent_parts_are_left_out(self) -> None:
+        frames = note_spectra(np.concatenate([np.zeros(6400), tone(6400)]), CONFIG)
         assert 100 <= len(frames) <= 103
 
-    def test_gains_are_levels_in_db(self, tmp_path: Path) -> None:
-        recording = Recording(write(tmp_path / "60.wav"), 60, "a")
-        both = note_frames(recording, CONFIG, gains_db=(0, -20))
+    def test_gains_are_levels_in_db(self) -> None:
+        both = note_spectra(tone(1600), CONFIG, gains_db=(0, -20))
         loud, soft = np.split(both, 2)
-        np.testing.assert_array_equal(loud, note_frames(recording, CONFIG))
+        np.testing.assert_array_equal(loud, note_spectra(tone(1600), CONFIG))
         amplitude = np.expm1(loud * np.log1p(1e4)), np.expm1(soft * np.log1p(1e4))
         np.testing.assert_allclose(amplitude[1], 0.1 * amplitude[0], rtol=1e-3, atol=1e-3)
 

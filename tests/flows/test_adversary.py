@@ -62,7 +62,7 @@ def trained(config: TrainingConfig) -> dict[str, torch.Tensor]:
     rng = np.random.default_rng(0)
     notes = NoteFrames.from_mapping({60: rng.random((60, 10)), 64: 1 + rng.random((60, 10))})
     flow = ConditionalGlow(2, 10, n_steps=2, width=8, depth=1)
-    task = GlowTraining(flow, *notes.split(config.validation), config, torch.device("cpu"))
+    task = GlowTraining(flow, *notes.split(config.validation), config, torch.device("cpu"), 1e4)
     train(task, config)
     return flow.state_dict()
 

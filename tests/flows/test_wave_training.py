@@ -90,9 +90,8 @@ def test_a_trained_bank_keeps_its_actnorms() -> None:
 
 @pytest.mark.parametrize(("rule", "highest"), [("thesis", 5.0), ("code", 1.0)])
 def test_crops_carry_the_noise(rule: str, highest: float) -> None:
-    noisy = dataclasses.replace(CONFIG, noise=1.0)
     waves = ToyWaves(n_items=50, n_samples=80)
-    made = WaveTraining(bank(), waves, [], noisy, CPU, crop=64, n_batches=1, noise_rule=rule)
+    made = WaveTraining(bank(), waves, [], CONFIG, CPU, crop=64, noise=1.0, noise_rule=rule)
     x = made._draw(100)
     assert x.shape == (4, 100, 64) and float(x.abs().max()) <= highest
     jumps = (x[0, :, 1:] - x[0, :, :-1]).std()

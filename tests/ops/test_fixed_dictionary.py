@@ -24,15 +24,20 @@ def make(F: int, J: int, T: int) -> tuple[Tensor, Tensor]:
     return torch.rand(F, T, generator=generator), torch.rand(F, J, generator=generator)
 
 
+@pytest.mark.parametrize("sparsity", [0.0, 0.5])
 @pytest.mark.parametrize("form", ["Gram", "direct"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_trajectory_is_that_of_the_reference(
-    shape: tuple[int, int, int], form: str, level: str, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, int, int],
+    form: str,
+    sparsity: float,
+    level: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fixed, "GRAM_SHARE", math.inf if form == "Gram" else 0.0)
     X, W = make(*shape)
-    exact = reference.UpdateStep(nmf.problem(X.double(), W.double()), SCHEDULE)
-    step = update_step(nmf.problem(X, W), SCHEDULE)
+    exact = reference.UpdateStep(nmf.problem(X.double(), W.double(), sparsity), SCHEDULE)
+    step = update_step(nmf.problem(X, W, sparsity), SCHEDULE)
     assert isinstance(step, fixed.UpdateStep)
     for _ in range(STEPS):
         exact.advance()

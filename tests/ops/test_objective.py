@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dds_fast import ops
 
-LAMBDA = 0.3  # large, so that the penalty's gradients count
+LAMBDA, MU = 0.3, 0.2  # large, so that their gradients count
 
 
 def draw(per_frame: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -23,7 +23,7 @@ def draw(per_frame: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def formula(X: Tensor, W: Tensor, H: Tensor, log_likelihoods: Tensor, epsilon: float) -> Tensor:
-    """Spec 6.1, written with loops."""
+    """Spec 6.1 and the l1 norm of H, written with loops."""
     W, H = torch.relu(W), torch.relu(H)
     approximation = torch.zeros_like(X)
     penalty = torch.zeros((), dtype=torch.float64)
@@ -35,7 +35,7 @@ def formula(X: Tensor, W: Tensor, H: Tensor, log_likelihoods: Tensor, epsilon: f
             approximation = approximation.clone()
             approximation[:, t] += H[j, t] * entry
             penalty = penalty + H[j, t] / total * likelihood
-    return torch.linalg.norm(X - approximation) - LAMBDA * penalty
+    return torch.linalg.norm(X - approximation) - LAMBDA * penalty + MU * H.sum()
 
 
 @pytest.mark.parametrize("per_frame", [False, True], ids=["shared", "per-frame"])
@@ -46,7 +46,7 @@ def test_value_and_gradients_are_those_of_the_formula(per_frame: bool) -> None:
     epsilon = 1e-7 if per_frame else 1e-3
     expected = formula(X, *variables, epsilon)
     expected_gradients = torch.autograd.grad(expected, variables)
-    cost = ops.objective(X, *variables, penalty=LAMBDA)
+    cost = ops.objective(X, *variables, penalty=LAMBDA, sparsity=MU)
     torch.testing.assert_close(cost, expected, rtol=1e-12, atol=1e-12)
     for gradient, reference in zip(
         torch.autograd.grad(cost, variables), expected_gradients, strict=True

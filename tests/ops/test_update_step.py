@@ -22,7 +22,7 @@ from dds_fast.ops.update_step import (
 )
 
 S, F, T, K = 3, 11, 7, 2
-PENALTY = 0.05
+PENALTY, SPARSITY = 0.05, 0.1
 STEPS = 20
 SCHEDULE = Schedule(step_size=1e-2, max_steps=STEPS)
 
@@ -45,6 +45,7 @@ def make_problem(kind: str, flow: RealNVPBank | ConditionalGlow, likelihood: str
         n_sources=S,
         n_components=None if kind == "dds1" else K,
         penalty=PENALTY,
+        sparsity=SPARSITY,
         likelihood=likelihood,
     )
     # Away from Z = 0: so short a flow passes some zeros through, where ReLU has no derivative and
@@ -57,7 +58,7 @@ def make_problem(kind: str, flow: RealNVPBank | ConditionalGlow, likelihood: str
 def autograd_cost(
     kind: str, flow: RealNVPBank | ConditionalGlow, X: Tensor, Z: Tensor, H: Tensor, data: bool
 ) -> Tensor:
-    """Spec 6.1 as most people would write it."""
+    """Spec 6.1 and the l1 norm of H as most people would write it."""
     if kind == "dds3":
         z_s = torch.eye(S, dtype=Z.dtype).repeat_interleave(K, 0)
         x, log_det = flow.decode(torch.cat([z_s, Z], 1))
@@ -75,7 +76,8 @@ def autograd_cost(
     else:
         approximation = torch.relu(x.reshape(-1, F)).T @ H
         penalty = (H / (H.sum(0) + 1e-3)).sum(1) @ likelihood.reshape(-1)
-    return torch.linalg.norm(X - approximation) - PENALTY * penalty
+    sparsity = SPARSITY / math.sqrt(T) * H.sum()
+    return torch.linalg.norm(X - approximation) - PENALTY * penalty + sparsity
 
 
 def autograd_program(
@@ -109,20 +111,25 @@ def test_steps_are_those_of_an_autograd_program(kind: str, likelihood: str) -> N
     torch.testing.assert_close(step.state().H, H.clamp_min(0), rtol=1e-9, atol=1e-9)
 
 
-def test_nmf_steps_are_those_of_an_autograd_program() -> None:
+@pytest.mark.parametrize("sparsity", [0.0, SPARSITY])
+def test_nmf_steps_are_those_of_an_autograd_program(sparsity: float) -> None:
     generator = torch.Generator().manual_seed(0)
     X = torch.rand(F, T, generator=generator).double()
     W = torch.rand(F, 40, generator=generator).double()
-    problem = nmf.problem(X, W)
+    problem = nmf.problem(X, W, sparsity)
     assert torch.equal(problem.H, torch.full((40, T), 1 / 40, dtype=torch.float64))
     H = problem.H.clone().requires_grad_()
     adam = torch.optim.Adam([H], lr=SCHEDULE.step_size)
-    costs = [float(torch.linalg.norm(X - W @ H.detach()))]
+
+    def cost() -> Tensor:
+        return torch.linalg.norm(X - W @ H) + sparsity / math.sqrt(T) * H.sum()
+
+    costs = [cost().item()]
     for _ in range(STEPS):
-        (H.grad,) = torch.autograd.grad(torch.linalg.norm(X - W @ H), H)
+        (H.grad,) = torch.autograd.grad(cost(), H)
         adam.step()
         H.data.clamp_min_(0)
-        costs.append(float(torch.linalg.norm(X - W @ H.detach())))
+        costs.append(cost().item())
     step = update_step(problem, SCHEDULE)
     step.advance(STEPS)
     assert step.controller.history == pytest.approx(costs, rel=1e-10)

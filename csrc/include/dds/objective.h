@@ -23,7 +23,8 @@ void frame_correlation(const float* entries, const float* residual, int64_t n_so
 
 // Adam on activations H (rows, frames), from the correlations of the residual with the entries:
 //
-//   gradient = correlation / norm - penalty (l - attributed) / total, 0 where H was clipped
+//   gradient = correlation / norm - penalty (l - attributed) / total + sparsity,
+//              0 where H was clipped
 //
 // where l is one number per row, or per row and frame.
 struct ActivationTensors {
@@ -36,6 +37,7 @@ struct ActivationTensors {
   const float* attributed;  // (frames)
   const float* total;       // (frames)
   float penalty;
+  float sparsity;
   float step_size;       // with Adam's bias correction: step_size / (1 - beta1^t)
   float rms_correction;  // 1 / sqrt(1 - beta2^t)
   float* activations;

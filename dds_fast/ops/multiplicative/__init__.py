@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 
 import torch
@@ -12,7 +13,7 @@ from dds_fast.ops.multiplicative import cpu, reference
 
 BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "reference": reference}
 
-LOSSES = ("euclidean", "kl")
+LOSSES = reference.LOSSES
 FACTORS = ("W", "H")
 
 
@@ -40,7 +41,8 @@ def multiplicative_update(
         W: ``(F, J)``, non-negative.
         H: ``(J, T)``, non-negative.
         factor: which one moves, "W" or "H".
-        loss: "euclidean" (squared error) or "kl" (generalised Kullback-Leibler divergence).
+        loss: "euclidean" (squared error), "kl" (generalised Kullback-Leibler divergence) or "is"
+            (Itakura-Saito divergence; not in the compiled backend).
         backend: "auto", or the name of one of ``BACKENDS``.
 
     Returns:
@@ -51,7 +53,8 @@ def multiplicative_update(
             entries; unknown `factor`, `loss` or `backend`.
         RuntimeError: the backend cannot run on `X`, with its reason.
 
-    Source: Lee and Seung, Algorithms for non-negative matrix factorization, NIPS 2000.
+    Source: Lee and Seung, Algorithms for non-negative matrix factorization, NIPS 2000; Févotte
+    and Idier, Neural Computation 2011 (Itakura-Saito).
 
     Example:
         >>> import torch
@@ -75,26 +78,39 @@ def fixed_update(
 ) -> reference.Update:
     """The update of H for X and W that do not change, with what can be made once made once.
 
-    Called with H it returns the new H. Operands are not checked for negative entries.
+    Called with H, and perhaps the gradient of a penalty, it returns the new H. Operands are not
+    checked for negative entries.
 
     Args:
         X: ``(F, T)``, non-negative.
         W: ``(F, J)``, non-negative.
-        loss: "euclidean" or "kl".
+        loss: one of `LOSSES`.
         n_updates: about how often it will be called.
         backend: "auto", or the name of one of ``BACKENDS``.
     """
     check_loss("multiplicative_update", loss)
-    module = dispatch.select("multiplicative_update", BACKENDS, dispatch.Request.of(X), backend)
+    able = {name: module for name, module in BACKENDS.items() if loss in module.LOSSES}
+    op = f"multiplicative_update (loss {loss!r})"
+    module = dispatch.select(op, able, dispatch.Request.of(X), backend)
     return module.Update(X, W, loss, n_updates)
 
 
 def divergence(X: Tensor, W: Tensor, H: Tensor, loss: str) -> float:
-    """``||X - W H||_F``, or the generalised Kullback-Leibler divergence; summed in float64."""
+    """The loss between X and W H, rows summed in float64.
+
+    ``||X - W H||_F``, the generalised Kullback-Leibler or the Itakura-Saito divergence; in the
+    divergences W H carries a small epsilon, and in Itakura-Saito's X too.
+    """
     check_loss("divergence", loss)
     approximation = W @ H
     if loss == "euclidean":
-        return float(torch.linalg.vector_norm(approximation.sub_(X), dtype=torch.float64))
+        return math.sqrt(_total(approximation.sub_(X).square_()))
     approximation += reference.EPSILON
-    terms = torch.special.xlogy(X, X / approximation).sub_(X).add_(approximation)
-    return float(terms.sum(dtype=torch.float64))
+    if loss == "is":
+        ratio = (X + reference.EPSILON) / approximation
+        return _total(ratio - ratio.log() - 1)
+    return _total(torch.special.xlogy(X, X / approximation).sub_(X).add_(approximation))
+
+
+def _total(terms: Tensor) -> float:
+    return float(terms.sum(1).double().sum())

@@ -9,7 +9,9 @@ from dds_fast import _native
 from dds_fast.ops.least_squares.cpu import can_run
 from dds_fast.ops.multiplicative.reference import EPSILON
 
-__all__ = ["Update", "can_run"]
+__all__ = ["LOSSES", "Update", "can_run"]
+
+LOSSES = ("euclidean", "kl")
 
 
 def _dense(matrix: Tensor) -> Tensor:
@@ -44,15 +46,17 @@ class Update:
             self.fixed[order] = _product(self.W.T, self.X, H)
         return self.fixed[order]
 
-    def __call__(self, H: Tensor) -> Tensor:
+    def __call__(self, H: Tensor, penalty: Tensor | float = 0.0) -> Tensor:
         """The new H; the old one stays as it is."""
         H = _dense(H)
         if self.loss == "kl":
-            return self._kl(H)
+            return self._kl(H, penalty)
         if self.gram is None:
             denominator = _product(self.W.T, torch.mm(self.W, H), H)
         else:
             denominator = _product(self.gram, H, H)
+        if isinstance(penalty, Tensor) or penalty:
+            denominator += penalty
         result = H.clone()
         _native.cpu().nmf_ratio(
             self._numerator(H).data_ptr(),
@@ -64,7 +68,7 @@ class Update:
         )
         return result
 
-    def _kl(self, H: Tensor) -> Tensor:
+    def _kl(self, H: Tensor, penalty: Tensor | float) -> Tensor:
         quotient = _product(self.W, H, self.X)
         _native.cpu().nmf_quotient(
             self.X.data_ptr(),
@@ -75,4 +79,4 @@ class Update:
         )
         if True not in self.fixed:
             self.fixed[True] = self.W.sum(0)[:, None] + EPSILON
-        return _product(self.W.T, quotient, H).mul_(H).div_(self.fixed[True])
+        return _product(self.W.T, quotient, H).mul_(H).div_(self.fixed[True] + penalty)

@@ -2,10 +2,14 @@ r"""Multiplicative updates of one factor of :math:`X \approx W H`, in plain PyTo
 
 .. math::
    \text{Euclidean: } H \leftarrow H \odot \frac{W^T X}{W^T W H}, \qquad
-   \text{Kullback-Leibler: } H \leftarrow H \odot \frac{W^T (X \oslash W H)}{W^T 1}
+   \text{Kullback-Leibler: } H \leftarrow H \odot \frac{W^T (X \oslash W H)}{W^T 1}, \qquad
+   \text{Itakura-Saito: } H \leftarrow H \odot
+   \left(\frac{W^T (X \oslash (W H)^2)}{W^T (1 \oslash W H)}\right)^{1/2}
 
-(Lee and Seung, Algorithms for non-negative matrix factorization, NIPS 2000.) Denominators carry a
-small epsilon; zeros stay zero.
+(Lee and Seung, Algorithms for non-negative matrix factorization, NIPS 2000; Févotte and Idier,
+Algorithms for NMF with the beta-divergence, Neural Computation 2011, for the exponent, with which
+the Itakura-Saito divergence cannot rise.) Denominators carry a small epsilon, and so does X where
+the loss is Itakura-Saito, which zeros would make infinite; zeros of the factor stay zero.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from torch import Tensor
 
 from dds_fast.ops.dispatch import Request, accept
 
+LOSSES = ("euclidean", "kl", "is")
 EPSILON = torch.finfo(torch.float32).eps
 
 
@@ -32,17 +37,29 @@ class Update:
     Args:
         X: ``(F, T)``.
         W: ``(F, J)``.
-        loss: "euclidean" or "kl".
+        loss: one of `LOSSES`.
         n_updates: how often it will be called, about; for what pays to be made once.
     """
 
     def __init__(self, X: Tensor, W: Tensor, loss: str, n_updates: int) -> None:
         self.X, self.W, self.loss = X, W, loss
 
-    def __call__(self, H: Tensor) -> Tensor:
-        """The new H; the old one stays as it is."""
+    def __call__(self, H: Tensor, penalty: Tensor | float = 0.0) -> Tensor:
+        """The new H; the old one stays as it is.
+
+        Args:
+            H: ``(J, T)``.
+            penalty: gradient to H of what is added to the loss, broadcast to ``(J, T)``,
+                non-negative. The Euclidean loss is taken as half the squared error here.
+        """
         X, W = self.X, self.W
-        approximation = W @ H
         if self.loss == "euclidean":
-            return H * (W.T @ X) / (W.T @ approximation + EPSILON)
-        return H * (W.T @ (X / (approximation + EPSILON))) / (W.sum(0)[:, None] + EPSILON)
+            (F, T), J = X.shape, W.shape[1]
+            few = J * (F + T) < 2 * F * T  # then the Gram matrix takes fewer operations
+            denominator = (W.T @ W) @ H if few else W.T @ (W @ H)
+            return H * (W.T @ X) / (denominator + penalty + EPSILON)
+        approximation = W @ H + EPSILON
+        if self.loss == "kl":
+            return H * (W.T @ (X / approximation)) / (W.sum(0)[:, None] + penalty + EPSILON)
+        rise = W.T @ (1 / approximation) + penalty + EPSILON
+        return H * (W.T @ ((X + EPSILON) / approximation**2) / rise).sqrt()

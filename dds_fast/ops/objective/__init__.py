@@ -28,12 +28,13 @@ class _Objective(torch.autograd.Function):
         X: Tensor,
         penalty: float,
         epsilon: float,
+        sparsity: float,
         backend: ModuleType,
     ) -> Tensor:
         D, active = W.transpose(-1, -2).clamp_min(0), H.clamp_min(0)
-        at = backend.evaluate(X.T, D, active, log_likelihoods, penalty, epsilon)
+        at = backend.evaluate(X.T, D, active, log_likelihoods, penalty, epsilon, sparsity)
         ctx.at, ctx.D, ctx.active, ctx.log_likelihoods = at, D, active, log_likelihoods
-        ctx.penalty, ctx.backend = penalty, backend
+        ctx.penalty, ctx.sparsity, ctx.backend = penalty, sparsity, backend
         return torch.tensor(at.cost, dtype=torch.float64, device=X.device)
 
     @staticmethod
@@ -43,11 +44,11 @@ class _Objective(torch.autograd.Function):
         with torch.no_grad():
             grad = grad.to(D.dtype)
             to_W = grad * ops.gradient_dictionary(at, D, active).transpose(-1, -2)
-            to_H = ops.gradient_activations(at, D, active, likelihoods, ctx.penalty)
+            to_H = ops.gradient_activations(at, D, active, likelihoods, ctx.penalty, ctx.sparsity)
             to_H = grad * (to_H * (active > 0))
             to_l = grad * ops.gradient_log_likelihoods(at, active, likelihoods, ctx.penalty)
         gradients = (once(g, "objective") for g in (to_W, to_H, to_l))
-        return (*gradients, None, None, None, None)
+        return (*gradients, None, None, None, None, None)
 
 
 def objective(
@@ -58,6 +59,7 @@ def objective(
     *,
     penalty: float,
     epsilon: float | None = None,
+    sparsity: float = 0.0,
     backend: str = "auto",
 ) -> Tensor:
     r"""``||X - max(W, 0) max(H, 0)||_F`` minus the activation-weighted likelihood penalty.
@@ -74,6 +76,7 @@ def objective(
         penalty: weight lambda.
         epsilon: added to the per-frame sum of activations; by default 1e-3 for a shared
             dictionary and 1e-7 for one per frame.
+        sparsity: weight mu of the sum of the activations (0 in the paper).
         backend: a backend's name, or "auto".
 
     Returns:
@@ -107,4 +110,4 @@ def objective(
     if epsilon is None:
         epsilon = EPSILON_PER_FRAME if per_frame else EPSILON_SHARED
     module = dispatch.select("objective", BACKENDS, dispatch.Request.of(X), backend)
-    return _Objective.apply(W, H, log_likelihoods, X, penalty, epsilon, module)
+    return _Objective.apply(W, H, log_likelihoods, X, penalty, epsilon, sparsity, module)

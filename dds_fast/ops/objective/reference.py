@@ -1,11 +1,11 @@
 r"""The decomposition objective in plain PyTorch, with its analytic gradients.
 
-.. math:: J = \|X - W H^+\|_F - \lambda \sum_t \sum_j \frac{H^+_{jt}}{c_t} \ell_j, \qquad
-          c_t = \sum_j H^+_{jt} + \epsilon
+.. math:: J = \|X - W H^+\|_F - \lambda \sum_t \sum_j \frac{H^+_{jt}}{c_t} \ell_j
+              + \mu \sum_t \sum_j H^+_{jt}, \qquad c_t = \sum_j H^+_{jt} + \epsilon
 
-(DDS paper, section III; spec. 6.1 and 6.6). Everything is held by rows, as the flows make it:
-`Xt` is ``(T, F)`` and the clipped dictionary `D` is ``(J, F)`` (shared over time) or ``(S, T, F)``
-(one entry per source and frame).
+(DDS paper, section III, where mu is 0; spec. 6.1 and 6.6). Everything is held by rows, as the flows
+make it: `Xt` is ``(T, F)`` and the clipped dictionary `D` is ``(J, F)`` (shared over time) or
+``(S, T, F)`` (one entry per source and frame).
 """
 
 from __future__ import annotations
@@ -57,17 +57,24 @@ def _per_frame(log_likelihoods: Tensor) -> Tensor:
 
 
 def evaluate(
-    Xt: Tensor, D: Tensor, H: Tensor, log_likelihoods: Tensor, penalty: float, epsilon: float
+    Xt: Tensor,
+    D: Tensor,
+    H: Tensor,
+    log_likelihoods: Tensor,
+    penalty: float,
+    epsilon: float,
+    sparsity: float,
 ) -> Evaluation:
     """J at clipped `D` and `H`; `log_likelihoods` is ``(J,)`` or ``(S, T)``."""
     residual = reconstruct(D, H).sub_(Xt)
-    norm = float(torch.linalg.vector_norm(residual, dtype=torch.float64))
-    if penalty == 0:
-        nothing = H.new_zeros(H.shape[1])
-        return Evaluation(norm, residual, norm, nothing, nothing)
-    total = H.sum(0) + epsilon
-    attributed = (H * _per_frame(log_likelihoods)).sum(0) / total
-    cost = norm - penalty * float(attributed.sum(dtype=torch.float64))
+    cost = norm = float(torch.linalg.vector_norm(residual, dtype=torch.float64))
+    attributed = total = H.new_zeros(H.shape[1])
+    if sparsity != 0:
+        cost += sparsity * float(H.sum(dtype=torch.float64))
+    if penalty != 0:
+        total = H.sum(0) + epsilon
+        attributed = (H * _per_frame(log_likelihoods)).sum(0) / total
+        cost -= penalty * float(attributed.sum(dtype=torch.float64))
     return Evaluation(cost, residual, norm, attributed, total)
 
 
@@ -93,7 +100,12 @@ def gradient_log_likelihoods(
 
 
 def gradient_activations(
-    at: Evaluation, D: Tensor, H: Tensor, log_likelihoods: Tensor, penalty: float
+    at: Evaluation,
+    D: Tensor,
+    H: Tensor,
+    log_likelihoods: Tensor,
+    penalty: float,
+    sparsity: float,
 ) -> Tensor:
     """dJ/dH+ (not masked where H was clipped)."""
     if at.norm == 0:
@@ -105,4 +117,6 @@ def gradient_activations(
         gradient = torch.einsum("stf,tf->st", D, at.residual) / at.norm
     if penalty != 0:
         gradient -= penalty * (_per_frame(log_likelihoods) - at.attributed) / at.total
+    if sparsity != 0:
+        gradient += sparsity
     return gradient

@@ -123,6 +123,7 @@ class _Activations:
         attributed: Tensor,
         total: Tensor,
         penalty: float,
+        sparsity: float,
     ) -> None:
         self.n_moved += 1
         _native.cpu().move_activations(
@@ -134,6 +135,7 @@ class _Activations:
             attributed.data_ptr(),
             total.data_ptr(),
             penalty,
+            sparsity,
             *adam.corrections(step_size, self.n_moved),
             self.H.data_ptr(),
             self.moments[0].data_ptr(),
@@ -179,18 +181,23 @@ class UpdateStep(interface.UpdateStep):
 
     def _evaluate(self) -> None:
         """The objective at the current dictionary and activations."""
-        active, penalty = self.activations.active, self.problem.penalty
+        active, problem = self.activations.active, self.problem
         self.residual = self.products.residual(self.D, active)
         squares = _native.cpu().sum_of_squares(
             self.residual.data_ptr(), *self.residual.shape, torch.get_num_threads()
         )
         self.norm = math.sqrt(squares)
-        self.total = active.sum(0) + self.problem.epsilon
-        if self.problem.per_frame:
+        sums = active.sum(0)
+        self.total = sums + problem.epsilon
+        if problem.per_frame:
             self.attributed = (active * self.log_likelihoods).sum(0) / self.total
         else:
             self.attributed = torch.mv(active.T, self.log_likelihoods) / self.total
-        self.cost = self.norm - penalty * float(self.attributed.sum(dtype=torch.float64))
+        self.cost = (
+            self.norm
+            - problem.penalty * float(self.attributed.sum(dtype=torch.float64))
+            + problem.sparsity * float(sums.sum(dtype=torch.float64))
+        )
 
     @property
     def _inverse_norm(self) -> float:
@@ -221,6 +228,7 @@ class UpdateStep(interface.UpdateStep):
             self.attributed,
             self.total,
             self.problem.penalty,
+            self.problem.sparsity,
         )
         self._evaluate()
 

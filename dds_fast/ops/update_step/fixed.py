@@ -43,8 +43,10 @@ class _Direct:
         )
         return math.sqrt(square)
 
-    def move(self, scale: float, *adam_arguments: int | float) -> None:
+    def move(self, scale: float, sparsity: float, *adam_arguments: int | float) -> None:
         torch.mm(self.W.T, self.residual, out=self.gradient)
+        if sparsity:
+            self.gradient += sparsity / scale
         _native.cpu().nmf_adam(self.gradient.data_ptr(), scale, *adam_arguments)
 
 
@@ -73,7 +75,9 @@ class _Gram:
         # Rounding may leave a perfect fit below zero; NaN must stay NaN.
         return 0.0 if square < 0 else math.sqrt(square)
 
-    def move(self, scale: float, *adam_arguments: int | float) -> None:
+    def move(self, scale: float, sparsity: float, *adam_arguments: int | float) -> None:
+        if sparsity:
+            self.product += sparsity / scale
         _native.cpu().nmf_adam_gram(
             self.product.data_ptr(),
             self.target.data_ptr(),
@@ -89,7 +93,7 @@ class UpdateStep(interface.UpdateStep):
     def __init__(self, problem: Problem, schedule: Schedule) -> None:
         assert problem.W is not None
         self.controller = Controller(schedule)
-        self.W = problem.W
+        self.W, self.sparsity = problem.W, problem.sparsity
         self.H = problem.H.clone(memory_format=torch.contiguous_format)
         self.moments = torch.zeros_like(self.H), torch.zeros_like(self.H)
         F, J = self.W.shape
@@ -97,8 +101,10 @@ class UpdateStep(interface.UpdateStep):
         self._observe()
 
     def _observe(self) -> None:
-        self.cost = self.form.cost(self.H)
-        self.controller.observe(self.cost)
+        self.norm = cost = self.form.cost(self.H)
+        if self.sparsity:
+            cost += self.sparsity * float(self.H.sum(dtype=torch.float64))
+        self.controller.observe(cost)
 
     def advance(self, n_steps: int = 1) -> None:
         """Gradient, Adam, projection, schedule; up to `n_steps` times."""
@@ -107,7 +113,8 @@ class UpdateStep(interface.UpdateStep):
                 return
             step = len(self.controller.history)
             self.form.move(
-                1 / self.cost if self.cost > 0 else 0.0,
+                1 / self.norm if self.norm > 0 else 0.0,
+                self.sparsity,
                 *adam.corrections(self.controller.step_size, step),
                 *(moment.data_ptr() for moment in self.moments),
                 self.H.data_ptr(),

@@ -22,6 +22,7 @@ class Problem:
         H: ``(J, T)`` initial activations.
         epsilon: normaliser of the penalty's per-frame activation shares.
         penalty: weight lambda of the likelihood penalty.
+        sparsity: weight of the sum of the activations.
         W: ``(F, J)`` fixed non-negative dictionary (NMF); then there is no flow.
         flow: frozen flow of G groups that decodes Z into the dictionary.
         Z: ``(G, R, F)`` initial latent codes; ``G R = J``, or ``R = T`` and ``G = S`` when
@@ -36,6 +37,7 @@ class Problem:
     H: Tensor
     epsilon: float
     penalty: float = 0.0
+    sparsity: float = 0.0
     W: Tensor | None = None
     flow: FrozenFlow | None = None
     Z: Tensor | None = None

@@ -134,7 +134,13 @@ class UpdateStep(interface.UpdateStep):
         problem = self.problem
         self.active = self.H if problem.projected else self.H.clamp_min(0)
         self.at = objective.evaluate(
-            self.Xt, self.D, self.active, self.log_likelihoods, problem.penalty, problem.epsilon
+            self.Xt,
+            self.D,
+            self.active,
+            self.log_likelihoods,
+            problem.penalty,
+            problem.epsilon,
+            problem.sparsity,
         )
 
     def _move(self, adam: torch.optim.Adam, variable: Tensor, gradient: Tensor) -> None:
@@ -157,7 +163,12 @@ class UpdateStep(interface.UpdateStep):
 
     def _step_activations(self) -> None:
         gradient = objective.gradient_activations(
-            self.at, self.D, self.active, self.log_likelihoods, self.problem.penalty
+            self.at,
+            self.D,
+            self.active,
+            self.log_likelihoods,
+            self.problem.penalty,
+            self.problem.sparsity,
         )
         if not self.problem.projected:
             gradient *= self.active > 0

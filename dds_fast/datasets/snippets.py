@@ -1,0 +1,38 @@
+"""Test snippets: many short recordings as one long one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from dds_fast import audio
+from dds_fast.datasets.labels import Labels
+
+
+def concatenate(
+    recordings: Iterable[tuple[Path, Labels]], config: audio.SpectrogramConfig
+) -> tuple[audio.Spectrogram, Labels]:
+    """Recordings cut from their first onset to their last offset, one after the other.
+
+    Raises:
+        ValueError: no recordings, or one without notes.
+    """
+    pieces, intervals, pitches, velocities = [], [], [], []
+    n_frames = 0
+    for path, labels in recordings:
+        if len(labels.intervals) == 0:
+            raise ValueError(f"{path}: no notes are labelled")
+        X = audio.spectrogram(audio.load(path, config.sr), config).values
+        first = int(config.frames(labels.intervals[:, 0].min()))
+        end = int(config.frames(labels.intervals[:, 1].max()))
+        pieces.append(X[:, first:end])
+        intervals.append(labels.intervals + (n_frames - first) / config.frame_rate)
+        pitches.append(labels.pitches)
+        velocities.append(labels.velocities)
+        n_frames += pieces[-1].shape[1]
+    if not pieces:
+        raise ValueError("no recordings were given")
+    labels = Labels(*(np.concatenate(part) for part in (intervals, pitches, velocities)))
+    return audio.Spectrogram(np.concatenate(pieces, axis=1), config), labels

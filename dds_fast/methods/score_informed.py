@@ -1,0 +1,259 @@
+"""Score-informed decomposition: NMF whose factors start, and so stay, where a score allows.
+
+Zeros of a factor stay zero under multiplicative updates. Templates are zero away from the partials
+of their pitch, activations away from the notes of the score (spec. 11.2, 11.3).
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dds_fast.audio import SpectrogramConfig
+from dds_fast.datasets.labels import Labels, load_labels
+from dds_fast.methods import nmf
+from dds_fast.result import Decomposition, source_activations
+from dds_fast.source import Source, read
+
+CONSTRAINTS = ("templates", "activations", "both")
+CONFIG = SpectrogramConfig(gamma=0, window="sqrt_hann")
+"""Linear magnitudes: parts of a mixture add up, as the model has it."""
+
+NOTE_TOLERANCE = (0.2, 0.5)
+ONSET_TOLERANCE = (0.3, 0.1)
+"""Seconds before and after."""
+
+ONSET_LEVEL = 0.1
+
+
+def harmonic_templates(
+    pitches: np.ndarray, config: SpectrogramConfig, *, tolerance: float = 0.05
+) -> np.ndarray:
+    """``(F, R)`` templates, ``1 / m`` around the m-th partial of each pitch and zero elsewhere.
+
+    Args:
+        pitches: ``(R,)`` MIDI numbers.
+        config: of the spectrogram.
+        tolerance: how far a partial may lie from its place, as a share of its frequency. Where
+            partials overlap, the higher one counts.
+
+    Source: Müller, FMP notebooks, C8S3_NMFSpecFac (spec. 11.2).
+
+    Example:
+        >>> W = harmonic_templates(np.array([69]), SpectrogramConfig(n_fft=1024))
+        >>> W[27:30, 0], W[20, 0]  # bin 27 lies at 437.5 Hz
+        (array([1., 1., 0.]), np.float64(0.0))
+    """
+    resolution = config.sr / config.n_fft
+    W = np.zeros((config.n_features + 1, len(pitches)))
+    for column, pitch in enumerate(pitches):
+        frequency = 440 * 2 ** ((pitch - 69) / 12)
+        n_partials = int(np.ceil(len(W) * resolution / ((1 - tolerance) * frequency)))
+        for m in range(1, n_partials + 1):
+            first = int((1 - tolerance) * m * frequency / resolution)
+            last = int((1 + tolerance) * m * frequency / resolution)
+            W[first : last + 1, column] = 1 / m
+    return W[1:]
+
+
+def activation_windows(
+    labels: Labels,
+    pitches: np.ndarray,
+    n_frames: int,
+    config: SpectrogramConfig,
+    *,
+    tolerance: tuple[float, float] = NOTE_TOLERANCE,
+    onsets: bool = False,
+) -> np.ndarray:
+    """``(R, T)`` ones where a note of each pitch may sound, zeros elsewhere.
+
+    Args:
+        labels: the notes.
+        pitches: ``(R,)`` MIDI number of each row.
+        n_frames: T.
+        config: of the spectrogram.
+        tolerance: seconds before a note's onset and after its offset.
+        onsets: windows around the onsets alone, the tolerance before and after them.
+
+    Source: Müller, FMP notebooks, C8S3_NMFSpecFac and C8S3_NMFAudioDecomp (spec. 11.2, 11.3).
+    """
+    H = np.zeros((len(pitches), n_frames))
+    before, after = tolerance
+    for (onset, offset), pitch in zip(labels.intervals, labels.pitches, strict=True):
+        first = int((onset - before) * config.frame_rate)
+        end = int(((onset if onsets else offset) + after) * config.frame_rate)
+        H[pitches == pitch, max(0, first) : max(0, end)] = 1
+    return H
+
+
+def decompose(
+    source: Source,
+    score: Labels | str | Path,
+    *,
+    sr: float | None = None,
+    constraints: str = "both",
+    onset_templates: bool = False,
+    align: bool = False,
+    loss: str = "kl",
+    sparsity: float = 0.0,
+    config: SpectrogramConfig = CONFIG,
+    note_tolerance: tuple[float, float] = NOTE_TOLERANCE,
+    onset_tolerance: tuple[float, float] = ONSET_TOLERANCE,
+    pitch_tolerance: float = 0.05,
+    n_steps: int = 100,
+    tolerance: float = 0.0,
+    random_state: int = 0,
+    backend: str = "auto",
+    device: str | torch.device | None = None,
+    progress: bool = False,
+) -> Decomposition:
+    """Decompose a recording into the pitches of its score.
+
+    Args:
+        source: path of an audio file; float waveform ``(n,)`` or ``(channels, n)`` with `sr`; or a
+            `Spectrogram` with the given config (which has no stems, and cannot be aligned).
+        score: the notes, or the path of a MIDI file or note list (see `load_labels`).
+        sr: sampling rate of a waveform, in Hz.
+        constraints: what the score constrains: "templates" (partials of its pitches), "activations"
+            (when they may sound) or "both".
+        onset_templates: give each pitch a second template for its attack, not bound to partials but
+            to the onsets of its notes.
+        align: warp the score to the recording first; see `dds_fast.alignment.align`.
+        loss: "euclidean", "kl" or "is".
+        sparsity: weight of the L1 norm of the activations, see `nmf.factorize`.
+        config: the spectrogram.
+        note_tolerance: seconds by which a note may begin early and ring on.
+        onset_tolerance: likewise of the attack, before and after the onset.
+        pitch_tolerance: width of a partial on either side, as a share of its frequency.
+        n_steps: most updates of both factors.
+        tolerance: stop when ten updates change the loss by no more than this share of it.
+        random_state: seed of what the score leaves free.
+        backend: "auto" or a backend's name.
+        device: where to compute.
+        progress: show a progress bar.
+
+    Returns:
+        A `Decomposition` whose sources are the pitches of the score; with onset templates each has
+        two components, the attack before the partials.
+
+    Raises:
+        FileNotFoundError: no such recording or score.
+        ValueError: bad input; an empty score, or one of which no note lies within the recording.
+
+    Warns:
+        UserWarning: some notes lie outside the recording, or the score does not fit it.
+
+    Source: Ewert and Müller, Using score-informed constraints for NMF-based source separation,
+    ICASSP 2012; Müller, Fundamentals of Music Processing, section 8.3.
+
+    Example:
+        >>> t = np.arange(16000) / 16000
+        >>> tone = np.sin(2 * np.pi * 440 * t)
+        >>> score = Labels(np.array([[0.0, 1.0]]), np.array([69]), np.array([64.0]))
+        >>> result = decompose(tone, score, sr=16000, n_steps=10)
+        >>> result.sources, result.n_steps
+        ((69,), 10)
+    """
+    if constraints not in CONSTRAINTS:
+        raise ValueError(f"constraints must be one of {CONSTRAINTS}, not {constraints!r}")
+    if onset_templates and constraints == "templates":
+        raise ValueError("onset templates need constrained activations: 'activations' or 'both'")
+    labels = score if isinstance(score, Labels) else load_labels(score)
+    given = read(source, sr, config)
+    X = given.X.to(given.device(device))
+    labels = _fitting(labels, X.shape[1] / config.frame_rate)
+    if align:
+        if given.stft is None:
+            raise ValueError("a score is aligned to a recording, not to a Spectrogram")
+        from dds_fast.alignment import align as align_score
+
+        labels = align_score(labels, np.abs(given.stft[1:]), config)
+    pitches = np.unique(labels.pitches)
+    rows = np.arange(len(pitches)).repeat(2 if onset_templates else 1)
+    W = H = None
+    if constraints != "activations":
+        W = harmonic_templates(pitches, config, tolerance=pitch_tolerance)
+    if constraints != "templates":
+        H = activation_windows(labels, pitches, X.shape[1], config, tolerance=note_tolerance)
+    if onset_templates:
+        attacks = activation_windows(
+            labels, pitches, X.shape[1], config, tolerance=onset_tolerance, onsets=True
+        )
+        H = np.stack([attacks, H], axis=1).reshape(len(rows), -1)
+        if W is not None:
+            W = np.stack([np.full_like(W, ONSET_LEVEL), W], axis=2).reshape(len(W), -1)
+    silent = not bool(X.any())
+    if silent:
+        warnings.warn("the recording is silent: all activations are zero", stacklevel=2)
+    result = nmf.factorize(
+        X,
+        len(rows),
+        W=None if W is None else torch.from_numpy(W).to(X),
+        H=None if H is None else torch.from_numpy(H).to(X) * _level(X),
+        loss=loss,
+        sparsity=sparsity,
+        n_steps=0 if silent else n_steps,
+        tolerance=tolerance,
+        check_every=1,
+        random_state=random_state,
+        backend=backend,
+        progress=progress,
+    )
+    index = torch.from_numpy(rows).to(X.device)
+    activations = torch.zeros_like(result.H) if silent else result.H
+    summed = source_activations(result.W, activations, index, len(pitches))
+    return Decomposition(
+        components=given.give_back(result.W),
+        activations=given.give_back(activations),
+        source_activations=given.give_back(summed),
+        log_likelihoods=None,
+        labels=rows,
+        sources=tuple(int(pitch) for pitch in pitches),
+        kind="score_informed",
+        config=config,
+        history=np.array(result.history),
+        stop_reason="silent" if silent else result.stop_reason,
+        settings={
+            "constraints": constraints,
+            "onset_templates": onset_templates,
+            "align": align,
+            "loss": loss,
+            "sparsity": sparsity,
+            "note_tolerance": note_tolerance,
+            "onset_tolerance": onset_tolerance,
+            "pitch_tolerance": pitch_tolerance,
+            "n_steps": n_steps,
+            "tolerance": tolerance,
+            "random_state": random_state,
+        },
+        stft=given.stft,
+        n_samples=given.n_samples,
+    )
+
+
+def _level(X: torch.Tensor) -> torch.Tensor:
+    """A start of the activations at which W H is about as loud as X."""
+    return X.max().clamp_min(torch.finfo(X.dtype).tiny)
+
+
+def _fitting(labels: Labels, duration: float) -> Labels:
+    """The notes that lie within a recording, with a warning about the others."""
+    if len(labels) == 0:
+        raise ValueError("the score holds no notes")
+    inside = (labels.intervals[:, 0] < duration) & (labels.intervals[:, 1] > 0)
+    if not inside.any():
+        raise ValueError(
+            f"no note of the score lies within the recording of {duration:.1f} s: the first begins "
+            f"at {labels.intervals[:, 0].min():.1f} s"
+        )
+    if not inside.all():
+        warnings.warn(
+            f"{int((~inside).sum())} of {len(labels)} notes lie outside the recording of "
+            f"{duration:.1f} s and are left out; the first begins at "
+            f"{labels.intervals[~inside][0, 0]:.1f} s",
+            stacklevel=3,
+        )
+    return labels.select(inside)

@@ -1,0 +1,114 @@
+"""Sources of any kind, brought to one spectrogram, and results handed back in their kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dds_fast import audio
+from dds_fast.audio import Spectrogram, SpectrogramConfig
+
+Source = str | Path | np.ndarray | Tensor | Spectrogram
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A source brought to a spectrogram, and how to hand results back.
+
+    Attributes:
+        X: ``(F, T)`` spectrogram, on the source's device.
+        dtype: the source's floating dtype.
+        as_torch: whether it was a torch tensor.
+        stft: ``(F + 1, T)`` complex STFT of the recording, None for a spectrogram.
+        n_samples: its length, None for a spectrogram.
+    """
+
+    X: Tensor
+    dtype: torch.dtype
+    as_torch: bool
+    stft: np.ndarray | None = None
+    n_samples: int | None = None
+
+    def device(self, asked: str | torch.device | None) -> torch.device:
+        """Where to compute: as asked, else where a tensor lies, else a GPU if there is one.
+
+        Raises:
+            RuntimeError: a GPU was asked for and torch sees none.
+        """
+        if asked is not None:
+            asked = torch.device(asked)
+            if asked.type == "cuda" and not torch.cuda.is_available():
+                raise RuntimeError("device='cuda' was asked for, but torch sees no CUDA device")
+            return asked
+        if self.as_torch:
+            return self.X.device
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def give_back(self, tensor: Tensor | None) -> Any:
+        """A result in the source's dtype, on its device if it was a tensor, else NumPy."""
+        if tensor is None:
+            return None
+        if self.as_torch:
+            return tensor.to(self.X.device, self.dtype)
+        return tensor.to("cpu", self.dtype).numpy()
+
+
+def read(source: Source, sr: float | None, config: SpectrogramConfig) -> Given:
+    """Bring any kind of source to an ``(F, T)`` tensor.
+
+    Raises:
+        FileNotFoundError: no such recording.
+        ValueError: no sampling rate for a waveform, another config than the spectrogram's, or bad
+            values.
+    """
+    if isinstance(source, Spectrogram):
+        return _read_spectrogram(source, config)
+    if isinstance(source, str | Path):
+        waveform, as_torch, device = audio.load(source, config.sr), False, torch.device("cpu")
+    elif isinstance(source, np.ndarray | Tensor):
+        if sr is None:
+            raise ValueError("a waveform needs its sampling rate: pass sr=")
+        as_torch = isinstance(source, Tensor)
+        device = source.device if isinstance(source, Tensor) else torch.device("cpu")
+        samples = _to_numpy(source) if isinstance(source, Tensor) else source
+        waveform = audio.to_mono(samples, sr=sr, target_sr=config.sr)
+    else:
+        raise ValueError(
+            f"a source is a path, a waveform, a Spectrogram or a list of these, not {type(source)}"
+        )
+    stft = audio.stft(waveform, config)
+    X = torch.from_numpy(audio.compress(np.abs(stft[1:]), config))
+    return Given(X.to(device), X.dtype, as_torch, stft, len(waveform))
+
+
+def _to_numpy(waveform: Tensor) -> np.ndarray:
+    waveform = waveform.detach().cpu()
+    return (waveform.float() if waveform.dtype == torch.bfloat16 else waveform).numpy()
+
+
+def _read_spectrogram(source: Spectrogram, config: SpectrogramConfig) -> Given:
+    if source.config != config:
+        raise ValueError(
+            f"the spectrogram was made with {source.config}, the dictionary needs {config}"
+        )
+    as_torch = isinstance(source.values, Tensor)
+    X = source.values.detach() if as_torch else torch.tensor(np.array(source.values))
+    if X.ndim != 2 or X.shape[0] != config.n_features or X.shape[1] == 0:
+        raise ValueError(
+            f"a spectrogram for this dictionary is ({config.n_features}, T) with T > 0, not "
+            f"{tuple(X.shape)}"
+        )
+    if not X.is_floating_point():
+        raise ValueError(f"the spectrogram holds {X.dtype} values, not floats")
+    audio.check_finite(X.cpu().numpy(), "the spectrogram", "frame")
+    if bool((X < 0).any()):
+        first = int((X < 0).nonzero()[:, 1].min())
+        raise ValueError(
+            f"the spectrogram has {int((X < 0).sum())} negative values, the first in frame {first}"
+        )
+    return Given(X, X.dtype, as_torch)
