@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dds_fast.datasets.toy import add_noise
+from dds_fast.flows import ranks
 from dds_fast.flows.flowavenet import FloWaveNetBank
 from dds_fast.flows.training import Task, TrainingConfig, product_precision
 
@@ -105,16 +106,17 @@ class WaveTraining(Task):
         for _ in range(self.n_batches):
             self.flow.zero_grad()
             with product_precision(self.config.precision, self.device):
-                losses = self._loss(self._draw(self.config.batch_size))
+                x = ranks.share(self._draw(self.config.batch_size), dim=1)
+                losses = self._loss(x) / self.config.batch_size
                 losses.sum().backward()
             yield losses.detach()
 
     def validate(self) -> Tensor:
         if self.held is None:
             return torch.full((self.flow.n_sources,), torch.nan)
-        return self._loss(self.held).cpu()
+        return (self._loss(self.held) / self.held.shape[1]).cpu()
 
     def _loss(self, x: Tensor) -> Tensor:
-        """``(S,)`` mean negative log-likelihoods in nats."""
+        """``(S,)`` negative log-likelihoods in nats, summed over the rows."""
         latent, log_det = self.flow.densities(x)
-        return -(latent + log_det).mean(-1)
+        return -(latent + log_det).sum(-1)
