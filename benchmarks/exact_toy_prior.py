@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -37,13 +38,19 @@ class ExactToyPrior(Prior):
         )
         self.sigma = sigma
         self.register_buffer("waves", torch.from_numpy(waves).float())
+        self.register_buffer("energy", self.waves.square().sum(-1)[:, None])
         weights = np.concatenate([np.full(p, 1 / (len(periods) * p)) for p in periods])
         self.register_buffer("log_weights", torch.from_numpy(np.log(weights)).float())
 
+    def at(self, sigma: float) -> ExactToyPrior:
+        """The same with other noise; the waves, which fill memory, are shared."""
+        other = copy.copy(self)
+        other.sigma = sigma
+        return other
+
     def log_prob(self, s: Tensor) -> Tensor:
         low, high = AMPLITUDES
-        energy = self.waves.square().sum(-1)[:, None]
-        inner = s @ self.waves.mT
+        energy, inner = self.energy, s @ self.waves.mT
         # Completing the square in a: a Gaussian around inner / energy, cut to [0.8, 1].
         root = energy.sqrt() / self.sigma
         best = inner / energy

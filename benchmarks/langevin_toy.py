@@ -24,8 +24,8 @@ from dds_fast.flows.priors import BankPrior
 from dds_fast.methods import langevin, variational
 
 LEVELS = langevin.noise_levels()
-CLIPS, CLIP = 16, 4000
-MIXTURES, WINDOW = 8, 1024
+CLIPS, CLIP = 8, 4000
+MIXTURES, WINDOW = 6, 1024
 
 THESIS = {"levels": (0.1,), "n_steps": 300, "step_size": 3e-3, "clamp_every_step": True}
 """The single level of the thesis' program."""
@@ -74,10 +74,6 @@ def main() -> None:
     if "mixture / N" not in results:
         mixture = test_waves(100, MIXTURES, WINDOW).sum(axis=0)
         results["mixture / N"] = scores(np.stack([mixture / len(SHAPES)] * len(SHAPES)))
-    exact = [ExactToyPrior(WINDOW, sigma) for sigma in LEVELS]
-    separate("exact priors, ten levels", results, exact)
-    del exact
-
     stems, held = ToyWaves(n_samples=CROP), ToyWaves(n_items=8, n_samples=CROP, seed=1)
     clips = test_waves(0, CLIPS, CLIP)
     priors, bank = {}, None
@@ -95,6 +91,8 @@ def main() -> None:
             own[str(noise)] = dict(zip(SHAPES, np.diag(matrix).tolist(), strict=True))
         results["noiseless priors, own source with noise"] = own
 
+    exact = ExactToyPrior(WINDOW, LEVELS[0])
+    separate("exact priors, ten levels", results, [exact.at(sigma) for sigma in LEVELS])
     near = min(LEVELS, key=lambda level: abs(level - 0.1))
     separate("noiseless priors, ten levels", results, priors[0.0])
     separate("noiseless priors, one level", results, priors[0.0], **THESIS)

@@ -21,11 +21,11 @@ from dds_fast.flows.wave_training import Stems, WaveTraining
 
 SIZES = {"n_blocks": 4, "n_flows": 3, "width": 12, "n_layers": 5}
 CROP = 1024
-NOISELESS = {"max_epochs": 8, "learning_rate": 1e-3}
+NOISELESS = {"max_epochs": 6, "learning_rate": 1e-3}
 """Epochs of 100 steps."""
 
 TUNING = {"max_epochs": 1, "learning_rate": 5e-4}
-TUNING_STEPS = 70
+TUNING_STEPS = 50
 
 
 def versions() -> dict[str, str]:
