@@ -170,6 +170,54 @@ def likelihood_matrix(
     return ax
 
 
+def cross_likelihood(
+    matrix: np.ndarray, sources: Sequence[int | str], *, ax: Axes | None = None
+) -> Axes:
+    """How likely each source is under each prior, as `flows.priors.cross_likelihood` gives it.
+
+    Colours show how much likelier a row's own source is than the column's, in nats per dimension:
+    red where the prior finds another source likelier than its own. Few sources have their values
+    written into the cells.
+
+    Args:
+        matrix: ``(S, S)`` nats per dimension, rows are priors and columns sources.
+        sources: S MIDI numbers or names.
+        ax: where to draw; by default a new figure.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import SymLogNorm
+
+    if ax is None:
+        ax = plt.subplots(figsize=(5.6, 4.6), layout="constrained")[1]
+    lead = np.diag(matrix)[:, None] - matrix
+    reach = max(1.0, float(np.abs(lead).max()))
+    image = ax.imshow(
+        lead,
+        cmap="RdBu",
+        interpolation="nearest",
+        norm=SymLogNorm(0.1, vmin=-reach, vmax=reach),
+    )
+    ax.figure.colorbar(image, ax=ax, label="lead of the own source, nats per dimension")
+    if len(sources) <= 8:
+        for (row, column), value in np.ndenumerate(matrix):
+            dark = abs(lead[row, column]) > 0.03 * reach
+            ax.text(
+                column,
+                row,
+                f"{value:.3g}",
+                ha="center",
+                va="center",
+                color="white" if dark else "black",
+                fontweight="bold" if row == column else None,
+            )
+    names = [note_name(s) if isinstance(s, int) else s for s in sources]
+    ax.set_xticks(range(len(names)), names, rotation=90 if len(names) > 8 else 0)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_xlabel("source")
+    ax.set_ylabel("prior of")
+    return ax
+
+
 def samples(
     real: np.ndarray, drawn: np.ndarray, sources: Sequence[int | str], frequencies: np.ndarray
 ) -> Axes:

@@ -54,3 +54,18 @@ def test_cost_is_drawn_per_step() -> None:
 def test_a_given_axes_is_used() -> None:
     ax = plt.subplots()[1]
     assert plots.piano_roll(np.zeros((2, 3)), (60, 61), np.arange(3.0), ax=ax) is ax
+
+
+def test_cross_likelihood_names_rows_and_columns_and_marks_the_lead() -> None:
+    matrix = np.array([[2.0, -50.0], [1.5, 1.0]])
+    ax = plots.cross_likelihood(matrix, ("sin", 60))
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["sin", "C4"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("source", "prior of")
+    np.testing.assert_array_equal(ax.images[0].get_array(), [[0, 52], [-0.5, 0]])
+    assert {text.get_text(): text.get_position() for text in ax.texts} == {
+        "2": (0, 0),
+        "-50": (1, 0),
+        "1.5": (0, 1),
+        "1": (1, 1),
+    }
+    assert not plots.cross_likelihood(np.zeros((12, 12)), range(60, 72)).texts

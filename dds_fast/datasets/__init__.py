@@ -7,6 +7,8 @@ from dds_fast.datasets.maps import Maps
 from dds_fast.datasets.note_files import Note, Recording, find_notes, write_notes
 from dds_fast.datasets.notes import NoteFrames, load_notes
 from dds_fast.datasets.snippets import concatenate
+from dds_fast.datasets.stems import StemCrops, musdb18, stem_folder
+from dds_fast.datasets.toy import ToyWaves
 
 __all__ = [
     "Labels",
@@ -14,11 +16,15 @@ __all__ = [
     "Note",
     "NoteFrames",
     "Recording",
+    "StemCrops",
+    "ToyWaves",
     "concatenate",
     "find_notes",
     "load_labels",
     "load_notes",
+    "musdb18",
     "random_chords",
+    "stem_folder",
     "two_hands",
     "write_notes",
 ]

@@ -34,9 +34,10 @@ class BankTraining(Task):
         config: TrainingConfig,
         device: torch.device,
         gamma: float,
+        noise: float = 0.0,
     ) -> None:
         self.flow = bank.to(device)
-        self.config, self.device, self.gamma = config, device, gamma
+        self.config, self.device, self.gamma, self.noise = config, device, gamma, noise
         self.n_dims = bank.n_features
         self.groups = [f"source {source}" for source in training.sources]
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -46,8 +47,18 @@ class BankTraining(Task):
         self.n_batches = math.ceil(longest / self.batch_size)
         held = _per_source(validation)
         self.held = nn.utils.rnn.pad_sequence(held, batch_first=True).to(device)
+        self.held = self.held + noise * torch.randn(
+            self.held.shape, generator=torch.Generator().manual_seed(config.seed)
+        ).to(device)
         mask = nn.utils.rnn.pad_sequence([torch.ones(len(x)) for x in held], batch_first=True)
         self.held_mask, self.validated = mask.to(device), mask.any(-1)
+
+    def _noisy(self, x: Tensor, n_rows: int) -> Tensor:
+        """This rank's share of `n_rows` spectra with white noise, for priors conditioned on it."""
+        if self.noise == 0:
+            return x
+        noise = torch.randn(len(x), n_rows, x.shape[-1], generator=self.generator)
+        return x + self.noise * ranks.share(noise, dim=1).to(x)
 
     def epoch(self) -> Iterator[Tensor]:
         length = self.n_batches * self.batch_size
@@ -60,6 +71,7 @@ class BankTraining(Task):
                 [x[order.to(self.device)] for x, order in zip(self.frames, rows, strict=True)]
             )
             x = equalized(x, self.batch_size, self.gamma, self.config.equalizer_db, self.generator)
+            x = self._noisy(x, self.batch_size)
             precision = self.config.precision
             with product_precision(precision, self.device):
                 yield bank_gradients(self.flow, x, n_rows=self.batch_size, precision=precision)

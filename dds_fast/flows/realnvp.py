@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -59,6 +61,18 @@ class RealNVPBank(nn.Module):
             )
             orders = torch.rand(n_steps, n_sources, n_features).argsort(-1)
         self.register_buffer("orders", orders)
+
+    @torch.no_grad()
+    def select(self, sources: Sequence[int]) -> RealNVPBank:
+        """A bank of some of the flows, by index, with copies of their parameters."""
+        chosen = torch.as_tensor(sources, device=self.orders.device)
+        bank = RealNVPBank(**{**self.hyperparameters, "n_sources": len(sources)})
+        state = {
+            name: value[:, chosen] if name == "orders" else value[chosen]
+            for name, value in self.state_dict().items()
+        }
+        bank.load_state_dict(state)
+        return bank.to(self.orders.device, self.couplings[0].alpha.dtype)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Spectra to latent codes.
