@@ -485,6 +485,16 @@ class TestGroups:
             expected = low + 0.5 * sum(others)
             np.testing.assert_allclose(stems[name][inside], expected[inside], atol=1e-5)
 
+    def test_masks_make_the_stems(self) -> None:
+        result, _ = self.result()
+        groups = {"low": [60], "high": [64, 67]}
+        masks = result.masks(groups)
+        np.testing.assert_allclose(sum(masks.values()), 1)
+        for name, stem in result.separate(groups).items():
+            mask = np.concatenate([masks[name][:1], masks[name]])  # DC goes with its neighbour
+            expected = audio.istft(result.stft * mask, CONFIG, 4000)
+            np.testing.assert_allclose(stem, expected, atol=1e-9)
+
     def test_bad_groups(self) -> None:
         result, _ = self.result()
         notes = Labels(np.array([[0.0, 0.1]]), np.array([99]), np.array([64.0]))
