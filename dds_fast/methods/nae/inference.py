@@ -83,7 +83,7 @@ def activations(
         if not (math.isfinite(value) and value >= 0):
             raise ValueError(f"nae.activations: {name} must be at least 0, not {value!r}")
     scale = sum(model.scale for model in joint) / len(joint)
-    free = [_before_softplus(torch.matching(model.encode(X / len(joint)))) for model in joint]
+    free = [_before_softplus(torch.as_tensor(model.encode(X / len(joint)))) for model in joint]
     costs, _ = minimise(
         free,
         lambda: cost(X / scale, joint, free, scale, penalty, penalty_kind),
