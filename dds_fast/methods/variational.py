@@ -32,7 +32,7 @@ def log_interval(low: Tensor, high: Tensor) -> Tensor:
 
     Example:
         >>> log_interval(torch.tensor(30.0), torch.tensor(31.0))
-        tensor(-454.3212)
+        tensor(-454.32...)
     """
     low, high, _ = _mirrored(low, high)
     log_low, log_high = torch.special.log_ndtr(low), torch.special.log_ndtr(high)
