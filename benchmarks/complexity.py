@@ -94,13 +94,13 @@ class Axis:
 
     Attributes:
         name: the size that varies, of `AXES`.
-        values: the points.
+        values: the points, by component.
         bases: the other sizes, by component.
         most_weights: points whose flows have more entries are left out.
     """
 
     name: str
-    values: tuple[int, ...]
+    values: Mapping[str, tuple[int, ...]]
     bases: Mapping[str, Sizes]
     most_weights: int
 
@@ -112,53 +112,60 @@ class Axis:
         if not any(self.name in PRINTED[q, component, method][1] for q in QUANTITIES):
             return [getattr(self.bases[component], self.name)]
         if component == "reconstruction":
-            return list(self.values)
+            return list(self.values[component])
         return [
             value
-            for value in self.values
+            for value in self.values[component]
             if self.sizes(component, value).weights(method) <= self.most_weights
         ]
 
 
-SMALL = Sizes(T=200, F=128, S=30, K=10, N=5000, L=4)
+def _both(thing: Any) -> dict[str, Any]:
+    return dict.fromkeys(COMPONENTS, thing)
+
+
+SMALL = Sizes(T=200, F=128, S=12, K=10, N=3000, L=4)
 PAPER_SIZE = Sizes(T=300, F=512, S=60, K=20, N=20_000, L=16)
-_ONE = dict.fromkeys(COMPONENTS, SMALL)
 BASES: dict[str, dict[str, Sizes]] = {
-    "T": _ONE,
-    "N": _ONE,
+    "T": _both(SMALL),
+    "N": _both(SMALL),
     "F": {
-        "reconstruction": Sizes(T=1024, F=256, S=16, K=64, N=2000, L=1),
-        "dictionary": Sizes(T=64, F=256, S=1, K=64, N=2000, L=4),
+        "reconstruction": Sizes(T=128, F=256, S=128, K=64, N=4000, L=1),
+        "dictionary": Sizes(T=64, F=256, S=1, K=64, N=4000, L=4),
     },
     "S": {
-        "reconstruction": Sizes(T=1024, F=256, S=16, K=16, N=2000, L=1),
-        "dictionary": Sizes(T=256, F=256, S=16, K=256, N=2000, L=1),
+        "reconstruction": Sizes(T=4096, F=128, S=16, K=64, N=2000, L=1),
+        "dictionary": Sizes(T=256, F=128, S=16, K=256, N=2000, L=1),
     },
-    "K": dict.fromkeys(COMPONENTS, Sizes(T=256, F=256, S=16, K=64, N=2000, L=1)),
-    "L": dict.fromkeys(COMPONENTS, Sizes(T=64, F=512, S=4, K=64, N=2000, L=4)),
+    "K": _both(Sizes(T=256, F=128, S=16, K=64, N=2000, L=1)),
+    "L": _both(Sizes(T=32, F=512, S=4, K=32, N=2000, L=4)),
 }
-"""Chosen so that the leading term of as many cells as possible can be seen."""
+"""Chosen so that the leading terms of as many cells as possible can be seen, and that tensors of
+the flows stay below the 32 MB from which C libraries fetch fresh pages for each of them."""
+
+_LONG = {"reconstruction": (10_000, 15_000, 20_000), "dictionary": ()}
+"""Frames in which the leading term of the reconstruction's space shows."""
 
 _QUICK = {
-    "T": (10, 100, 300, 1000, 3000, 5000, 10_000),
-    "F": (16, 64, 256, 512, 1024, 2048, 4096),
-    "S": (2, 8, 32, 64, 128, 200),
-    "K": (16, 64, 256, 1024, 2048, 4096),
-    "N": (1000, 3000, 10_000, 20_000, 50_000, 100_000),
-    "L": (1, 5, 10, 20, 50, 100),
+    "T": {c: (5, 50, 200, 1000, 2000, 5000, *_LONG[c]) for c in COMPONENTS},
+    "F": _both((16, 64, 256, 512, 1024, 2048, 4096)),
+    "S": _both((1, 4, 16, 32, 64, 80, 100)),
+    "K": _both((16, 64, 256, 800, 1200, 1600)),
+    "N": _both((1000, 3000, 10_000, 20_000, 50_000, 100_000)),
+    "L": _both((1, 5, 10, 20, 50, 100)),
 }
 _FULL = {
-    "T": (10, 20, 50, 100, 200, 500, 1000, 2000, 3000, 5000, 10_000),
-    "F": (16, 32, 64, 128, 256, 512, 1024, 2048, 4096),
-    "S": (2, 4, 8, 16, 32, 64, 128, 200),
-    "K": (16, 32, 64, 128, 256, 512, 1024, 2048, 4096),
-    "N": (1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000),
-    "L": (1, 2, 5, 10, 20, 50, 100),
+    "T": {c: (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, *_LONG[c]) for c in COMPONENTS},
+    "F": _both((16, 32, 64, 128, 256, 512, 1024, 2048, 4096)),
+    "S": _both((1, 2, 4, 8, 16, 32, 64, 80, 100)),
+    "K": _both((16, 32, 64, 128, 256, 512, 800, 1200, 1600)),
+    "N": _both((1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)),
+    "L": _both((1, 2, 5, 10, 20, 50, 100)),
 }
 
 
 def _at_paper_size(name: str, values: tuple[int, ...]) -> Axis:
-    return Axis(name, values, dict.fromkeys(COMPONENTS, PAPER_SIZE), 150_000_000)
+    return Axis(name, _both(values), _both(PAPER_SIZE), 150_000_000)
 
 
 PRESETS: dict[str, dict[str, Axis]] = {
@@ -170,15 +177,12 @@ PRESETS: dict[str, dict[str, Axis]] = {
     "quick": {name: Axis(name, _QUICK[name], BASES[name], 110_000_000) for name in AXES},
     "check": {
         name: Axis(
-            name,
-            (4, 8, 12),
-            dict.fromkeys(COMPONENTS, Sizes(T=8, F=16, S=2, K=2, N=32, L=1)),
-            10_000_000,
+            name, _both((4, 8, 12)), _both(Sizes(T=8, F=16, S=2, K=2, N=32, L=1)), 10_000_000
         )
         for name in AXES
     },
 }
-"""Quick: every axis by six or seven points; full: more of them, and crossing points at the paper's
+"""Quick: every axis by six or more points; full: more of them, and crossing points at the paper's
 F, S and K; check: does it work?"""
 
 
@@ -214,9 +218,10 @@ class Case:
             J = {"NMF": sizes.N, "DDS-1": S}.get(method, S * sizes.K)
             entries = (S, T, F) if method == "DDS-1" else (J, F)
             self.inputs = torch.rand(entries, device=device), torch.rand(J, T, device=device)
+        self.unpacked = self.held()
 
-    def call(self, backend: str) -> Callable[[], Any]:
-        """What is measured.
+    def call(self, backend: str, n_rows: int | None = None) -> Callable[[], Any]:
+        """What is measured; with `n_rows`, a flow decodes only so many.
 
         Raises:
             RuntimeError: the backend cannot run it, with its reason.
@@ -224,7 +229,7 @@ class Case:
         module = flow_op.BACKENDS[backend]
         module.can_run(Request.of(self.inputs[0]), raise_error=True)
         if self.flow is not None:
-            flow, (z,) = self.flow, self.inputs
+            flow, z = self.flow, self.inputs[0][:, :n_rows]
             return lambda: module.forward(flow, z, "decode", False)
         D, H = self.inputs
         if backend != "cpu":

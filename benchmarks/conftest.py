@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="whole searches, nothing extrapolated")
     parser.addoption("--preset", default="full", help="sizes of table1; see complexity.py")
     parser.addoption("--device", default="cpu", help="where table1 is measured")
-    parser.addoption("--point-seconds", type=float, default=0.3, help="about, per point of table1")
+    parser.addoption("--point-seconds", type=float, default=0.2, help="about, per point of table1")
     parser.addoption("--race-seconds", type=float, default=40.0, help="how long a race may take")
 
 

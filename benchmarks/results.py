@@ -17,6 +17,7 @@ class Row:
     contender: str
     seconds: float = float("nan")
     quartiles: tuple[float, float] = (float("nan"), float("nan"))
+    fastest: float = float("nan")
     refusal: str | None = None
     info: dict[str, Any] = field(default_factory=dict)
 
@@ -48,7 +49,7 @@ def _row(benchmark: dict[str, Any]) -> Row:
     info, stats = benchmark["extra_info"], benchmark["stats"]
     name = info.get("contender") or info.get("limit") or benchmark["name"]
     group = benchmark["group"] or benchmark["fullname"].split("::")[0]
-    return Row(group, name, stats["median"], (stats["q1"], stats["q3"]), info=info)
+    return Row(group, name, stats["median"], (stats["q1"], stats["q3"]), stats["min"], info=info)
 
 
 def _machine(record: dict[str, Any]) -> str:
