@@ -332,11 +332,11 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _inspect_notes(dictionary: Dictionary, options: argparse.Namespace) -> None:
-    from dds_fast.datasets import find_notes, load_notes
+    from dds_fast.datasets import load_notes
     from dds_fast.inspection import inspect
 
     pitches = [source for source in dictionary.sources if isinstance(source, int)]
-    notes = load_notes(find_notes(options.data, pitches), dictionary.spectrogram)
+    notes = load_notes(options.data, dictionary.spectrogram, pitches=pitches)
     inspection = inspect(dictionary, notes)
     print(json.dumps(inspection.summary(), indent=1))
     if options.out is not None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from dds_fast.audio import SpectrogramConfig
-from dds_fast.datasets.notes import NoteFrames, find_notes, load_notes
+from dds_fast.datasets.notes import NoteFrames, load_notes
 from dds_fast.dictionary import Dictionary
 from dds_fast.flows import ConditionalGlow, RealNVPBank, ranks
 from dds_fast.flows.bank_training import BankTraining
@@ -209,7 +209,7 @@ def _frames(
         return frames, spectrogram
     if spectrogram is None:
         spectrogram = SpectrogramConfig(n_fft=n_fft)
-    return load_notes(find_notes(notes), spectrogram), spectrogram
+    return load_notes(notes, spectrogram), spectrogram
 
 
 def _provenance(frames: NoteFrames) -> dict[str, Any]:

@@ -90,9 +90,10 @@ def main() -> None:
     if options.output.exists() and not options.overwrite:
         parser.error(f"{options.output} exists; pass --overwrite to replace it")
 
-    recordings = find_notes([options.notes / piano for piano in TRAINING], PITCHES)
+    folders = [options.notes / piano for piano in TRAINING]
     folder = options.output.with_suffix(".fit")
-    trained = dds_fast.fit(load_notes(recordings, CONFIG), "dds3", folder=folder, progress=True)
+    notes = load_notes(folders, CONFIG, pitches=PITCHES)
+    trained = dds_fast.fit(notes, "dds3", folder=folder, progress=True)
     trained.save(options.output, dtype=torch.bfloat16, overwrite=options.overwrite)
     dictionary = dds_fast.load(options.output)  # settings and threshold for the rounded weights
     chords = held_out_chords(options.notes / HELD_OUT)

@@ -13,7 +13,6 @@ import numpy as np
 
 from dds_fast import audio
 from dds_fast.datasets.note_files import Note, Recording, report, search
-from dds_fast.datasets.note_files import find_notes as find_notes
 from dds_fast.datasets.pitch_check import contradicting_pitch
 
 
