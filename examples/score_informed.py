@@ -57,7 +57,7 @@ def main() -> None:
 
     figure, axes = plt.subplots(1, 3, figsize=(11, 3), layout="constrained")
     plots.cost(result.history, ax=axes[0])
-    axes[0].set_ylabel("Kullback-Leibler divergence")
+    axes[0].set(ylabel="Kullback-Leibler divergence", yscale="log")
     for ax, (name, mask) in zip(axes[1:], sorted(result.masks(hands).items()), strict=True):
         plots.mask(
             mask,
