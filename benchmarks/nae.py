@@ -5,7 +5,7 @@
 The experiment of Smaragdis and Venkataramani (arXiv 1609.03296, section 3): a model per speaker
 from nine sentences, 32 mixtures of the tenth sentences of two random speakers. Without TIMIT the
 speakers are voices of a synthesiser. Finished rows of the JSON file are kept, so an interrupted
-run continues; at its end a table is printed and a figure drawn beside the JSON file.
+run continues; a table and a figure are made of what is there, beside the JSON file.
 """
 
 from __future__ import annotations
@@ -150,6 +150,15 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
+def report(record: dict[str, Any], path: Path) -> None:
+    """The table and the figure beside the JSON file."""
+    heading = (
+        f"Medians (quartiles) over {2 * N_MIXTURES} stems; {record['speech']}. From {path.name}."
+    )
+    path.with_suffix(".md").write_text(f"{heading}\n\n{table(record['rows'])}\n")
+    plot(record["rows"], path.with_suffix(".png"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True)
@@ -183,8 +192,8 @@ def main() -> None:
                 rows.append({"method": method, "rank": rank, "speakers": names, **scores})
                 options.output.parent.mkdir(parents=True, exist_ok=True)
                 options.output.write_text(json.dumps(record))
-    print(table(rows))
-    plot(rows, options.output.with_suffix(".png"))
+            report(record, options.output)
+    report(record, options.output)
 
 
 if __name__ == "__main__":
