@@ -37,7 +37,7 @@ SIZES = {
 N_STEPS = 50
 ROUNDS = 15
 TOLERANCE = {np.float64: 1e-5, np.float32: 1e-4}
-"""RMS ratio of both factors to the rule; float32 after 50 steps differs by about 1e-6."""
+"""RMS ratio of both factors to the rule; float32 differs by about 1e-6 after 50 steps."""
 
 Factors = tuple[np.ndarray, np.ndarray]
 

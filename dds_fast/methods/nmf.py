@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from dds_fast.ops import nonnegative
 from dds_fast.ops.least_squares import least_squares
-from dds_fast.ops.multiplicative import check_loss, divergence, fixed_update
+from dds_fast.ops.multiplicative import check_loss, choose, divergence
 from dds_fast.ops.update_step import Problem
 
 CHECK_EVERY = 10
@@ -136,22 +136,19 @@ def _descend(
     progress: bool = False,
 ) -> Factorization:
     """Multiplicative updates, H before W, with the loss at every `check_every`-th."""
-
-    def update_of(X: Tensor, W: Tensor, n_updates: int) -> Any:
-        return fixed_update(X, W, loss=loss, n_updates=n_updates, backend=backend)
-
+    update_of = choose(X, loss, backend).Update
     W = W.T.contiguous().T  # products with few columns are slow
-    update_H = update_of(X, W, n_steps) if fixed == "W" else None
+    update_H = update_of(X, W, loss, n_steps) if fixed == "W" else None
     history, stop_reason = [divergence(X, W, H, loss)], "max_steps"
     span = max(1, CHECK_EVERY // check_every)
     try:
         for step in tqdm(range(1, n_steps + 1), disable=not progress, unit="step"):
             norms = sparsity * W.norm(dim=0)[:, None] if sparsity else 0.0
             if fixed != "H":
-                H = (update_H or update_of(X, W, 1))(H, norms)
+                H = (update_H or update_of(X, W, loss, 1))(H, norms)
             if fixed != "W":
                 pull = _pull(W, H, sparsity) if sparsity else 0.0
-                W = update_of(X.T, H.T, 1)(W.T, pull).T
+                W = update_of(X.T, H.T, loss, 1)(W.T, pull).T
             if step % check_every == 0 or step == n_steps:
                 history.append(divergence(X, W, H, loss))
                 if len(history) <= span:

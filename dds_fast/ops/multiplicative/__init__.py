@@ -88,11 +88,15 @@ def fixed_update(
         n_updates: about how often it will be called.
         backend: "auto", or the name of one of ``BACKENDS``.
     """
+    return choose(X, loss, backend).Update(X, W, loss, n_updates)
+
+
+def choose(X: Tensor, loss: str, backend: str = "auto") -> ModuleType:
+    """The backend for X; its `Update` is what `fixed_update` makes."""
     check_loss("multiplicative_update", loss)
     able = {name: module for name, module in BACKENDS.items() if loss in module.LOSSES}
     op = f"multiplicative_update (loss {loss!r})"
-    module = dispatch.select(op, able, dispatch.Request.of(X), backend)
-    return module.Update(X, W, loss, n_updates)
+    return dispatch.select(op, able, dispatch.Request.of(X), backend)
 
 
 def divergence(X: Tensor, W: Tensor, H: Tensor, loss: str) -> float:

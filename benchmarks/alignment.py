@@ -1,0 +1,80 @@
+"""Does a score fit, and does alignment find its time? Every recording beside every score.
+
+    python benchmarks/alignment.py DATA -o benchmarks/results/alignment.json
+
+DATA holds ``real/ENSTDkAm`` (two Disklavier recordings with their notes) and ``isol/real_c5``, of
+whose notes four pieces for two hands are made. Scores are tried as they are; all are then stretched
+by 1.2 and shifted by 0.3 s, and aligned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dds_fast import alignment, audio
+from dds_fast.datasets import Labels, find_notes, load_labels, two_hands
+from dds_fast.methods.score_informed import CONFIG
+
+STRETCH, SHIFT = 1.2, 0.3
+
+
+def pieces(data: Path) -> dict[str, tuple[np.ndarray, Labels]]:
+    """STFT and notes by name."""
+    found = {}
+    for path in sorted((data / "real" / "ENSTDkAm").glob("*.flac")):
+        stft = audio.stft(audio.load(path, CONFIG.sr), CONFIG)
+        found[path.stem] = stft, load_labels(path.with_suffix(".txt"))
+    notes = find_notes([data / "isol" / "real_c5"])
+    for number, (stems, labels) in enumerate(two_hands(notes, n_pieces=4, seed=1)):
+        found[f"two hands {number}"] = audio.stft(stems.sum(0), CONFIG), labels
+    return found
+
+
+def row(recording: str, score: str, stft: np.ndarray, labels: Labels) -> dict[str, Any]:
+    bent = replace(labels, intervals=labels.intervals * STRETCH + SHIFT)
+    aligned = alignment.align(bent, stft, CONFIG)
+    result = {
+        "recording": recording,
+        "score": score,
+        "fit": alignment.fit(labels, stft, CONFIG),
+        "fit_bent": alignment.fit(bent, stft, CONFIG),
+        "fit_aligned": alignment.fit(aligned, stft, CONFIG),
+    }
+    if recording == score:
+        errors = np.abs(aligned.intervals[:, 0] - labels.intervals[:, 0])
+        result["onset_error_s"] = {"median": np.median(errors), "90 %": np.quantile(errors, 0.9)}
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+    found = pieces(options.data)
+    rows = [
+        row(recording, score, stft, labels)
+        for recording, (stft, _) in found.items()
+        for score, (_, labels) in found.items()
+    ]
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(rows, indent=1))
+    for right in (True, False):
+        chosen = [r for r in rows if (r["recording"] == r["score"]) == right]
+        for key in ("fit", "fit_bent", "fit_aligned"):
+            values = [r[key] for r in chosen]
+            name = "right" if right else "wrong"
+            print(f"{name} scores, {key}: {min(values):.2f} to {max(values):.2f}")
+    for r in rows:
+        if "onset_error_s" in r:
+            print(r["recording"], {name: round(v, 3) for name, v in r["onset_error_s"].items()})
+
+
+if __name__ == "__main__":
+    main()
