@@ -43,11 +43,13 @@ DDS = "DDS-3, packaged piano"
 METHODS = (*INFORMED, DDS)
 
 
-def separate(method: str, mixture: np.ndarray, notes: Labels) -> tuple[np.ndarray, dict[str, Any]]:
+def separate(
+    method: str, mixture: np.ndarray, notes: Labels, dds_steps: int | None
+) -> tuple[np.ndarray, dict[str, Any]]:
     """``(2, n)`` left and right hand, and the settings that were used."""
     if method == DDS:
         # Its precision changes scores less than another seed does: benchmarks/results/precision.
-        result = dds_fast.decompose(mixture, sr=SR, precision="bfloat16")
+        result = dds_fast.decompose(mixture, sr=SR, precision="bfloat16", max_steps=dds_steps)
     else:
         result = score_informed.decompose(mixture, notes, sr=SR, **INFORMED[method])
     stems = result.separate(grouping.of_notes(notes, "track"))
@@ -66,7 +68,7 @@ def versions() -> dict[str, str]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: means over pieces and hands, and the worst hand."""
-    lines = ["| method | SDR | SIR | SAR | SI-SDR | worst SDR |", "|---|---|---|---|---|---|"]
+    lines = ["| method | pieces | SDR | SIR | SAR | SI-SDR | worst SDR |", "|---" * 7 + "|"]
     for method in ("the mixture itself", *METHODS):
         scores = [row["scores"] for row in rows if row["method"] == method]
         if not scores:
@@ -75,7 +77,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         worst = min(min(s["sdr"]) for s in scores)
         # Two stems that are both the mixture leave no artifacts.
         cells = [f"{value:.1f}" if value < 100 else "-" for value in (*means, worst)]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+        lines.append(f"| {method} | {len(scores)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -84,6 +86,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--pieces", type=int, default=6, help="per piano")
+    parser.add_argument("--dds-steps", type=int, help="default: the dictionary's own")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     options = parser.parse_args()
     rows = json.loads(options.output.read_text()) if options.output.exists() else []
@@ -109,7 +112,7 @@ def main() -> None:
                     )
                 if (piano, piece, method) in done:
                     continue
-                stems, settings = separate(method, mixture, notes)
+                stems, settings = separate(method, mixture, notes, options.dds_steps)
                 residual = float(np.abs(stems.sum(0) - mixture).max())
                 add(
                     piano,

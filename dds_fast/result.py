@@ -196,17 +196,36 @@ class Decomposition:
                 "separate() needs the recording's phase: decompose a path or a waveform, not a "
                 "Spectrogram, and separate before saving"
             )
+        names, magnitudes = self._magnitudes(groups)
+        stems = separation.masked(magnitudes, self.stft, self.config, self.n_samples)
+        return zip(names, stems, strict=True)
+
+    def masks(
+        self, groups: Mapping[str, Labels | Iterable[int | str]] | None = None
+    ) -> dict[int | str, np.ndarray]:
+        """The ``(F, T)`` masks of `separate`, by name of the stem; they sum to one.
+
+        Args:
+            groups: as for `separate`.
+        """
+        from dds_fast import separation
+
+        names, magnitudes = self._magnitudes(groups)
+        return dict(zip(names, separation.masks(magnitudes), strict=True))
+
+    def _magnitudes(
+        self, groups: Mapping[str, Labels | Iterable[int | str]] | None
+    ) -> tuple[list[Any], separation.Magnitudes]:
+        from dds_fast import separation
+
         names, shares = self._shares(groups)
-        stems = separation.separate(
+        return names, separation.stem_magnitudes(
             _numpy(self._kept_components()),
             _numpy(self.activations),
             self.labels,
             shares,
-            self.stft,
             self.config,
-            self.n_samples,
         )
-        return zip(names, stems, strict=True)
 
     def _shares(
         self, groups: Mapping[str, Labels | Iterable[int | str]] | None

@@ -18,6 +18,9 @@ REST = "rest"
 Shares = Callable[[], Iterable[np.ndarray]]
 """Gives each stem's ``(S, T)`` or ``(S, 1)`` share of each source, one stem after the other."""
 
+Magnitudes = Callable[[], Iterable[np.ndarray]]
+"""Gives each stem's ``(F, T)`` linear magnitudes, one after the other, whenever called."""
+
 
 def source_parts(
     components: np.ndarray, activations: np.ndarray, labels: np.ndarray, n_sources: int
@@ -38,33 +41,26 @@ def source_parts(
             yield components[:, rows] @ activations[rows]
 
 
-def separate(
+def stem_magnitudes(
     components: np.ndarray,
     activations: np.ndarray,
     labels: np.ndarray,
     shares: Shares,
-    stft: np.ndarray,
     config: audio.SpectrogramConfig,
-    n_samples: int | None,
-) -> Iterator[np.ndarray]:
-    """One waveform per stem, ``(n,)``; they sum to the recording.
-
-    Each source's part of the reconstruction is expanded to linear magnitudes; a stem's are the sum
-    of its shares of them. They are masked out of the recording as by `mask_stems`.
+) -> Magnitudes:
+    """The stems' linear magnitudes: each source's part of the reconstruction, expanded, by shares.
 
     Args:
         components: ``(F, J)`` or ``(S, F, T)``.
         activations: ``(J, T)`` or ``(S, T)``.
         labels: ``(J,)`` source index of each row of the activations.
-        shares: see `Shares`; `source_shares`, `note_shares` or one stem per source.
-        stft: ``(F + 1, T)`` complex STFT of the recording.
-        config: its spectrogram config.
-        n_samples: length of the recording.
+        shares: see `Shares`; from `source_shares` or `note_shares`.
+        config: of the spectrogram.
     """
 
     def magnitudes() -> Iterator[np.ndarray]:
         for share in shares():
-            total = np.zeros(stft[1:].shape, activations.dtype)
+            total = np.zeros((components.shape[-2], activations.shape[1]), activations.dtype)
             active = np.flatnonzero(share.any(axis=1))
             rows = np.isin(labels, active)
             chosen = components[rows] if components.ndim == 3 else components[:, rows]
@@ -74,7 +70,7 @@ def separate(
                 total += share[source] * audio.expand(part, config)
             yield total
 
-    return masked(magnitudes, stft, config, n_samples)
+    return magnitudes
 
 
 def source_shares(
@@ -165,7 +161,7 @@ def note_shares(
 
 
 def mask_stems(
-    magnitudes: Callable[[], Iterable[np.ndarray]],
+    magnitudes: Magnitudes,
     stft: np.ndarray,
     config: audio.SpectrogramConfig,
     n_samples: int | None,
@@ -189,20 +185,26 @@ def mask_stems(
 
 
 def masked(
-    magnitudes: Callable[[], Iterable[np.ndarray]],
+    magnitudes: Magnitudes,
     stft: np.ndarray,
     config: audio.SpectrogramConfig,
     n_samples: int | None,
 ) -> Iterator[np.ndarray]:
     """The waveforms of `mask_stems`, one after the other."""
     audio.check_invertible(config)
-    total = np.zeros(stft[1:].shape, stft.real.dtype)
-    n_stems = 0
+    for mask in masks(magnitudes):
+        yield audio.istft(stft * np.concatenate([mask[:1], mask]), config, n_samples)
+
+
+def masks(magnitudes: Magnitudes) -> Iterator[np.ndarray]:
+    """Each stem's ``(F, T)`` share of the linear magnitude; they sum to one.
+
+    Bins that no stem explains are shared equally.
+    """
+    total, n_stems = np.zeros(()), 0
     for magnitude in magnitudes():
         total = total + magnitude
         n_stems += 1
     unexplained = total <= np.finfo(total.dtype).tiny
     for magnitude in magnitudes():
-        mask = np.where(unexplained, 1 / n_stems, magnitude / np.where(unexplained, 1, total))
-        mask = np.concatenate([mask[:1], mask])
-        yield audio.istft(stft * mask, config, n_samples)
+        yield np.where(unexplained, 1 / n_stems, magnitude / np.where(unexplained, 1, total))

@@ -51,6 +51,26 @@ def test_cost_is_drawn_per_step() -> None:
     assert line.get_xydata().tolist() == [[0, 3.0], [1, 2.0], [2, 1.5]]
 
 
+def test_templates_are_named_and_scaled() -> None:
+    W = np.array([[0.0, 4.0], [2.0, 1.0], [1.0, 0.0]])
+    ax = plots.templates(W, np.array([10.0, 20.0, 30.0]), (60, "noise"), max_frequency=25)
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["C4", "noise"]
+    np.testing.assert_array_equal(ax.images[0].get_array(), W / [2, 4])
+    assert ax.get_ylim() == (0, 25) and ax.images[0].get_extent() == [-0.5, 1.5, 5, 35]
+
+
+def test_activations_are_named() -> None:
+    ax = plots.activations(np.eye(2, 5), np.arange(5) * 0.1, (60, 61))
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["C4", "C♯4"]
+    np.testing.assert_allclose(ax.images[0].get_extent(), [-0.05, 0.45, -0.5, 1.5])
+
+
+def test_masks_have_one_scale() -> None:
+    ax = plots.mask(np.full((3, 5), 0.25), np.arange(5) * 0.1, np.array([10.0, 20.0, 30.0]))
+    assert ax.images[0].get_clim() == (0, 1)
+
+
 def test_a_given_axes_is_used() -> None:
     ax = plt.subplots()[1]
+    assert plots.mask(np.zeros((2, 3)), np.arange(3.0), np.arange(2.0), ax=ax) is ax
     assert plots.piano_roll(np.zeros((2, 3)), (60, 61), np.arange(3.0), ax=ax) is ax

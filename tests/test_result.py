@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from tiny import CONFIG, FRAME, KINDS, SOURCES, dictionary, handmade, tone
 
 from dds_fast import Decomposition, Spectrogram, SpectrogramConfig, audio, decompose, export
+from dds_fast.datasets import Labels
 from dds_fast.export import Note
 from dds_fast.result import source_activations
 
@@ -435,3 +436,75 @@ class TestSeparate:
 def test_times_follow_the_config() -> None:
     result = handmade(np.ones((3, 3)), config=SpectrogramConfig(sr=8000, n_fft=128, hop=32))
     assert result.times.tolist() == [0, 0.004, 0.008]
+
+
+class TestGroups:
+    """Stems of groups of sources, and of notes."""
+
+    def result(self, n: int = 4000) -> tuple[Decomposition, np.ndarray]:
+        """Three sources of disjoint bands, active throughout."""
+        rng = np.random.default_rng(0)
+        waveform = 0.1 * rng.standard_normal(n)
+        stft = audio.stft(waveform, CONFIG)
+        W = np.zeros((64, 3))
+        for source, band in enumerate(np.array_split(np.arange(64), 3)):
+            W[band, source] = 0.5
+        H = rng.random((3, stft.shape[1])) + 0.5
+        return handmade(H, components=W, stft=stft, n_samples=n, config=CONFIG), waveform
+
+    def test_a_group_is_the_sum_of_its_sources(self) -> None:
+        result, _ = self.result()
+        alone, stems = result.separate(), result.separate({"low": [60, 64], "high": [67]})
+        assert list(stems) == ["low", "high"]
+        np.testing.assert_allclose(stems["low"], alone[0] + alone[1], atol=1e-6)
+        np.testing.assert_allclose(stems["high"], alone[2], atol=1e-6)
+
+    def test_the_rest_is_a_stem(self) -> None:
+        result, waveform = self.result()
+        stems = result.separate({"middle": (64,)})
+        assert list(stems) == ["middle", "rest"]
+        np.testing.assert_allclose(sum(stems.values()), waveform, atol=1e-5)
+
+    def test_notes_own_their_source_in_time(self) -> None:
+        result, waveform = self.result()
+        velocities = np.array([64.0])
+
+        def note(onset: float, offset: float, pitch: int) -> Labels:
+            return Labels(np.array([[onset, offset]]), np.array([pitch]), velocities)
+
+        # Source 60 changes hands at 0.15 s. Bins of the other sources are shared equally.
+        groups = {"first": note(0.0, 0.1, 60), "second": note(0.15, 0.2, 60)}
+        stems = result.separate(groups)
+        np.testing.assert_allclose(sum(stems.values()), waveform, atol=1e-5)
+        low, *others = result.separate()
+        change, window = int(0.15 * 16000), 128
+        for name, inside in (
+            ("first", slice(window, change - window)),
+            ("second", slice(change + window, 4000 - window)),
+        ):
+            expected = low + 0.5 * sum(others)
+            np.testing.assert_allclose(stems[name][inside], expected[inside], atol=1e-5)
+
+    def test_masks_make_the_stems(self) -> None:
+        result, _ = self.result()
+        groups = {"low": [60], "high": [64, 67]}
+        masks = result.masks(groups)
+        np.testing.assert_allclose(sum(masks.values()), 1)
+        for name, stem in result.separate(groups).items():
+            mask = np.concatenate([masks[name][:1], masks[name]])  # DC goes with its neighbour
+            expected = audio.istft(result.stft * mask, CONFIG, 4000)
+            np.testing.assert_allclose(stem, expected, atol=1e-9)
+
+    def test_bad_groups(self) -> None:
+        result, _ = self.result()
+        notes = Labels(np.array([[0.0, 0.1]]), np.array([99]), np.array([64.0]))
+        for groups, message in [
+            ({}, "no groups"),
+            ({"a": [61]}, "61 is no source"),
+            ({"a": [60], "b": [60, 64]}, "60 is in two groups, 'a' and 'b'"),
+            ({"rest": [60]}, "'rest' lacks some sources"),
+            ({"a": notes, "b": [60]}, "not a mixture"),
+            ({"a": notes}, "no note of these groups"),
+        ]:
+            with pytest.raises(ValueError, match=message):
+                result.separate(groups)

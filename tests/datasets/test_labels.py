@@ -38,6 +38,12 @@ class TestText:
         labels = load_labels(written(tmp_path, "onset offset pitch velocity\n0 1 60 99\n1 2 61 5"))
         assert labels.velocities.tolist() == [99, 5]
 
+    def test_tracks(self, tmp_path: Path) -> None:
+        labels = load_labels(written(tmp_path, "0 1 60 99 right hand\n1 2 48 5 left\n"))
+        assert labels.tracks is not None and labels.tracks.tolist() == ["right hand", "left"]
+        assert labels.only([48]).shifted(1).tracks.tolist() == ["left"]
+        assert load_labels(written(tmp_path, "0 1 60 99\n")).tracks is None
+
     def test_the_librarys_own_csv(self, tmp_path: Path) -> None:
         from dds_fast.export import Note, write_notes
 
@@ -114,6 +120,15 @@ class TestMidi:
         np.testing.assert_allclose(labels.intervals, [[0.5, 1.5], [1.0, 2.0]], atol=0.003)
         assert labels.pitches.tolist() == [48, 72]
         assert labels.velocities.tolist() == [40, 90]
+
+    def test_tracks_by_name(self, tmp_path: Path) -> None:
+        midi = pretty_midi.PrettyMIDI()
+        for number, name in enumerate(("flute", "piano", "piano", "")):
+            midi.instruments.append(pretty_midi.Instrument(number, name=name))
+            midi.instruments[-1].notes.append(pretty_midi.Note(90, 60 + number, number, number + 1))
+        midi.write(str(tmp_path / "a.mid"))
+        tracks = load_labels(tmp_path / "a.mid").tracks
+        assert tracks is not None and tracks.tolist() == ["flute", "piano 2", "piano 3", "track"]
 
     @pytest.mark.parametrize("content", [b"", b"MThd", b"not midi"], ids=repr)
     def test_broken(self, tmp_path: Path, content: bytes) -> None:
