@@ -98,13 +98,17 @@ def by_nmf(notes: NoteFrames, pair: tuple[int, int], X: dds_fast.Spectrogram) ->
 
 
 def by_langevin(
-    banks: list[RealNVPBank], pair: tuple[int, int], X: dds_fast.Spectrogram, n_samples: int
+    banks: list[RealNVPBank],
+    pair: tuple[int, int],
+    X: dds_fast.Spectrogram,
+    n_samples: int,
+    clamp: bool = False,
 ) -> list[np.ndarray]:
     """The pair's parts as samples of the posterior of each frame, or their mean."""
     chosen = [PITCHES.index(pitch) for pitch in pair]
     priors = [BankPrior(bank.select(chosen)) for bank in banks]
     frames = np.tile(X.values.T.astype(np.float32), (n_samples, 1))
-    samples = langevin.separate(frames, priors, bounds=(0.0, 1.2))
+    samples = langevin.separate(frames, priors, bounds=(0.0, 1.2), clamp_every_step=clamp)
     return list(samples.reshape(2, n_samples, -1, CONFIG.n_features).mean(axis=1).mT)
 
 
@@ -141,6 +145,10 @@ def main() -> None:
         "DDS-2, the same flows": lambda pair, X: searched(dds2, pair, X),
         "Langevin, one sample": lambda pair, X: by_langevin(tuned, pair, X, 1),
         "Langevin, mean of samples": lambda pair, X: by_langevin(tuned, pair, X, SAMPLES),
+        "Langevin, clamped at every step": lambda pair, X: by_langevin(tuned, pair, X, 1, True),
+        "Langevin, clamped, mean of samples": lambda pair, X: by_langevin(
+            tuned, pair, X, SAMPLES, True
+        ),
         "Langevin, noiseless priors": lambda pair, X: by_langevin(
             [banks[0.0]] * len(LEVELS), pair, X, 1
         ),
