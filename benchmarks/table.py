@@ -118,11 +118,12 @@ def _ratio(value: float | None, reference: float | None, unit: str = "") -> str:
 
 
 def _refused(rows: Sequence[Row]) -> list[str]:
-    return [
-        f"- {row.contender}: not available: {row.refusal}"
-        for row in rows
-        if row.refusal is not None
-    ]
+    """Who could not take part, by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for row in rows:
+        if row.refusal is not None:
+            by_reason.setdefault(row.refusal, []).append(row.contender)
+    return [f"- {'; '.join(names)}: not available: {why}" for why, names in by_reason.items()]
 
 
 def _best(rows: Sequence[Row], precision: str) -> float | None:
@@ -167,6 +168,43 @@ def _race(results: Results, group: str, rows: Sequence[Row]) -> str:
     header += ["error", "weights, GB/s", style.bytes_heading, unit, "of product"]
     header += ["of product here"] if style.here else []
     return markdown(header, cells)
+
+
+def _summary(results: Results) -> str:
+    """The fastest of ours in each race and precision."""
+    cells = []
+    for group, rows in results.groups.items():
+        if TABLES.get(group.rpartition(" ")[2]) is not _race:
+            continue
+        timed = [row for row in rows if row.refusal is None]
+        for precision in ("float32", "tf32", "bf16x3", "bfloat16"):
+            mine = [
+                row
+                for row in timed
+                if row.contender.startswith("dds_fast") and row.info["precision"] == precision
+            ]
+            if not mine:
+                continue
+            row = min(mine, key=lambda row: row.seconds)
+            rate = row.info["weight_bytes"] * row.info["passes"] / row.seconds
+            moved = results.rate(*STYLES[results.suite].bytes_limit(group.rpartition(" ")[0]))
+            cells.append(
+                [
+                    group,
+                    row.contender.removeprefix("dds_fast, "),
+                    _time(row.seconds),
+                    f"{rate / 1e9:.0f}",
+                    _ratio(rate, moved, "%"),
+                    _ratio(results.seconds(group, PYTORCH_LOOP), row.seconds),
+                    _ratio(_best(timed, "float32"), row.seconds),
+                    _error(row),
+                ]
+            )
+    if not cells:
+        return ""
+    header = ["", "fastest of ours", "time", "weights, GB/s"]
+    header += [STYLES[results.suite].bytes_heading, "× loop", "× best PyTorch", "error"]
+    return "## Summary\n\n" + markdown(header, cells)
 
 
 def _limits(results: Results, group: str, rows: Sequence[Row]) -> str:
@@ -220,6 +258,23 @@ def _decompose(results: Results, group: str, rows: Sequence[Row]) -> str:
     return markdown(header, cells)
 
 
+def _training(results: Results, group: str, rows: Sequence[Row]) -> str:
+    slowest = max(rows, key=lambda row: row.seconds)
+    cells = [
+        [
+            row.contender,
+            _spread(row),
+            _ratio(slowest.seconds, row.seconds),
+            _error(row),
+            f"{2 * row.info['multiply_adds'] / row.seconds / 1e12:.3g}",
+            f"{row.info['bytes_of_adam'] / row.seconds / 1e9:.0f}",
+        ]
+        for row in rows
+    ]
+    header = ["contender", "step", "× slowest", "error", "TFLOP/s", "Adam alone, GB/s"]
+    return markdown(header, cells)
+
+
 def _plain(results: Results, group: str, rows: Sequence[Row]) -> str:
     """A group that says nothing but times."""
     cells = [[row.contender, _spread(row), _error(row)] for row in rows]
@@ -230,6 +285,7 @@ TABLES: dict[str, Callable[[Results, str, Sequence[Row]], str]] = {
     "limits": _limits,
     "memory": _memory,
     "decompose": _decompose,
+    "training": _training,
     "forward": _race,
     "backward": _race,
     "gradient": _race,
@@ -245,6 +301,8 @@ def render(results: Results) -> str:
     parts = [f"# {style.title}", *results.machines, f"{COMMON_NOTES} {style.notes}"]
     if results.quick:
         parts.insert(1, "**A quick run at tiny sizes: nothing here says how fast anything is.**")
+    if results.suite == "gpu" and (summary := _summary(results)):
+        parts.append(summary)
     for group, rows in results.groups.items():
         table = TABLES.get(group.rpartition(" ")[2], _plain)
         timed = sorted((row for row in rows if row.refusal is None), key=lambda row: row.seconds)

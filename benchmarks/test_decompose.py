@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import race
 import torch
-from accuracy import Disagreement, error_ratio
+from accuracy import CHECKED_STEPS, Disagreement, error_ratio
 from cases import DECOMPOSITIONS, make_flow
 from contenders import PYTORCH_LOOP
 from devices import timed
@@ -36,7 +36,6 @@ from dds_fast.ops import Schedule
 
 SECONDS = 10.0
 SR = 16000
-CHECKED_STEPS = 3
 EXTRAPOLATED_FROM = 10
 GPU_REPEATS = 3
 COST_TOLERANCES = {"float32": 2e-5, "tf32": 3e-4, "bf16x3": 5e-5, "bfloat16": 1e-3}
@@ -100,9 +99,13 @@ class Setting:
             **(asdict(self.search) | {"max_steps": max_steps}),
         )
 
+    @property
+    def checked_steps(self) -> int:
+        return CHECKED_STEPS[self.device.type]
+
     def costs(self) -> np.ndarray:
         """The first costs in float64."""
-        return self.decompose("float64", CHECKED_STEPS).history[:CHECKED_STEPS]
+        return self.decompose("float64", self.checked_steps).history[: self.checked_steps]
 
 
 @lru_cache(maxsize=1)
@@ -127,7 +130,7 @@ def _setting(case: str, quick: bool, device: torch.device) -> tuple[Setting, np.
 
 
 def _check(costs: Any, exact: np.ndarray, precision: str) -> dict[str, float]:
-    error = error_ratio(torch.tensor(costs[:CHECKED_STEPS]), torch.tensor(exact))
+    error = error_ratio(torch.tensor(costs[: len(exact)]), torch.tensor(exact))
     if not error <= COST_TOLERANCES[precision]:
         raise Disagreement(
             f"history is off by {error:.1e}, allowed are {COST_TOLERANCES[precision]:.0e}"
@@ -139,7 +142,9 @@ def _ours(setting: Setting, exact: np.ndarray, precision: str, whole: bool) -> r
     """Weights are packed, and kernels compiled, by the short search that is checked."""
     device, n_steps = setting.device, setting.search.max_steps
     checked: list[dds_fast.Decomposition] = []
-    first = timed(lambda: checked.append(setting.decompose(precision, CHECKED_STEPS)), device)
+    first = timed(
+        lambda: checked.append(setting.decompose(precision, setting.checked_steps)), device
+    )
     info: dict[str, Any] = {"errors": _check(checked[0].history, exact, precision)}
     measured = n_steps if whole else EXTRAPOLATED_FROM
     results: list[dds_fast.Decomposition] = []
@@ -177,7 +182,7 @@ def _pytorch_loop(setting: Setting, exact: np.ndarray) -> race.Entry:
     decode = loop.decoder(dictionary.flow.requires_grad_(False).to(device))
     schedule = Schedule(search.step_size, search.max_steps)
     steps = AutogradSearch(problem, schedule, decode, share_decode=False)
-    steps.advance(CHECKED_STEPS)
+    steps.advance(setting.checked_steps)
     errors = _check(steps.controller.history, exact, "float32")
     n_timed = 1 if search.max_steps < EXTRAPOLATED_FROM else EXTRAPOLATED_FROM
     seconds = timed(lambda: steps.advance(n_timed), device) * search.max_steps / n_timed

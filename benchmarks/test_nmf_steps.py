@@ -107,30 +107,40 @@ def ours(case: Case, quantity: str, backend: str, precision: str = "float32") ->
         problem = nmf.problem(case.X, case.W)
         search = update_step(problem, ENDLESS, backend=backend, precision=precision)
         return Steps(search.advance, lambda: search.state().H)
-    if precision != "float32":
-        raise ValueError("multiplicative updates are in float32")
     update = fixed_update(case.X, case.W, loss=quantity, n_updates=1000, backend=backend)
     H = case.start()
     return Steps(race.again(lambda: H.copy_(update(H))), H.detach)
 
 
 Build = Callable[[Case, str], Steps]
-CONTENDERS: dict[str, tuple[Build, str]] = {
-    "PyTorch": (pytorch, "float32"),
-    "PyTorch, CUDA graph": (partial(pytorch, graphed=True), "float32"),
-    "PyTorch, CUDA graph, tf32": (partial(pytorch, graphed=True), "tf32"),
-    "dds_fast, reference": (partial(ours, backend="reference"), "float32"),
-    **{
-        f"dds_fast, {backend}, {precision}": (
-            partial(ours, backend=backend, precision=precision),
-            precision,
-        )
-        for backend in ("triton", "cuda")
-        for precision in ("float32", "tf32", "bf16x3", "bfloat16")
-    },
-}
+
+
+def contenders(quantity: str) -> dict[str, tuple[Build, str]]:
+    """Each with its precision; multiplicative updates are in float32."""
+    precisions = ["float32"]
+    if quantity == "adam":
+        precisions += ["tf32", "bf16x3", "bfloat16"]
+    return {
+        "PyTorch": (pytorch, "float32"),
+        "PyTorch, CUDA graph": (partial(pytorch, graphed=True), "float32"),
+        "PyTorch, CUDA graph, tf32": (partial(pytorch, graphed=True), "tf32"),
+        "dds_fast, reference": (partial(ours, backend="reference"), "float32"),
+        **{
+            f"dds_fast, {backend}, {precision}": (
+                partial(ours, backend=backend, precision=precision),
+                precision,
+            )
+            for backend in ("triton", "cuda")
+            for precision in precisions
+        },
+    }
+
+
 ROWS = [
-    (case, quantity, name) for case in NMF_CASES for quantity in QUANTITIES for name in CONTENDERS
+    (case, quantity, name)
+    for case in NMF_CASES
+    for quantity in QUANTITIES
+    for name in contenders(quantity)
 ]
 
 
@@ -182,7 +192,7 @@ def raced(
     case = case_of(name, quick, device)
     racers = {
         contender: partial(racer, case, quantity, build, precision)
-        for contender, (build, precision) in CONTENDERS.items()
+        for contender, (build, precision) in contenders(quantity).items()
     }
     return race.run(racers, 0.0 if quick else seconds, device)
 

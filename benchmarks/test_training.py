@@ -121,7 +121,7 @@ GPU_OURS: dict[str, Build] = {
 
 def contenders(suite: str, case: str) -> dict[str, Build]:
     """Of a Glow there is only ours: its training is PyTorch, and what is not graphed its peer."""
-    peers = PEERS if "dds2" in case else {}
+    peers: dict[str, Build] = PEERS if "dds2" in case else {}
     return peers | (GPU_OURS if suite == "gpu" else OURS)
 
 
@@ -175,6 +175,7 @@ def racer(build: Build, case: str, quick: bool, device: torch.device, precision:
     weights = [p for p in training.flow.parameters() if p.ndim > 1]
     rows = training.x.shape[-2]
     info = {
+        "precision": precision,
         "errors": {"losses": error},
         "multiply_adds": 3 * sum(w.numel() for w in weights) * rows,
         "bytes_of_adam": 4 * FLOATS_PER_UPDATE * sum(p.numel() for p in training.flow.parameters()),
@@ -203,7 +204,7 @@ def test_training_step(
     pytestconfig: pytest.Config,
     benchmark: BenchmarkFixture,
 ) -> None:
-    benchmark.group = f"{case} training step"
+    benchmark.group = f"{case} training"
     suite, seconds = pytestconfig.getoption("suite"), pytestconfig.getoption("race_seconds")
     entry = raced(suite, case, quick, seconds, device)[contender]
     if entry.refusal is not None:

@@ -52,7 +52,8 @@ class AutogradSearch(UpdateStep):
             likelihoods = likelihoods.flatten()[:, None]
         shares = active / (active.sum(0) + problem.epsilon)
         residual = torch.linalg.norm(problem.X - approximation)
-        return residual - problem.penalty * (shares * likelihoods).sum()
+        cost = residual - problem.penalty * (shares * likelihoods).sum()
+        return cost + problem.sparsity * active.sum() if problem.sparsity else cost
 
     @staticmethod
     def _move(adam: torch.optim.Adam, step_size: float, cost: Tensor) -> None:
