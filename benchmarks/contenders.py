@@ -19,8 +19,8 @@ from dds_fast import _native
 from dds_fast.ops import Problem, Schedule, UpdateStep, flow_decode, update_step
 from dds_fast.ops.graph import WARM_UP, Graphed
 
-Pass = Callable[..., tuple[Tensor, ...]]
-"""From z, and the cotangents of a gradient, to x, log-determinant, and the gradient to z."""
+Pass = Callable[[], tuple[Tensor, ...]]
+"""Gives x, log-determinant, and perhaps the gradient to z."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,11 @@ class Contender:
     def bytes_per_weight(self) -> int:
         return 2 if self.precision == "bfloat16" else 4
 
-    def pass_of(self, quantity: str) -> Pass:
-        """A decode ("forward"), or one with its backward ("gradient"), as it is timed."""
-        function = partial({"forward": _forward, "gradient": _gradient}[quantity], self.decode)
-        return Graphed(function, self.problem.X.device) if self.graphed else function
+    def pass_of(self, quantity: str, *inputs: Tensor) -> Pass:
+        """A decode of z ("forward"), or with its backward too ("gradient"), as it is timed."""
+        function = {"forward": _forward, "gradient": _gradient}[quantity]
+        call = partial(function, self.decode, *inputs)
+        return Graphed(call, self.problem.X.device) if self.graphed else call
 
 
 def _forward(decode: Decode, z: Tensor) -> tuple[Tensor, ...]:

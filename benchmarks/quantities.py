@@ -14,7 +14,7 @@ from race import Calls, Racer, again
 
 
 def _forward(workload: Workload, contender: Contender) -> Iterator[Calls]:
-    decode = partial(contender.pass_of("forward"), workload.z)
+    decode = contender.pass_of("forward", workload.z)
     for _ in range(contender.warm_up):
         decode()  # the others have emptied the caches
     while True:
@@ -30,7 +30,7 @@ def _backward(workload: Workload, contender: Contender) -> Iterator[Calls]:
 
 
 def _gradient(workload: Workload, contender: Contender) -> Iterator[Calls]:
-    both = partial(contender.pass_of("gradient"), workload.z, *workload.cotangents)
+    both = contender.pass_of("gradient", workload.z, *workload.cotangents)
     for _ in range(contender.warm_up):
         both()
     while True:

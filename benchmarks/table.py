@@ -60,7 +60,9 @@ graph" are replays of a captured graph; all others are called as they are. "× b
 relative to the fastest batched PyTorch in float32, "at its precision" to the fastest that rounds as
 this row does (bf16x3 counts as float32). "of copy" is relative to copying memory, read and written
 bytes counted; a bank whose weights fit in the L2 cache may exceed it. "of product" is relative to
-PyTorch's square product in the row's precision (bfloat16 for bf16x3, which needs three)."""
+PyTorch's square product in the row's precision (bfloat16 for bf16x3, which needs three). "× floor"
+is relative to the longer of the times that the weights' bytes and the multiply-adds take at the
+rates of copy and product."""
 
 STYLES = {
     "cpu": Style(
@@ -170,6 +172,20 @@ def _race(results: Results, group: str, rows: Sequence[Row]) -> str:
     return markdown(header, cells)
 
 
+def _floor(results: Results, group: str, row: Row) -> float | None:
+    """Seconds that the row's bytes or its arithmetic take at the measured limits."""
+    style = STYLES[results.suite]
+    moved = results.rate(*style.bytes_limit(group.rpartition(" ")[0]))
+    product = results.rate("machine limits", style.products[row.info["precision"]])
+    if not moved or not product:
+        return None
+    n_products = 3 if row.info["precision"] == "bf16x3" else 1
+    return max(
+        row.info["weight_bytes"] * row.info["passes"] / moved,
+        2 * n_products * row.info["multiply_adds"] / product,
+    )
+
+
 def _summary(results: Results) -> str:
     """The fastest of ours in each race and precision."""
     cells = []
@@ -195,6 +211,7 @@ def _summary(results: Results) -> str:
                     _time(row.seconds),
                     f"{rate / 1e9:.0f}",
                     _ratio(rate, moved, "%"),
+                    _ratio(row.seconds, _floor(results, group, row)),
                     _ratio(results.seconds(group, PYTORCH_LOOP), row.seconds),
                     _ratio(_best(timed, "float32"), row.seconds),
                     _error(row),
@@ -203,7 +220,8 @@ def _summary(results: Results) -> str:
     if not cells:
         return ""
     header = ["", "fastest of ours", "time", "weights, GB/s"]
-    header += [STYLES[results.suite].bytes_heading, "× loop", "× best PyTorch", "error"]
+    header += [STYLES[results.suite].bytes_heading, "× floor", "× loop"]
+    header += ["× best PyTorch", "error"]
     return "## Summary\n\n" + markdown(header, cells)
 
 

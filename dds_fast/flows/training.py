@@ -52,7 +52,8 @@ class TrainingConfig:
             through, a stand-in for other instruments and rooms; 0 leaves frames as they are.
         validation: share of the recordings held out.
         patience: stop when no flow has improved for so many epochs; None never does.
-        precision: of the couplings' products: "float32" (IEEE), "tf32" (on a GPU) or "bfloat16".
+        precision: of the couplings' products: "float32" (IEEE), "tf32" (on a GPU; of a Glow's
+            mixing too) or "bfloat16".
         seed: of the split, the shuffles and the equalizers.
     """
 
