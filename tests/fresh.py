@@ -7,6 +7,9 @@ import subprocess
 import sys
 import tempfile
 
+SOUND_PACKAGES = ("librosa", "mir_eval", "pretty_midi", "sklearn", "soundfile")
+"""What a machine for computing may lack."""
+
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `code` in a folder of its own (the checkout's dds_fast/ holds no compiled modules)."""

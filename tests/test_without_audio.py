@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import fresh
 import pytest
+from fresh import SOUND_PACKAGES
 
 CHECKOUT = Path(__file__).parents[1]
-BLOCKED = ("librosa", "soundfile", "mir_eval", "pretty_midi", "sklearn")
 BLOCKER = f"""
 import sys
 from importlib.machinery import PathFinder
@@ -18,7 +17,7 @@ from importlib.machinery import PathFinder
 class Blocker(PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        if name.partition(".")[0] in {BLOCKED!r}:
+        if name.partition(".")[0] in {SOUND_PACKAGES!r}:
             return None
         return super().find_spec(name, path, target)
 
@@ -26,24 +25,18 @@ sys.meta_path = [Blocker if finder is PathFinder else finder for finder in sys.m
 """
 
 
-def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run code in an interpreter that lacks these packages, like all that it starts."""
-    (folder / "sitecustomize.py").write_text(BLOCKER)
-    path = os.pathsep.join([str(folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=CHECKOUT,
-        env=environment | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture
+def without(tmp_path: Path) -> dict[str, str]:
+    """The environment of an interpreter that lacks these packages, like all that it starts."""
+    (tmp_path / "sitecustomize.py").write_text(BLOCKER)
+    given = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join([str(tmp_path), *([given] if given else [])])}
 
 
-def test_the_packages_are_missing(tmp_path: Path) -> None:
+def test_the_packages_are_missing(without: dict[str, str]) -> None:
     find = "from importlib.util import find_spec; import numpy; print("
-    done = run(f"{find}[find_spec(name) for name in {BLOCKED!r}])", tmp_path)
-    assert done.stdout.strip() == str([None] * len(BLOCKED)), done.stderr
+    done = fresh.run(f"{find}[find_spec(name) for name in {SOUND_PACKAGES!r}])", **without)
+    assert done.stdout.strip() == str([None] * len(SOUND_PACKAGES)), done.stderr
 
 
 DECOMPOSE = """
@@ -63,23 +56,31 @@ print(result.source_activations.shape, result.n_steps)
 """
 
 
-def test_a_spectrogram_is_decomposed(tmp_path: Path) -> None:
-    done = run(DECOMPOSE, tmp_path)
+def test_a_spectrogram_is_decomposed(without: dict[str, str]) -> None:
+    done = fresh.run(DECOMPOSE, **without)
     assert done.stdout.split() == ["(2,", "9)", "3"], done.stderr
 
 
+BENCH = """
+import os, sys
+from dds_fast.cli import main
+
+os.chdir({checkout!r})
+arguments = ["--quick", "--device", "cpu", "--only", "W1-F512-K1,W5-dds2", "--out", {out!r}]
+sys.exit(main(["bench", "gpu", *arguments]))
+"""
+
+
 @pytest.mark.slow
-def test_the_gpu_suite_runs(tmp_path: Path) -> None:
+def test_the_gpu_suite_runs(without: dict[str, str], tmp_path: Path) -> None:
     """Without a GPU: what needs one is refused, with the reason, and the rest measured."""
     out = tmp_path / "out"
-    arguments = ["bench", "gpu", "--quick", "--device", "cpu", "--out", str(out)]
-    arguments += ["--only", "W1-F512-K1,W5-dds2"]
-    done = run(f"import sys; from dds_fast.cli import main; sys.exit(main({arguments}))", tmp_path)
+    done = fresh.run(BENCH.format(checkout=str(CHECKOUT), out=str(out)), **without)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {path.name for path in out.iterdir()} == {
         *("machine.json", "W1-F512-K1.json", "W5-dds2.json", "README.md", "steps.svg")
     }
     report = (out / "README.md").read_text()
-    assert "CUDA graph: not available: RuntimeError: a CUDA graph needs a GPU" in report
+    assert "CUDA graph, bfloat16: not available: RuntimeError: a CUDA graph needs a GPU" in report
     for heading in ("W1-F512-K1 gradient", "W1-F512-K1 step", "W5-dds2 decompose"):
         assert f"## {heading}\n\n| contender |" in report
