@@ -122,7 +122,7 @@ class Workload:
     """A case in memory: weights, a problem, and inputs of one pass."""
 
     endless = Schedule(
-        step_size=1e-6, max_steps=10**9, patience=10**9, max_increases=10**9, tolerance=0.0
+        step_size=1e-6, max_steps=10**5, patience=10**5, max_increases=10**5, tolerance=0.0
     )
     """A search that goes on while it is timed, and whose entries do not die."""
 

@@ -61,25 +61,48 @@ def test_one_flow_is_clipped_as_torch_does() -> None:
         assert error_ratio(p.grad, g * scale) < 1e-5
 
 
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+
 @pytest.mark.gpu
-@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("kind", ["dds2", "dds3"])
+def test_a_graph_gives_the_gradient_of_its_function(kind: str, precision: str) -> None:
+    """Warm-up, capture and replays; the Glow's last batch is smaller and runs as it is."""
+    task = made(kind, replace(CONFIG, precision=precision), torch.device("cuda"))
+    n_groups = len(task.groups)
+    step = ClippedGradient(task.flow, task.gradient, n_groups, 0.1, task.device)
+    batches = [batch for _ in range(3) for batch in task.batches()]
+    assert len(batches) > WARM_UP + 2
+    for batch in batches:
+        losses, norm = step(*batch)
+        gradients = [p.grad.clone() for p in task.flow.parameters()]
+        expected = task.gradient(*batch)
+        assert error_ratio(losses, expected) < 1e-6
+        assert error_ratio(norm, clip_gradients(task.flow, n_groups, 0.1)) < 1e-6
+        for p, gradient in zip(task.flow.parameters(), gradients, strict=True):
+            assert error_ratio(gradient, p.grad) < 1e-5
+    assert step.run.captured
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("kind", ["dds2", "dds3"])
 def test_a_graph_trains_as_its_function(
     kind: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Several epochs, whose last batch is smaller for the Glow."""
+    """Adam's first steps are as long for rounding errors as for gradients: hence the room."""
     config = replace(CONFIG, precision=precision)
     states = []
     for graphed in (True, False):
         if not graphed:
             monkeypatch.setattr("dds_fast.flows.gradient.Graphed", lambda function, _: function)
         task = made(kind, config, torch.device("cuda"))
-        assert task.n_batches * config.max_epochs > WARM_UP + 2
         record = train(task, config)
         losses = torch.tensor([row["training"] for row in record["history"]])
         states.append([losses, *(p.detach().cpu() for p in task.flow.parameters())])
     for a, b in zip(*states, strict=True):
-        assert error_ratio(a, b) < 1e-5
+        assert error_ratio(a, b) < 1e-3
 
 
 @pytest.mark.gpu
