@@ -45,9 +45,10 @@ def solve(
     with tqdm(total=schedule.max_steps, disable=not progress, unit="step") as bar:
         try:
             while controller.stop_reason is None:
-                step.advance()
+                n_before = len(controller.history)
+                step.advance(step.stride if callback is None else 1)
                 cost = controller.history[-1]
-                bar.update()
+                bar.update(len(controller.history) - n_before)
                 bar.set_postfix_str(f"cost {cost:.4g}, step size {controller.step_size:.1e}")
                 report = {
                     "step": len(controller.history) - 1,

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from dds_fast.ops import dispatch
-from dds_fast.ops.flow import cpu, reference
+from dds_fast.ops.flow import cpu, reference, triton
 from dds_fast.ops.frozen import FrozenFlow
 from dds_fast.ops.once import once
 
-BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "reference": reference}
+BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "triton": triton, "reference": reference}
 
 
 class _Flow(torch.autograd.Function):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from types import ModuleType
 
 from dds_fast.ops import dispatch
-from dds_fast.ops.update_step import cpu, reference
+from dds_fast.ops.update_step import cpu, reference, triton
 from dds_fast.ops.update_step.interface import Problem, State, UpdateStep
 from dds_fast.ops.update_step.schedule import Controller, Schedule
 
 __all__ = ["BACKENDS", "Controller", "Problem", "Schedule", "State", "UpdateStep", "update_step"]
 
-BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "reference": reference}
+BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "triton": triton, "reference": reference}
 
 
 def update_step(

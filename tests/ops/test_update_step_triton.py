@@ -1,0 +1,165 @@
+"""The search on the device against the reference in float64: on a GPU, or in the interpreter."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from problems import make_flow, make_problem
+
+from dds_fast.methods import nmf
+from dds_fast.ops.update_step import (
+    Problem,
+    Schedule,
+    UpdateStep,
+    device,
+    reference,
+    survivors,
+    triton,
+)
+
+SCHEDULE = Schedule(step_size=1e-2, max_steps=6)
+# Six steps in float32 were measured to differ by 1.1e-7 (cost) and 4.3e-7 (W and H) on order one.
+COST, FACTORS = 1e-6, 3e-6
+
+
+def on_device(problem: Problem, where: torch.device) -> Problem:
+    """The problem in float32."""
+
+    def moved(tensor: torch.Tensor | None) -> torch.Tensor | None:
+        return None if tensor is None else tensor.float().to(where)
+
+    flow = None if problem.flow is None else problem.flow.to(torch.float32, where)
+    tensors = {name: moved(getattr(problem, name)) for name in ("X", "H", "W", "Z")}
+    return replace(problem, flow=flow, **tensors)
+
+
+def draw(kind: str, likelihood: str = "latent") -> Problem:
+    if kind != "nmf":
+        return make_problem(kind, make_flow(kind), likelihood)
+    generator = torch.Generator().manual_seed(0)
+    X, W = torch.rand(11, 7, generator=generator), torch.rand(11, 5, generator=generator)
+    return nmf.problem(X.double(), W.double(), sparsity=0.1)
+
+
+def assert_agree(actual: UpdateStep, expected: UpdateStep) -> None:
+    assert actual.controller.stop_reason == expected.controller.stop_reason
+    assert actual.controller.step_size == expected.controller.step_size
+    costs = zip(actual.controller.history, expected.controller.history, strict=True)
+    for cost, exact in costs:
+        assert cost == pytest.approx(exact, rel=COST)
+    state, exact = actual.state(), expected.state()
+    for name in ("W", "H", "log_likelihoods"):
+        value, reference_value = getattr(state, name), getattr(exact, name)
+        if reference_value is None:
+            assert value is None
+            continue
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value.cpu().double(), reference_value, rtol=0, atol=FACTORS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "likelihood"),
+    [("dds1", "latent"), ("dds1", "data"), ("dds2", "latent"), ("dds2", "data"), ("dds3", "data")]
+    + [("nmf", "latent")],
+)
+def test_trajectory(triton_device: torch.device, kind: str, likelihood: str) -> None:
+    problem = draw(kind, likelihood)
+    expected = reference.UpdateStep(problem, SCHEDULE)
+    expected.advance(6)
+    actual = triton.UpdateStep(on_device(problem, triton_device), SCHEDULE, "float32")
+    actual.advance(2)
+    assert len(actual.controller.history) == 3 and actual.controller.stop_reason is None
+    actual.advance(4)
+    assert_agree(actual, expected)
+
+
+@pytest.mark.parametrize("precision", ["bf16x3", "bfloat16"])
+def test_lower_precision_follows_the_same_path(triton_device: torch.device, precision: str) -> None:
+    """Adam's first steps only see signs, and rounding can turn one: compared by the cost."""
+    problem = draw("dds2")
+    expected = reference.UpdateStep(problem, SCHEDULE)
+    expected.advance(6)
+    actual = triton.UpdateStep(on_device(problem, triton_device), SCHEDULE, precision)
+    actual.advance(6)
+    assert actual.controller.history == pytest.approx(expected.controller.history, rel=5e-3)
+
+
+def test_rows_in_chunks(triton_device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit is decoded again for the gradient: the same bits."""
+    problem = on_device(draw("dds1", "data"), triton_device)
+    whole = triton.UpdateStep(problem, SCHEDULE, "float32")
+    whole.advance(2)
+    row = reference.flow_reference.stash_bytes_per_row(problem.flow) * 3
+    monkeypatch.setattr(device, "STASH_BYTES", 4 * row)
+    parts = triton.UpdateStep(problem, SCHEDULE, "float32")
+    assert parts.latents is not None and parts.latents.chunk == 4
+    parts.advance(2)
+    assert parts.controller.history == whole.controller.history
+
+
+def test_steps_beyond_the_stop_move_nothing(triton_device: torch.device) -> None:
+    problem = on_device(draw("dds2"), triton_device)
+    short = triton.UpdateStep(problem, replace(SCHEDULE, max_steps=2), "float32")
+    short.advance(5)
+    exact = triton.UpdateStep(problem, replace(SCHEDULE, max_steps=2), "float32")
+    exact.advance(2)
+    assert short.controller.stop_reason == "max_steps"
+    assert short.controller.history == exact.controller.history
+    assert torch.equal(short.state().W, exact.state().W)
+    assert torch.equal(short.state().H, exact.state().H)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Schedule(step_size=1.0, max_steps=9, patience=1),
+        Schedule(step_size=1.0, max_steps=9, patience=9, max_increases=1),
+        Schedule(step_size=1e-2, max_steps=9, tolerance=1e3),
+        Schedule(step_size=1e-2, max_steps=0),
+    ],
+)
+def test_schedule(triton_device: torch.device, schedule: Schedule) -> None:
+    """Halvings and stops fall where the host's controller has them."""
+    problem = draw("nmf")
+    expected = reference.UpdateStep(problem, schedule)
+    expected.advance(9)
+    actual = triton.UpdateStep(on_device(problem, triton_device), schedule, "float32")
+    actual.advance(9)
+    assert_agree(actual, expected)
+
+
+def test_non_finite_cost_stops(triton_device: torch.device) -> None:
+    problem = on_device(draw("nmf"), triton_device)
+    problem.X[0, 0] = torch.inf
+    step = triton.UpdateStep(problem, SCHEDULE, "float32")
+    assert step.controller.stop_reason == "non-finite"
+    assert not math.isfinite(step.controller.history[0])
+
+
+@pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
+def test_dropping_dead_entries_changes_nothing(
+    triton_device: torch.device, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = on_device(draw(kind), triton_device)
+    H = problem.H.clone()
+    H[: len(H) // 3] = -1.0
+    problem = replace(problem, H=H)
+    whole = triton.UpdateStep(problem, SCHEDULE, "float32")
+    whole.advance(6)
+    monkeypatch.setattr(survivors, "DROP_EVERY", 2)
+    fewer = triton.UpdateStep(problem, SCHEDULE, "float32")
+    for _ in range(3):
+        fewer.advance(2)
+    assert len(fewer.H) < len(whole.H)
+    assert fewer.controller.history == pytest.approx(whole.controller.history, rel=1e-6)
+    torch.testing.assert_close(fewer.state().H, whole.state().H)
+    # Dead entries still move towards likelier ones; set aside, they stay as they were.
+    alive = slice(len(H) // 3, None)
+    entries = [step.state().W for step in (fewer, whole)]
+    if kind == "dds1":
+        torch.testing.assert_close(entries[0][alive], entries[1][alive])
+    else:
+        torch.testing.assert_close(entries[0][:, alive], entries[1][:, alive])
