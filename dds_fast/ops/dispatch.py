@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import torch
@@ -17,11 +17,15 @@ PRECISIONS = ("float64", "float32", "tf32", "bf16x3", "bfloat16")
 
 @dataclass(frozen=True)
 class Request:
-    """What a caller wants computed: on which device, in which dtype, at which precision."""
+    """What a caller wants computed: on which device, in which dtype, at which precision.
+
+    `named` tells a backend that it was asked for by name.
+    """
 
     device: torch.device
     dtype: torch.dtype
     precision: str
+    named: bool = False
 
     @classmethod
     def of(cls, tensor: torch.Tensor, precision: str | None = None) -> Request:
@@ -62,7 +66,7 @@ def select(
     if backend != "auto":
         if backend not in backends:
             raise ValueError(f"{op} has no backend {backend!r}; it has {', '.join(backends)}")
-        backends[backend].can_run(request, raise_error=True)
+        backends[backend].can_run(replace(request, named=True), raise_error=True)
         return backends[backend]
     name, refusals = explain(backends, request)
     for refusal in refusals:

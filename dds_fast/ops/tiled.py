@@ -30,9 +30,11 @@ def interpreted() -> bool:
 
 
 def can_run(request: Request, raise_error: bool = False) -> bool:
-    """Whether the Triton kernels serve `request`: float32 on a GPU, or in the interpreter."""
+    """Whether the Triton kernels serve `request`: float32 on a GPU, or, if they are asked for by
+    name, in the interpreter."""
     reason = None
-    if request.device.type != "cuda" and not (request.device.type == "cpu" and interpreted()):
+    simulated = request.device.type == "cpu" and request.named and interpreted()
+    if request.device.type != "cuda" and not simulated:
         reason = f"computes on cuda, not on {request.device.type}"
     elif request.dtype != torch.float32 or request.precision not in PRECISIONS:
         reason = (

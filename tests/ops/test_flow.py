@@ -151,10 +151,7 @@ def test_same_bits_for_any_thread_count_and_batch_of_rows(level: str, precision:
         torch.set_num_threads(before)
 
 
-def test_lower_precisions_belong_to_a_backend_that_has_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+def test_lower_precisions_belong_to_a_backend_that_has_them() -> None:
     flow, value = make("bank S=7 F=42 R=3")
     frozen, value = flow.freeze().to(torch.float32), value.float()
     with pytest.raises(RuntimeError, match="float64 or float32, not bfloat16"):

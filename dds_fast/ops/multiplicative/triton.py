@@ -18,6 +18,7 @@ BLOCK = 1024
 def can_run(request: Request, raise_error: bool = False) -> bool:
     """Where Triton runs, in float32."""
     if request.precision != "float32" and tiled.can_run(request):
+        # cuBLAS makes the products.
         return accept(f"computes in float32, not {request.precision}", raise_error)
     return tiled.can_run(request, raise_error)
 

@@ -258,3 +258,106 @@ def activation_gradient(
     if PENALISED:
         gradient -= penalty * (likelihood - attributed) / total
     return tl.where(active > 0.0, gradient, 0.0)
+
+
+@triton.jit
+def frame_correlation(
+    D,
+    residual,
+    lies,
+    in_s,
+    t,
+    n_features,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    """``(BLOCK_M,)`` products of sources' entries for frame `t`, at `lies`, with its residual."""
+    products = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
+    for start in range(0, n_features, BLOCK_N):
+        f = start + tl.arange(0, BLOCK_N)
+        in_f = f < n_features
+        r = tl.load(residual + t * n_features + f, mask=in_f, other=0.0)
+        inside = in_s[:, None] & in_f[None, :]
+        d = tl.load(D + lies[:, None] * n_features + f[None, :], mask=inside, other=0.0)
+        products += d * r[None, :]
+    return tl.sum(products, axis=1)
+
+
+@triton.jit(do_not_specialize=["n_frames", "n_entries"])
+def activation_gradient_kernel(
+    D,
+    residual,
+    active,
+    log_likelihoods,
+    attributed,
+    total,
+    inverse_norm,
+    gradient,
+    penalty,
+    sparsity,
+    n_frames,
+    n_features,
+    n_entries,
+    PRECISION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
+    """dJ/dH with entries ``(J, F)`` that all frames share."""
+    j, t, _ = tile(BLOCK_M, BLOCK_N)
+    in_j, in_t = j < n_entries, t < n_frames
+    correlation = product(
+        D, n_features, 1, residual, 1, n_features, j, t, n_entries, n_frames, n_features,
+        PRECISION, BLOCK_M, BLOCK_N, BLOCK_K,
+    )  # fmt: skip
+    inside = in_j[:, None] & in_t[None, :]
+    lies = j[:, None] * n_frames + t[None, :]
+    values = activation_gradient(
+        correlation,
+        tl.load(active + lies, mask=inside, other=0.0),
+        tl.load(log_likelihoods + j, mask=in_j, other=0.0)[:, None],
+        tl.load(attributed + t, mask=in_t, other=0.0)[None, :],
+        tl.load(total + t, mask=in_t, other=1.0)[None, :],
+        tl.load(inverse_norm),
+        penalty,
+        sparsity,
+        True,
+    )
+    tl.store(gradient + lies, values, mask=inside)
+
+
+@triton.jit(do_not_specialize=["n_frames", "n_entries"])
+def frame_activation_gradient_kernel(
+    D,
+    residual,
+    active,
+    log_likelihoods,
+    attributed,
+    total,
+    inverse_norm,
+    gradient,
+    penalty,
+    sparsity,
+    n_frames,
+    n_features,
+    n_entries,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    """dJ/dH with entries ``(S, T, F)`` of each frame's own."""
+    t = tl.program_id(0).to(tl.int64)
+    s = tl.program_id(1).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
+    in_s = s < n_entries
+    lies = s * n_frames + t
+    values = activation_gradient(
+        frame_correlation(D, residual, lies, in_s, t, n_features, BLOCK_M, BLOCK_N),
+        tl.load(active + lies, mask=in_s, other=0.0),
+        tl.load(log_likelihoods + lies, mask=in_s, other=0.0),
+        tl.load(attributed + t),
+        tl.load(total + t),
+        tl.load(inverse_norm),
+        penalty,
+        sparsity,
+        True,
+    )
+    tl.store(gradient + lies, values, mask=in_s)

@@ -8,7 +8,12 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from dds_fast.ops.triton_kernels.objective import activation_gradient, product, tile
+from dds_fast.ops.triton_kernels.objective import (
+    activation_gradient,
+    frame_correlation,
+    product,
+    tile,
+)
 
 BETA_1, BETA_2, EPSILON = tl.constexpr(0.9), tl.constexpr(0.999), tl.constexpr(1e-8)
 
@@ -179,16 +184,9 @@ def frame_activations_kernel(
         s = tl.program_id(1).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
         in_s = s < n_entries
         lies = s * n_frames + t
-        products = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-        for start in range(0, n_features, BLOCK_N):
-            f = start + tl.arange(0, BLOCK_N)
-            in_f = f < n_features
-            r = tl.load(residual + t * n_features + f, mask=in_f, other=0.0)
-            inside = in_s[:, None] & in_f[None, :]
-            d = tl.load(D + lies[:, None] * n_features + f[None, :], mask=inside, other=0.0)
-            products += d * r[None, :]
+        correlation = frame_correlation(D, residual, lies, in_s, t, n_features, BLOCK_M, BLOCK_N)
         move_activations(
-            tl.sum(products, axis=1), H, active, first, second,
+            correlation, H, active, first, second,
             tl.load(log_likelihoods + lies, mask=in_s, other=0.0), tl.load(attributed + t),
             tl.load(total + t), numbers, penalty, sparsity, lies, in_s, True, False,
         )  # fmt: skip

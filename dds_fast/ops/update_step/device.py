@@ -20,7 +20,7 @@ from dds_fast.ops.flow.reference import stash_bytes_per_row
 from dds_fast.ops.graph import Graphed
 from dds_fast.ops.tiled import kernels, on_device_of
 from dds_fast.ops.update_step import interface, survivors
-from dds_fast.ops.update_step.device_objective import FrameObjective, SharedObjective
+from dds_fast.ops.update_step.device_objective import DeviceObjective
 from dds_fast.ops.update_step.device_schedule import DeviceSchedule
 from dds_fast.ops.update_step.interface import Problem, State
 from dds_fast.ops.update_step.schedule import Controller, Schedule
@@ -129,8 +129,7 @@ class UpdateStep(interface.UpdateStep):
             self.active = self.H.clamp_min(0)
             self.moments = [torch.zeros_like(self.H), torch.zeros_like(self.H)]
             self.survivors = Survivors(len(self.H), self.H.device)
-            make = FrameObjective if problem.per_frame else SharedObjective
-            self.objective = make(problem, precision, self.schedule)
+            self.objective = DeviceObjective(problem, precision, self.schedule)
             self.log_likelihoods: Tensor | None = None
             self.latents: Latents | None = None
             if problem.flow is None:
