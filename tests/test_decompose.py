@@ -249,6 +249,20 @@ class TestSources:
         for source, result in zip(sources, results, strict=True):
             assert_same(result, search(source=source))
 
+    @pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
+    def test_recordings_searched_together_give_the_single_results(
+        self, kind: str, triton_device: torch.device
+    ) -> None:
+        options = {"device": triton_device, "backend": "triton", "max_steps": 2}
+        recordings = [tone(800), 0 * tone(800), tone(500, 700.0)]
+        with pytest.warns(UserWarning, match="silent"):
+            together = search(kind, source=recordings, **options)
+        assert [r.stop_reason for r in together] == ["max_steps", "silent", "max_steps"]
+        for result, recording in zip(together[::2], recordings[::2], strict=True):
+            alone = search(kind, source=recording, **options)
+            np.testing.assert_allclose(result.history, alone.history, rtol=1e-6)
+            np.testing.assert_allclose(result.activations, alone.activations, atol=1e-6)
+
     def test_a_list_of_one_gives_a_list_of_one(self) -> None:
         assert len(search(source=[tone()])) == 1
 

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 from tqdm import tqdm
 
-from dds_fast.ops.update_step import Problem, Schedule, UpdateStep, update_step
+from dds_fast.ops.update_step import (
+    Controller,
+    Problem,
+    Schedule,
+    State,
+    UpdateStep,
+    searches_together,
+    update_step,
+)
 
 logger = logging.getLogger("dds_fast")
 
 Callback = Callable[[dict[str, Any]], Any]
+
+TOGETHER = 8
+"""Most recordings that are searched as one, where the device gains by it."""
+
+
+class Solved(Protocol):
+    """A search that has ended: why, after which costs, and where."""
+
+    controller: Controller
+
+    def state(self) -> State: ...
 
 
 def solve(
@@ -60,6 +80,50 @@ def solve(
                     controller.stop_reason = controller.stop_reason or "callback"
         except KeyboardInterrupt:
             controller.stop_reason = "interrupted"
+    _log(controller)
+    return step
+
+
+def n_together(X: Tensor, *, precision: str | None = None, backend: str = "auto") -> int:
+    """How many recordings like X with a flow should be given to `solve_together`."""
+    start = searches_together(X, precision=precision, backend=backend)
+    return 1 if start is None else TOGETHER
+
+
+def solve_together(
+    problems: Sequence[Problem],
+    schedules: Sequence[Schedule],
+    *,
+    precision: str | None = None,
+    backend: str = "auto",
+    progress: bool = False,
+) -> Sequence[Solved]:
+    """`solve` for recordings that share a flow, as one search where `n_together` says so.
+
+    Each stops by its own schedule; Ctrl-C stops all that still go on.
+    """
+    start = searches_together(problems[0].X, precision=precision, backend=backend)
+    assert start is not None
+    search = start(problems, schedules, precision or "float32")
+    recordings = search.recordings
+    total = max(schedule.max_steps for schedule in schedules)
+    with tqdm(total=total, disable=not progress, unit="step") as bar:
+        try:
+            while search.running:
+                search.advance(search.stride)
+                done = max(len(r.controller.history) for r in recordings) - 1
+                bar.update(done - bar.n)
+                running = sum(r.controller.stop_reason is None for r in recordings)
+                bar.set_postfix_str(f"{running} of {len(recordings)} recordings go on")
+        except KeyboardInterrupt:
+            for recording in recordings:
+                if recording.controller.stop_reason is None:
+                    recording.controller.stop_reason = "interrupted"
+    for recording in recordings:
+        _log(recording.controller)
+    return recordings
+
+
+def _log(controller: Controller) -> None:
     log = logger.warning if controller.stop_reason in ("non-finite", "interrupted") else logger.info
     log("stopped after %d steps: %s", len(controller.history) - 1, controller.stop_reason)
-    return step

@@ -15,6 +15,7 @@ from dds_fast.ops.update_step import (
     Schedule,
     UpdateStep,
     device,
+    device_decoder,
     reference,
     survivors,
     triton,
@@ -93,9 +94,9 @@ def test_rows_in_chunks(triton_device: torch.device, monkeypatch: pytest.MonkeyP
     whole = triton.UpdateStep(problem, SCHEDULE, "float32")
     whole.advance(2)
     row = reference.flow_reference.stash_bytes_per_row(problem.flow) * 3
-    monkeypatch.setattr(device, "STASH_BYTES", 4 * row)
+    monkeypatch.setattr(device_decoder, "STASH_BYTES", 4 * row)
     parts = triton.UpdateStep(problem, SCHEDULE, "float32")
-    assert parts.latents is not None and parts.latents.chunk == 4
+    assert parts.search.decoder.chunk == 4
     parts.advance(2)
     assert parts.controller.history == whole.controller.history
 
@@ -153,7 +154,7 @@ def test_dropping_dead_entries_changes_nothing(
     fewer = triton.UpdateStep(problem, SCHEDULE, "float32")
     for _ in range(3):
         fewer.advance(2)
-    assert len(fewer.H) < len(whole.H)
+    assert len(fewer.recording.H) < len(whole.recording.H)
     assert fewer.controller.history == pytest.approx(whole.controller.history, rel=1e-6)
     torch.testing.assert_close(fewer.state().H, whole.state().H)
     # Dead entries still move towards likelier ones; set aside, they stay as they were.
@@ -163,3 +164,31 @@ def test_dropping_dead_entries_changes_nothing(
         torch.testing.assert_close(entries[0][alive], entries[1][alive])
     else:
         torch.testing.assert_close(entries[0][:, alive], entries[1][:, alive])
+
+
+@pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
+def test_recordings_searched_together(triton_device: torch.device, kind: str) -> None:
+    """Each goes its own way, to its own stop."""
+    first = on_device(draw(kind), triton_device)
+    shorter = slice(0, 4)
+    second = replace(first, X=first.X[:, shorter] * 2, H=first.H[:, shorter])
+    if kind == "dds1":
+        second = replace(second, Z=second.Z[:, shorter])
+    schedules = [SCHEDULE, replace(SCHEDULE, max_steps=2)]
+    together = device.Search([first, second], schedules, "float32", triton.flow_ops)
+    together.advance(6)
+    assert not together.running
+    for recording, problem, schedule in zip(
+        together.recordings, (first, second), schedules, strict=True
+    ):
+        alone = triton.UpdateStep(problem, schedule, "float32")
+        alone.advance(6)
+        assert recording.controller.history == pytest.approx(alone.controller.history, rel=1e-6)
+        assert recording.controller.stop_reason == "max_steps"
+        torch.testing.assert_close(recording.state().H, alone.state().H)
+
+
+def test_recordings_with_flows_of_their_own_are_not_searched_together() -> None:
+    problems = [draw("dds2"), draw("dds2")]
+    with pytest.raises(ValueError, match="must share their flow"):
+        device.Search(problems, [SCHEDULE] * 2, "float32", triton.flow_ops)

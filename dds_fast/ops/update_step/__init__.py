@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
+
+from torch import Tensor
 
 from dds_fast.ops import dispatch
 from dds_fast.ops.update_step import cpu, reference, triton
 from dds_fast.ops.update_step.interface import Problem, State, UpdateStep
 from dds_fast.ops.update_step.schedule import Controller, Schedule
 
-__all__ = ["BACKENDS", "Controller", "Problem", "Schedule", "State", "UpdateStep", "update_step"]
+__all__ = [
+    "BACKENDS",
+    "Controller",
+    "Problem",
+    "Schedule",
+    "State",
+    "UpdateStep",
+    "searches_together",
+    "update_step",
+]
 
 BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "triton": triton, "reference": reference}
 
@@ -26,3 +39,15 @@ def update_step(
     request = dispatch.Request.of(problem.X, precision)
     module = dispatch.select("update_step", BACKENDS, request, backend)
     return module.UpdateStep(problem, schedule, request.precision)
+
+
+def searches_together(
+    X: Tensor, *, precision: str | None = None, backend: str = "auto"
+) -> Callable[..., Any] | None:
+    """What starts ``(problems, schedules, precision)`` that share a flow as one search.
+
+    None where the backend for X would gain nothing by that.
+    """
+    request = dispatch.Request.of(X, precision)
+    module = dispatch.select("update_step", BACKENDS, request, backend)
+    return getattr(module, "Search", None)
