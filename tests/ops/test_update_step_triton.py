@@ -14,6 +14,7 @@ from dds_fast.ops.update_step import (
     Problem,
     Schedule,
     UpdateStep,
+    cpu,
     device,
     device_decoder,
     reference,
@@ -75,6 +76,17 @@ def test_trajectory(triton_device: torch.device, kind: str, likelihood: str) -> 
     assert len(actual.controller.history) == 3 and actual.controller.stop_reason is None
     actual.advance(4)
     assert_agree(actual, expected)
+
+
+def test_twenty_steps_beside_the_cpu_kernels(triton_device: torch.device) -> None:
+    problem = on_device(draw("dds2"), torch.device("cpu"))
+    schedule = Schedule(step_size=1e-2, max_steps=20)
+    expected = cpu.UpdateStep(problem, schedule, "float32")
+    expected.advance(20)
+    actual = triton.UpdateStep(on_device(problem, triton_device), schedule, "float32")
+    actual.advance(20)
+    costs = pytest.approx(expected.controller.history, rel=1e-6)  # measured: 6e-8
+    assert actual.controller.history == costs
 
 
 @pytest.mark.parametrize("precision", ["bf16x3", "bfloat16"])
