@@ -1,0 +1,7 @@
+#include "bank_kernel.cuh"
+
+namespace dds {
+
+const void* bank_backward_kernel(Precision precision) { return bank_kernel_of<Pass::backward>(precision); }
+
+}  // namespace dds
