@@ -2,6 +2,7 @@
 
 #include <pybind11/stl.h>
 
+#include <cstring>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -81,8 +82,7 @@ void run(Pass pass, const BankArguments& arguments, const Launch& launch) {
   }
 }
 
-void forward(const BankPlan& plan, const Launch& launch, Address in, Address out,
-             Address log_det) {
+void forward(const BankPlan& plan, const Launch& launch, Address in, Address out, Address log_det) {
   BankArguments arguments = arguments_of(plan, launch);
   arguments.forward.in = pointer<const float>(in);
   arguments.forward.out = pointer<float>(out);
@@ -120,25 +120,21 @@ void update(const BankPlan& plan, const Launch& launch, Address grad_entries, Ad
   run(Pass::update, arguments, launch);
 }
 
-float affine(bool backward, const float* x, int part) {
-  const bool decode = x[0] != 0.0f;
-  if (!backward) {
-    const dds::scalar::Affine a = dds::scalar::affine(decode, x[1], x[2], x[3], x[4], x[5]);
-    return part == 0 ? a.bounded : part == 1 ? a.log_scale : a.result;
+// Row i of x holds the arguments (a direction: 0 or 1, then numbers), row i of y takes the results.
+void affine(Address x, Address y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float* a = pointer<const float>(x) + 6 * i;
+    const dds::scalar::Affine result = dds::scalar::affine(a[0] != 0, a[1], a[2], a[3], a[4], a[5]);
+    std::memcpy(pointer<float>(y) + 3 * i, &result, sizeof result);
   }
-  const dds::scalar::AffineGradient g =
-      dds::scalar::affine_backward(decode, x[1], x[2], x[3], x[4], x[5], x[6]);
-  return part == 0 ? g.input : part == 1 ? g.raw : g.translation;
 }
 
-// Row i of x holds the arguments, row i of y takes the three results.
-void affine_rows(bool backward, Address x, Address y, int64_t n) {
-  const int n_arguments = backward ? 7 : 6;
+void affine_backward(Address x, Address y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
-    for (int part = 0; part < 3; ++part) {
-      pointer<float>(y)[3 * i + part] =
-          affine(backward, pointer<const float>(x) + n_arguments * i, part);
-    }
+    const float* a = pointer<const float>(x) + 7 * i;
+    const dds::scalar::AffineGradient result =
+        dds::scalar::affine_backward(a[0] != 0, a[1], a[2], a[3], a[4], a[5], a[6]);
+    std::memcpy(pointer<float>(y) + 3 * i, &result, sizeof result);
   }
 }
 
@@ -216,8 +212,8 @@ void bind_bank(py::module_& module) {
                        int64_t n_blocks, Address groups, Address weights, Address transposed,
                        Address records, Address constants, Address stash, Address stream,
                        std::optional<uint64_t> order) {
-             return Launch{direction,  activation, n_blocks,  groups, weights, transposed,
-                           records,    constants,  stash,     stream, order};
+             return Launch{direction, activation, n_blocks, groups, weights, transposed,
+                           records,   constants,  stash,    stream, order};
            }),
            py::arg("direction"), py::arg("activation"), py::arg("n_blocks"), py::arg("groups"),
            py::arg("weights"), py::arg("transposed"), py::arg("records"), py::arg("constants"),
@@ -228,12 +224,13 @@ void bind_bank(py::module_& module) {
              py::arg("grad_log_det"), py::arg("grad_in"));
   module.def("bank_update", &update, py::arg("plan"), py::arg("launch"), py::arg("grad_entries"),
              py::arg("row_weights"), py::arg("grad_log_likelihoods"), py::arg("scalars"),
-             py::arg("stopped"), py::arg("data_likelihood"), py::arg("n_fixed"),
-             py::arg("latents"), py::arg("first_moment"), py::arg("second_moment"),
-             py::arg("entries"), py::arg("log_likelihoods"));
+             py::arg("stopped"), py::arg("data_likelihood"), py::arg("n_fixed"), py::arg("latents"),
+             py::arg("first_moment"), py::arg("second_moment"), py::arg("entries"),
+             py::arg("log_likelihoods"));
 
   module.def("elementwise", &elementwise, py::arg("function"), py::arg("x"), py::arg("y"),
              py::arg("n"), "One of the kernels' own functions on the host, for tests.");
-  module.def("affine", &affine_rows, py::arg("backward"), py::arg("x"), py::arg("y"), py::arg("n"),
-             "The kernels' affine map or its gradient on the host, for tests.");
+  module.def("affine", &affine, py::arg("x"), py::arg("y"), py::arg("n"),
+             "The kernels' affine map on the host, for tests.");
+  module.def("affine_backward", &affine_backward, py::arg("x"), py::arg("y"), py::arg("n"));
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import pytest
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dds_fast import _native
 from dds_fast.flows import RealNVPBank
-from dds_fast.ops import FrozenFlow
+from dds_fast.ops import FrozenFlow, FrozenStep
 from dds_fast.ops.flow import reference
 
 # Sources, features, rows, steps, width, depth. Of the last, 67 rows take two blocks.
@@ -44,12 +44,17 @@ class Truth:
 def truth(case: str, direction: str, activation: str = "selu") -> Truth:
     S, F, K, n_steps, width, depth = CASES[case]
     generator = torch.Generator().manual_seed(0)
-    flow = RealNVPBank(S, F, n_steps=n_steps, width=width, depth=depth).double().freeze()
-    for step in flow.steps:
-        object.__setattr__(step.coupling, "activation", activation)
-        step.coupling.alpha.uniform_(0.5, 1.0, generator=generator)
-        step.coupling.beta.uniform_(-0.2, 0.2, generator=generator)
-    flow = flow.to(torch.float32).to(torch.float64)
+    bank = RealNVPBank(S, F, n_steps=n_steps, width=width, depth=depth).freeze()
+    steps = []
+    for step in bank.steps:
+        coupling = replace(
+            step.coupling,
+            alpha=torch.rand(S, generator=generator) + 0.3,
+            beta=torch.rand(S, generator=generator) - 0.5,
+            activation=activation,
+        )
+        steps.append(FrozenStep(coupling, step.order))
+    flow = FrozenFlow(tuple(steps), bank.log_det).to(torch.float64)
     rows, grad_out = torch.randn(2, S, K, F, generator=generator).double()
     grad_log_det = torch.randn(S, K, generator=generator).double()
     out, log_det, stash = reference.forward(flow, rows, direction)

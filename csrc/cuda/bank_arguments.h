@@ -16,15 +16,15 @@ struct BankUpdateTensors {
   const float* grad_entries;
   const float* row_weights;
   const float* grad_log_likelihoods;  // (blocks, rows)
-  const float* scalars;     // scale of grad_entries, step size and correction of Adam's root
-  const int32_t* stopped;   // if not 0, nothing moves; or null
-  bool data_likelihood;     // with the log-determinant
-  int32_t n_fixed;          // leading latent dims that do not move
-  float* latents;           // (blocks, rows, F)
-  float* first_moment;      // (blocks, rows, F - n_fixed)
-  float* second_moment;     // likewise
-  float* entries;           // (blocks, rows, F), clipped; their signs gate grad_entries
-  float* log_likelihoods;   // (blocks, rows), nats per latent dim that moves
+  const float* scalars;    // scale of grad_entries, step size and correction of Adam's root
+  const int32_t* stopped;  // if not 0, nothing moves; or null
+  bool data_likelihood;    // with the log-determinant
+  int32_t n_fixed;         // leading latent dims that do not move
+  float* latents;          // (blocks, rows, F)
+  float* first_moment;     // (blocks, rows, F - n_fixed)
+  float* second_moment;    // likewise
+  float* entries;          // (blocks, rows, F), clipped; their signs gate grad_entries
+  float* log_likelihoods;  // (blocks, rows), nats per latent dim that moves
 };
 
 struct BankArguments {

@@ -3,7 +3,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "bank_kernel.cuh"
+#include "bank_kernel.h"
 
 namespace dds {
 namespace {
@@ -23,9 +23,9 @@ const void* kernel_of(Pass pass, Precision precision) {
 void bank_launch(Pass pass, const BankArguments& arguments, void* stream) {
   const BankPlan& plan = arguments.plan;
   const void* kernel = kernel_of(pass, plan.shape.precision);
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             plan.shared_bytes),
-        "shared memory of a flow kernel");
+  check(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, plan.shared_bytes),
+      "shared memory of a flow kernel");
   cudaLaunchAttribute cluster = {};
   cluster.id = cudaLaunchAttributeClusterDimension;
   cluster.val.clusterDim.x = static_cast<unsigned>(plan.shape.n_ctas);

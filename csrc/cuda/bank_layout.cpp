@@ -124,8 +124,8 @@ BankShape make_bank_shape(Precision precision, int64_t n_features, int64_t n_pas
     const bool last = i == shape.n_layers - 1;
     BankLayer& layer = shape.forward[i];
     layer.n_panels = panels(last ? 2 * shape.n_moving : shape.widths[i]);
-    layer.n_in = static_cast<int32_t>(
-        i == 0 ? round_up(n_passing, 16) : shape.forward[i - 1].n_panels * columns);
+    layer.n_in = static_cast<int32_t>(i == 0 ? round_up(n_passing, 16)
+                                             : shape.forward[i - 1].n_panels * columns);
   }
   for (int i = 0; i < shape.n_layers; ++i) {
     BankLayer& layer = shape.backward[i];
@@ -157,9 +157,8 @@ void bank_sources(const BankShape& shape, bool transposed, int64_t* weights, int
         for (int64_t first_input = 0; first_input < product.n_in; first_input += per_chunk) {
           for (int e = 0; e < chunk_weights(shape.precision); ++e) {
             const ChunkPlace place = chunk_place(shape.precision, e);
-            const int64_t index = weight_index(shape, layer, transposed,
-                                               first_column + place.column,
-                                               first_input + place.input);
+            const int64_t index = weight_index(
+                shape, layer, transposed, first_column + place.column, first_input + place.input);
             *weights++ = index < 0 ? -1 : first_weight[layer] + index;
           }
           const bool with_bias = !transposed && first_input + per_chunk >= product.n_in;
@@ -215,8 +214,7 @@ BankPlan make_bank_plan(const BankShape& shape, Pass pass, int64_t n_rows, int64
     plan.stash_blocks += shape.forward[i].n_panels * shape.n_ctas * kPanelPairs / 4;
   }
   plan.affine_block = plan.stash_blocks;
-  plan.stash_blocks +=
-      shape.forward[shape.n_layers - 1].n_panels * shape.n_ctas * kPanelPairs / 4;
+  plan.stash_blocks += shape.forward[shape.n_layers - 1].n_panels * shape.n_ctas * kPanelPairs / 4;
   return plan;
 }
 

@@ -88,8 +88,8 @@ class Product<Machine, Precision::float32> {
     for (int i = 0; i < 4; ++i) {
       const float* s = sums_[i];
       const int column = member_ + 16 * i;
-      Float4* to = reinterpret_cast<Float4*>(
-          partials + (split_ * kPanelColumns + column) * stride_ + row_);
+      Float4* to =
+          reinterpret_cast<Float4*>(partials + (split_ * kPanelColumns + column) * stride_ + row_);
       to[0] = {s[0], s[1], s[2], s[3]};
       to[1] = {s[4], s[5], s[6], s[7]};
     }

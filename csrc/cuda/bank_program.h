@@ -4,8 +4,8 @@
 // move nothing: a record per step says where each feature stands. A product's columns are shared
 // out among the CTAs; each writes what it has made to all of them, and they meet.
 //
-// Between products a thread holds pairs: two adjacent columns (or features) of the row `lane % 8` of
-// each tile of rows. Pairs of a warp are `lane / 8` behind each other.
+// Between products a thread holds pairs: two adjacent columns (or features) of the row `lane % 8`
+// of each tile of rows. Pairs of a warp are `lane / 8` behind each other.
 #pragma once
 
 #include "bank_arguments.h"
@@ -84,10 +84,10 @@ class BankProgram {
     const float scale = t.scalars[0];
     read_state(places(), [&](int row, int feature) {
       const bool weighted = t.row_weights != nullptr;
-      const int64_t from = weighted
-                               ? static_cast<int64_t>(first_tile_ * kRowTile + row) * shape_.n_features() +
-                                     feature
-                               : element(row, feature);
+      const int64_t from =
+          weighted
+              ? static_cast<int64_t>(first_tile_ * kRowTile + row) * shape_.n_features() + feature
+              : element(row, feature);
       const float gradient =
           t.grad_entries[from] * (weighted ? scale * t.row_weights[at_row(row)] : scale);
       return t.entries[element(row, feature)] > 0.0f ? gradient : 0.0f;
@@ -129,7 +129,9 @@ class BankProgram {
   DDS_DEVICE float* row_values() const {
     return reinterpret_cast<float*>(m_.shared() + plan_.row_values);
   }
-  DDS_DEVICE int operand_offset(int i) const { return i & 1 ? plan_.operands[1] : plan_.operands[0]; }
+  DDS_DEVICE int operand_offset(int i) const {
+    return i & 1 ? plan_.operands[1] : plan_.operands[0];
+  }
   DDS_DEVICE const uint32_t* operand(int i) const {
     return reinterpret_cast<const uint32_t*>(m_.shared() + operand_offset(i));
   }
@@ -140,9 +142,8 @@ class BankProgram {
     return reinterpret_cast<const uint16_t*>(record(record_));
   }
   DDS_DEVICE const StepScales& scales() const {
-    return *reinterpret_cast<const StepScales*>(record(record_) +
-                                                record_bytes(shape_.n_features()) -
-                                                sizeof(StepScales));
+    return *reinterpret_cast<const StepScales*>(
+        record(record_) + record_bytes(shape_.n_features()) - sizeof(StepScales));
   }
 
   // Rows of this block that exist; the others are zeros.
@@ -225,7 +226,8 @@ class BankProgram {
       words[pair * plan_.row_stride] = scalar::bfloat16_pair(first, second);
     } else {
       const bool round = kPrecision == Precision::tf32;
-      words[2 * pair * plan_.row_stride] = scalar::bits(round ? scalar::round_to_tf32(first) : first);
+      words[2 * pair * plan_.row_stride] =
+          scalar::bits(round ? scalar::round_to_tf32(first) : first);
       words[(2 * pair + 1) * plan_.row_stride] =
           scalar::bits(round ? scalar::round_to_tf32(second) : second);
     }
@@ -434,8 +436,8 @@ class BankProgram {
     }
   }
 
-  // From the gradient to the pass's result, at the places of the result, to that of its input, whose
-  // features stand in their own order.
+  // From the gradient to the pass's result, at the places of the result, to that of its input,
+  // whose features stand in their own order.
   DDS_DEVICE void backward_steps() {
     prefetch_stash(shape_.n_steps - 1);
     const int last = shape_.n_layers - 1;
@@ -498,8 +500,8 @@ class BankProgram {
     }
   }
 
-  // Adam on this CTA's share of the latents, whose gradient is in the state; the new latents take its
-  // place.
+  // Adam on this CTA's share of the latents, whose gradient is in the state; the new latents take
+  // its place.
   DDS_DEVICE void move_latents(int n_free) {
     const BankUpdateTensors& t = a_.update;
     const float step_size = t.scalars[1], rms_correction = t.scalars[2];
@@ -565,7 +567,7 @@ class BankProgram {
   const bool decode_;
   const int64_t group_;
   const int first_tile_, n_tiles_;  // of rows
-  int record_ = 0;             // which of the two records is that of the step
+  int record_ = 0;                  // which of the two records is that of the step
   bool with_log_det_ = true;
   float log_det_[kMaxRowTiles];
   float squares_[kMaxRowTiles];

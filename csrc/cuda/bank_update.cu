@@ -1,7 +1,9 @@
-#include "bank_kernel.cuh"
+#include "bank_kernel.h"
 
 namespace dds {
 
-const void* bank_update_kernel(Precision precision) { return bank_kernel_of<Pass::update>(precision); }
+const void* bank_update_kernel(Precision precision) {
+  return bank_kernel_of<Pass::update>(precision);
+}
 
 }  // namespace dds

@@ -80,7 +80,7 @@ def test_chunks_hold_panels_of_the_layers(precision: str, n_ctas: int) -> None:
     biases = [b[1] for b in coupling.biases]
     biases[2] = biases[2].view(2, F // 2).T.flatten()
     for transposed, products in layers.items():
-        chunks = packed.weights(transposed)[1, 1]
+        chunks = packed.weights.copy(transposed)[1, 1]
         at = iter(chunks)
         for cta in range(n_ctas):
             for i, product in enumerate(products):
@@ -135,10 +135,9 @@ def test_directions_share_weights_and_precisions_do_not() -> None:
     flow = RealNVPBank(2, 12, n_steps=2, width=4, depth=1).freeze()
     target = Target((9, 0), 132, 227 << 10, order=0)
     decode, encode = (PackedBank(flow, d, "float32", target) for d in ("decode", "encode"))
-    assert decode.weights(False) is encode.weights(False)
-    assert decode.weights(True) is not decode.weights(False)
-    rounded = PackedBank(flow, "decode", "bfloat16", target)
-    assert rounded.weights(False) is not decode.weights(False)
+    assert decode.weights is encode.weights
+    assert decode.weights.copy(False) is encode.weights.copy(False)
+    assert PackedBank(flow, "decode", "bfloat16", target).weights is not decode.weights
 
 
 def test_a_stream_is_little_more_than_the_weights() -> None:
@@ -148,6 +147,12 @@ def test_a_stream_is_little_more_than_the_weights() -> None:
         weights = (256 * 128 + 3 * 128 * 128 + 128 * 512) * size
         for transposed in (False, True):
             assert 1.0 <= shape.n_chunks(transposed) * 16640 / weights < 1.02
+
+
+def test_oldest_architecture_of_a_build() -> None:
+    assert cuda.oldest("80-real 90-real 90-virtual") == 80
+    assert cuda.oldest("90a") == 90
+    assert cuda.oldest("native") == 80
 
 
 def refusal(flow: FrozenFlow, precision: str = "float32", shared: int = 227 << 10) -> str | None:

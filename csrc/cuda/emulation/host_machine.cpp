@@ -60,7 +60,8 @@ void HostMachine::make_barriers(uint64_t* barriers, int n) const {
 
 void HostMachine::fetch(char* to, const char* from, uint64_t* barrier) const {
   if (thread_ != 0) return;
-  require(cta_.pending.count(barrier) == 0, "a stage was filled while a copy into it was under way");
+  require(cta_.pending.count(barrier) == 0,
+          "a stage was filled while a copy into it was under way");
   const auto waited = cta_.n_waited.find(barrier);
   require(waited == cta_.n_waited.end() || waited->second == kBankThreads,
           "a stage was filled again before all threads had waited for its chunk");

@@ -1,8 +1,9 @@
-// The machine of cuda/machine.h on the host: a cluster of CTAs whose threads are fibers.
+// The machine that the code of a block runs on: the host, with a cluster's threads as fibers.
 //
-// It is stricter than a device. Shared memory begins as NaN. A chunk on its way is NaN until a thread
-// waits for it; a stage may be filled again only after all threads have waited for what it held.
-// Threads run one at a time, in any order asked for: code without a race gives the same bits in all.
+// It is stricter than a device. Shared memory begins as NaN. A chunk on its way is NaN until a
+// thread waits for it; a stage may be filled again only after all threads have waited for what it
+// held. Threads run one at a time, in any order asked for: code without a race gives the same bits
+// in all.
 #pragma once
 
 #include <map>

@@ -87,11 +87,11 @@ struct BankShape {
   int32_t n_moving;
   int32_t n_steps;
   int32_t n_layers;
-  int32_t n_ctas;               // that share a flow
-  int32_t widths[kMaxLayers];   // of the hidden layers
+  int32_t n_ctas;                  // that share a flow
+  int32_t widths[kMaxLayers];      // of the hidden layers
   BankLayer forward[kMaxLayers];   // first to last
   BankLayer backward[kMaxLayers];  // last to first, transposed
-  int32_t forward_chunks;       // of one CTA and step
+  int32_t forward_chunks;          // of one CTA and step
   int32_t backward_chunks;
 
   DDS_HOST_DEVICE int32_t n_features() const { return n_passing + n_moving; }
@@ -121,9 +121,10 @@ DDS_HOST_DEVICE constexpr int64_t record_bytes(int64_t n_features) {
 
 // One launch: how many rows a block takes, and its shared memory.
 //
-// Everything that rows pass through is stored feature by feature, `row_stride` rows each: 8 rows per
-// tile, and for the tensor cores an odd number of tiles, so that the four features and eight rows of
-// a fragment fall into different banks. Operands hold a word per input, or in bfloat16 per two.
+// Everything that rows pass through is stored feature by feature, `row_stride` rows each: 8 rows
+// per tile, and for the tensor cores an odd number of tiles, so that the four features and eight
+// rows of a fragment fall into different banks. Operands hold a word per input, or in bfloat16 per
+// two.
 struct BankPlan {
   BankShape shape;
   int32_t n_rows;        // per flow
@@ -142,9 +143,9 @@ struct BankPlan {
   int32_t row_values;
   int32_t stages;
   int32_t shared_bytes;
-  int32_t stash_blocks;             // of a step
+  int32_t stash_blocks;              // of a step
   int32_t hidden_block[kMaxLayers];  // first stash block of a hidden layer
-  int32_t affine_block;             // and of the affine map
+  int32_t affine_block;              // and of the affine map
 };
 
 // With the most rows per block that fit `shared_memory` bytes. Throws std::invalid_argument if not

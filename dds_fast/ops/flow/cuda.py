@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
@@ -50,13 +51,21 @@ def _refusal(request: Request) -> str | None:
     if isinstance(devices, str):
         return devices
     target = target_of(_index(request.device))
-    if target.capability < (8, 0):
-        major, minor = target.capability
-        built = _native.cuda().compiled_architectures()
+    built = _native.cuda().compiled_architectures()
+    major, minor = target.capability
+    if 10 * major + minor < oldest(built):
         return f"built for {built}, the device has compute capability {major}.{minor}"
     if request.flow is None:
         return None
-    return refusal_of(request.flow, request.precision, target)
+    known, key = request.flow.packed, ("cuda refusal", request.precision, target)
+    if key not in known:
+        known[key] = refusal_of(request.flow, request.precision, target)
+    return known[key]
+
+
+def oldest(architectures: str) -> int:
+    """The oldest architecture of a build, as in CMake's "80-real 90-virtual"."""
+    return min([int(number) for number in re.findall(r"\d+", architectures)], default=80)
 
 
 def refusal_of(flow: FrozenFlow, precision: str, target: Target) -> str | None:
@@ -95,7 +104,7 @@ def forward(
 ) -> tuple[Tensor, Tensor, Stash | None]:
     """Pass ``(B, R, F)`` rows through the flow; like ``reference.forward``.
 
-    `groups` ``(B,)``, int64 on the device, names the flow of each block of rows; None: all in order.
+    `groups` ``(B,)``, int64 on the device, names the flow of each block of rows; None: in order.
     Runs on the current stream without waiting for it, so it can be captured in a CUDA graph.
     """
     precision = precision or "float32"

@@ -6,7 +6,7 @@ it lives; both directions share them, and the gradient has a transposed copy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dds_fast import _native
-from dds_fast.ops.frozen import FrozenFlow
+from dds_fast.ops.frozen import FrozenFlow, FrozenStep
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
@@ -72,87 +72,100 @@ def shape_of(flow: FrozenFlow, precision: str, n_ctas: int) -> Any:
         if step.mixing is not None:
             raise ValueError("serves banks, whose steps permute, not flows that mix by a matrix")
         coupling = step.coupling
-        if (
-            [w.shape[1] for w in coupling.weights[:-1]] != widths
-            or coupling.activation != first.activation
-        ):
+        if [
+            w.shape[1] for w in coupling.weights[:-1]
+        ] != widths or coupling.activation != first.activation:
             raise ValueError("serves flows whose steps are all of one size and activation")
     return _native.cuda().Bank(
         precision, flow.n_features, first.n_passing, widths, len(flow.steps), n_ctas
     )
 
 
-@dataclass(eq=False)
-class PackedBank:
-    """A frozen bank in one direction at one precision, for one target."""
+def _pack_records(flow: FrozenFlow, direction: str) -> Tensor:
+    """``(G, steps + 1, bytes)``: places of the features before each coupling and at the end."""
+    F, decode = flow.n_features, direction == "decode"
+    place = torch.arange(F, device=flow.device).repeat(flow.n_groups, 1)
+    records = torch.zeros(
+        (flow.n_groups, len(flow.steps) + 1, _native.cuda().record_bytes(F)),
+        dtype=torch.uint8,
+        device=flow.device,
+    )
+    places, scales = records[..., : 2 * F], records[..., -16:-8]
+    for i, step in enumerate(reversed(flow.steps) if decode else flow.steps):
+        if not decode and step.order is not None:
+            place = place.gather(1, step.order)
+        pair = torch.stack([step.coupling.alpha, step.coupling.beta], dim=-1).detach()
+        places[:, i] = place.to(torch.int16).view(torch.uint8)
+        scales[:, i] = pair.view(torch.uint8)
+        if decode and step.order is not None:
+            place = place.gather(1, step.inverse_order)
+    places[:, -1] = place.to(torch.int16).view(torch.uint8)
+    return records
 
-    flow: FrozenFlow
-    direction: str
-    precision: str
-    target: Target
-    plans: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False)
 
-    def __post_init__(self) -> None:
-        n_ctas = self.target.n_ctas(self.flow.n_groups)
-        self.shape = shape_of(self.flow, self.precision, n_ctas)
-        self.activation = self.flow.steps[0].coupling.activation
-        sign = 1.0 if self.direction == "decode" else -1.0
-        self.constants = (sign * self.flow.log_det).float().contiguous()
-        self.records = self._pack_records()
+class BankWeights:
+    """The weights of a bank in the order in which the kernels stream them."""
 
-    def _pack_records(self) -> Tensor:
-        """``(G, steps + 1, bytes)``: places of the features before each coupling and at the end."""
-        flow, decode = self.flow, self.direction == "decode"
-        F = flow.n_features
-        place = torch.arange(F, device=flow.device).repeat(flow.n_groups, 1)
-        records = torch.zeros(
-            (flow.n_groups, len(flow.steps) + 1, _native.cuda().record_bytes(F)),
-            dtype=torch.uint8,
-            device=flow.device,
-        )
-        places, scales = records[..., : 2 * F], records[..., -16:-8]
-        for i, step in enumerate(reversed(flow.steps) if decode else flow.steps):
-            if not decode and step.order is not None:
-                place = place.gather(1, step.order)
-            pair = torch.stack([step.coupling.alpha, step.coupling.beta], dim=-1).float()
-            places[:, i] = place.to(torch.int16).view(torch.uint8)
-            scales[:, i] = pair.contiguous().view(torch.uint8)
-            if decode and step.order is not None:
-                place = place.gather(1, step.inverse_order)
-        places[:, -1] = place.to(torch.int16).view(torch.uint8)
-        return records
+    def __init__(self, steps: tuple[FrozenStep, ...], shape: Any, precision: str) -> None:
+        self.steps, self.shape, self.precision = steps, shape, precision
+        self.copies: dict[bool, Tensor] = {}
 
-    def weights(self, transposed: bool) -> Tensor:
-        """``(G, steps, chunks, bytes)`` in the order in which the kernels stream them."""
-        key: Any = ("cuda", transposed, self.precision, self.shape.n_ctas)
-        if key not in self.flow.packed:
-            self.flow.packed[key] = self._pack_weights(transposed)
-        return self.flow.packed[key]
+    def copy(self, transposed: bool) -> Tensor:
+        """``(G, steps, chunks, bytes)``; that of the gradient is made when it is first needed."""
+        if transposed not in self.copies:
+            self.copies[transposed] = self._pack(transposed)
+        return self.copies[transposed]
 
-    def _pack_weights(self, transposed: bool) -> Tensor:
-        native, flow = _native.cuda(), self.flow
+    def _pack(self, transposed: bool) -> Tensor:
+        native, first = _native.cuda(), self.steps[0].coupling
+        device = first.alpha.device
         dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         n_chunks = self.shape.n_chunks(transposed)
         weights = torch.empty((n_chunks, native.WEIGHT_BYTES // dtype.itemsize), dtype=torch.int64)
         biases = torch.empty((n_chunks, native.PANEL_COLUMNS), dtype=torch.int64)
         self.shape.sources(transposed, weights.data_ptr(), biases.data_ptr())
-        weights, biases = weights.to(flow.device), biases.to(flow.device)
+        weights, biases = weights.to(device), biases.to(device)
         packed = torch.empty(
-            (flow.n_groups, len(flow.steps), n_chunks, native.CHUNK_BYTES),
+            (first.n_groups, len(self.steps), n_chunks, native.CHUNK_BYTES),
             dtype=torch.uint8,
-            device=flow.device,
+            device=device,
         )
         # Index -1 is the zero behind the last number.
-        zero = torch.zeros((flow.n_groups, 1), device=flow.device)
-        for i, step in enumerate(flow.steps):
+        zero = torch.zeros((first.n_groups, 1), device=device)
+        for i, step in enumerate(self.steps):
             coupling = step.coupling
-            flat = torch.cat([w.detach().flatten(1).float() for w in coupling.weights] + [zero], 1)
+            flat = torch.cat([w.detach().flatten(1) for w in coupling.weights] + [zero], 1)
             if self.precision == "tf32":
                 flat = rounded_to_tf32(flat)
-            flat_biases = torch.cat([b.detach().float() for b in coupling.biases] + [zero], 1)
+            flat_biases = torch.cat([b.detach() for b in coupling.biases] + [zero], 1)
             packed[:, i, :, : native.WEIGHT_BYTES] = flat.to(dtype)[:, weights].view(torch.uint8)
             packed[:, i, :, native.WEIGHT_BYTES :] = flat_biases[:, biases].view(torch.uint8)
         return packed
+
+
+def _weights_of(flow: FrozenFlow, shape: Any, precision: str) -> BankWeights:
+    key: Any = ("cuda weights", precision, shape.n_ctas)
+    if key not in flow.packed:
+        flow.packed[key] = BankWeights(flow.steps, shape, precision)
+    return flow.packed[key]
+
+
+class PackedBank:
+    """A frozen bank in one direction at one precision, for one target.
+
+    The flow keeps it, so it does not keep the flow.
+    """
+
+    def __init__(self, flow: FrozenFlow, direction: str, precision: str, target: Target) -> None:
+        self.direction, self.precision, self.target = direction, precision, target
+        self.device, self.n_steps = flow.device, len(flow.steps)
+        self.shape = shape_of(flow, precision, target.n_ctas(flow.n_groups))
+        self.weights = _weights_of(flow, self.shape, precision)
+        self.activation = flow.steps[0].coupling.activation
+        sign = 1.0 if direction == "decode" else -1.0
+        self.constants = (sign * flow.log_det).float().contiguous()
+        self.records = _pack_records(flow, direction)
+        self.plans: dict[tuple[str, int], Any] = {}
 
     def plan(self, name: str, n_rows: int) -> Any:
         """How a pass over `n_rows` rows per flow is laid out."""
@@ -163,20 +176,20 @@ class PackedBank:
 
     def stash_bytes(self, n_blocks: int, n_rows: int) -> int:
         """What a forward pass over blocks of rows keeps for the gradient."""
-        return n_blocks * len(self.flow.steps) * self.plan("forward", n_rows).stash_bytes
+        return n_blocks * self.n_steps * self.plan("forward", n_rows).stash_bytes
 
     def _launch(
         self, passes: tuple[str, ...], n_blocks: int, groups: Tensor | None, stash: Tensor | None
     ) -> Any:
         emulated = self.target.order is not None
-        stream = 0 if emulated else torch.cuda.current_stream(self.flow.device).cuda_stream
+        stream = 0 if emulated else torch.cuda.current_stream(self.device).cuda_stream
         return _native.cuda().Launch(
             self.direction,
             self.activation,
             n_blocks,
             address(groups),
-            self.weights(False).data_ptr() if "forward" in passes else 0,
-            self.weights(True).data_ptr() if "backward" in passes else 0,
+            self.weights.copy(False).data_ptr() if "forward" in passes else 0,
+            self.weights.copy(True).data_ptr() if "backward" in passes else 0,
             self.records.data_ptr(),
             self.constants.data_ptr(),
             address(stash),

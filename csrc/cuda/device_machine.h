@@ -1,4 +1,4 @@
-// The machine of dds/cuda/machine.h on a device.
+// The machine that the code of a block runs on: a device.
 //
 // sm_90: chunks come by bulk copies that one thread issues, CTAs of a cluster write to each other's
 // shared memory. sm_80: chunks come by asynchronous copies that all threads issue, and a CTA is
@@ -45,6 +45,7 @@ class DeviceMachine {
   DDS_DEVICE void meet() const {
 #ifdef DDS_CLUSTERS
     if (n_ctas_ > 1) {
+      __syncwarp();
       asm volatile(
           "barrier.cluster.arrive.release.aligned;\n"
           "barrier.cluster.wait.acquire.aligned;" ::
@@ -63,8 +64,7 @@ class DeviceMachine {
     constexpr int kArrivals = kBankThreads;
 #endif
     for (int i = 0; i < n; ++i) {
-      asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(address(barriers + i)),
-                   "r"(kArrivals)
+      asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(address(barriers + i)), "r"(kArrivals)
                    : "memory");
     }
 #ifdef DDS_CLUSTERS
@@ -88,8 +88,7 @@ class DeviceMachine {
         : "memory");
 #else
     for (int i = static_cast<int>(threadIdx.x) * 16; i < kChunkBytes; i += kBankThreads * 16) {
-      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address(to + i)),
-                   "l"(from + i)
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address(to + i)), "l"(from + i)
                    : "memory");
     }
     asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(address(barrier))

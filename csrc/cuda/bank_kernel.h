@@ -2,7 +2,7 @@
 #pragma once
 
 #include "bank_program.h"
-#include "device_machine.cuh"
+#include "device_machine.h"
 
 namespace dds {
 
