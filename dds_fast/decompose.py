@@ -122,7 +122,9 @@ def decompose(
         given = read(sources[len(results)], sr, dictionary.spectrogram)
         batch = [given]
         if callback is None and dictionary.kind != "nmf":
-            n = n_together(spectrum(given), precision=precision, backend=backend)
+            X = spectrum(given)
+            flow = dictionary.frozen(X.dtype, X.device)
+            n = n_together(X, flow, precision=precision, backend=backend)
             for other in sources[len(results) + 1 : len(results) + n]:
                 batch.append(read(other, sr, dictionary.spectrogram))
         steps = _search(

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from dds_fast.ops.frozen import FrozenFlow
 from dds_fast.ops.update_step import (
     Controller,
     Problem,
@@ -84,9 +85,11 @@ def solve(
     return step
 
 
-def n_together(X: Tensor, *, precision: str | None = None, backend: str = "auto") -> int:
-    """How many recordings like X with a flow should be given to `solve_together`."""
-    start = searches_together(X, precision=precision, backend=backend)
+def n_together(
+    X: Tensor, flow: FrozenFlow, *, precision: str | None = None, backend: str = "auto"
+) -> int:
+    """How many recordings like X should be given to `solve_together`."""
+    start = searches_together(X, flow, precision=precision, backend=backend)
     return 1 if start is None else TOGETHER
 
 
@@ -102,7 +105,9 @@ def solve_together(
 
     Each stops by its own schedule; Ctrl-C stops all that still go on.
     """
-    start = searches_together(problems[0].X, precision=precision, backend=backend)
+    first = problems[0]
+    assert first.flow is not None
+    start = searches_together(first.X, first.flow, precision=precision, backend=backend)
     assert start is not None
     search = start(problems, schedules, precision or "float32")
     recordings = search.recordings

@@ -10,6 +10,7 @@ import torch
 from problems import make_flow, make_problem
 
 from dds_fast.methods import nmf
+from dds_fast.ops import FrozenFlow
 from dds_fast.ops.update_step import (
     Problem,
     Schedule,
@@ -204,3 +205,86 @@ def test_recordings_with_flows_of_their_own_are_not_searched_together() -> None:
     problems = [draw("dds2"), draw("dds2")]
     with pytest.raises(ValueError, match="must share their flow"):
         device.Search(problems, [SCHEDULE] * 2, "float32", triton.flow_ops)
+
+
+class FusedOps:
+    """A flow backend with an `update`, made of the reference: what csrc/cuda does in a launch."""
+
+    @staticmethod
+    def forward(
+        flow: FrozenFlow,
+        rows: torch.Tensor,
+        direction: str,
+        keep: bool,
+        precision: str,
+        groups: torch.Tensor,
+    ) -> tuple:
+        x, log_det, _ = reference.flow_reference.forward(flow.select(groups), rows, direction)
+        return x, log_det, []
+
+    @staticmethod
+    def update(
+        flow: FrozenFlow,
+        stash: list,
+        grad_entries: torch.Tensor,
+        row_weights: torch.Tensor | None,
+        grad_log_likelihoods: torch.Tensor,
+        scalars: torch.Tensor,
+        latents: torch.Tensor,
+        moments: tuple[torch.Tensor, torch.Tensor],
+        entries: torch.Tensor,
+        log_likelihoods: torch.Tensor,
+        *,
+        data_likelihood: bool,
+        n_fixed: int,
+        stopped: torch.Tensor,
+        groups: torch.Tensor,
+    ) -> None:
+        assert n_fixed == 0 and stopped.dtype == torch.int32 and stopped.shape == (1,)
+        if int(stopped):
+            return
+        ops, flow, D = reference.flow_reference, flow.select(groups), latents.shape[-1]
+        scale, rate, correction = scalars.tolist()[:3]
+        if row_weights is not None:
+            grad_entries = grad_entries * row_weights[..., None]
+        gradient = grad_entries * scale * (entries > 0)
+        of_log_det = -grad_log_likelihoods / D if data_likelihood else None
+        kept = ops.forward(flow, latents, "decode")[2]
+        gradient = ops.backward(flow, kept, gradient, of_log_det, "decode")
+        gradient -= grad_log_likelihoods[..., None] * latents / D
+        moments[0].lerp_(gradient, 0.1)
+        moments[1].mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+        latents -= rate * moments[0] / (moments[1].sqrt() * correction + 1e-8)
+        x, log_det, _ = ops.forward(flow, latents, "decode")
+        entries.copy_(x.clamp_min(0))
+        log_likelihoods.copy_(-0.5 * math.log(2 * math.pi) - latents.square().sum(-1) / (2 * D))
+        if data_likelihood:
+            log_likelihoods -= log_det / D
+
+
+@pytest.mark.parametrize("likelihood", ["latent", "data"])
+@pytest.mark.parametrize("kind", ["dds1", "dds2"])
+def test_latents_moved_in_one_launch(
+    triton_device: torch.device, kind: str, likelihood: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if triton_device.type != "cpu":
+        pytest.skip("the stand-in reads numbers on the host; the kernels: test_gpu.py")
+    problem = draw(kind, likelihood)
+    H = problem.H.clone()
+    H[: len(H) // 3] = -1.0
+    problem = replace(problem, H=H)
+    expected = reference.UpdateStep(problem, SCHEDULE)
+    expected.advance(6)
+    monkeypatch.setattr(survivors, "DROP_EVERY", 2)
+    actual = device.UpdateStep(on_device(problem, triton_device), SCHEDULE, "float32", FusedOps)
+    assert isinstance(actual.search, device.FusedSearch)
+    for _ in range(4):
+        actual.advance(2)
+    assert len(actual.recording.H) < len(H)
+    costs = pytest.approx(expected.controller.history, rel=COST)
+    assert actual.controller.history == costs
+    state, exact = actual.state(), expected.state()
+    torch.testing.assert_close(state.H.double(), exact.H, rtol=0, atol=FACTORS)
+    alive = state.H.any(1)
+    entries = (state.W, exact.W) if kind == "dds1" else (state.W.T, exact.W.T)
+    torch.testing.assert_close(entries[0][alive].double(), entries[1][alive], rtol=0, atol=FACTORS)

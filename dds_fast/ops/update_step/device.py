@@ -18,7 +18,7 @@ from types import ModuleType
 from dds_fast.ops.graph import Graphed
 from dds_fast.ops.tiled import on_device_of
 from dds_fast.ops.update_step import interface, survivors
-from dds_fast.ops.update_step.device_decoder import Decoder
+from dds_fast.ops.update_step.device_decoder import Decoder, rows_that_fit
 from dds_fast.ops.update_step.device_recording import Recording
 from dds_fast.ops.update_step.interface import Problem, State
 from dds_fast.ops.update_step.schedule import Controller, Schedule
@@ -48,12 +48,15 @@ class Search:
                 Recording(problem, schedule, precision)
                 for problem, schedule in zip(problems, schedules, strict=True)
             ]
-            self._decode()
-            for recording in self.recordings:
-                recording.evaluate(observe=True)
-            self._move_latents()
+            self._begin()
         self.graph = Graphed(self._update, self.device)
         self._look()
+
+    def _begin(self) -> None:
+        self._decode()
+        for recording in self.recordings:
+            recording.evaluate(observe=True)
+        self._move_latents()
 
     def _decode(self) -> None:
         if self.decoder is None:
@@ -112,7 +115,50 @@ class Search:
         units = self.recordings[0].drop_dead(self.decoder.unit_dim)
         if units is not None:
             self.decoder.keep_only(units)
+            with on_device_of(self.recordings[0].H):
+                self._resume()
             self.graph = Graphed(self._update, self.device)
+
+    def _resume(self) -> None:
+        """Make what a step finds from the one before, after entries were left out: nothing here."""
+
+
+class FusedSearch(Search):
+    """One recording, where one launch of the flow backend is the latents' whole half-step.
+
+    A step begins with that `update`: backward, Adam and decode of a flow back to back, so that the
+    decode finds in the cache what there is room for. Latents, entries and what is kept for the
+    gradient stay in place, so a step can also end with the schedule:
+
+        gradient of Z, move Z, decode Z -> residual -> move H -> residual, cost, schedule
+    """
+
+    def _begin(self) -> None:
+        self._resume()
+        self.recordings[0].evaluate(observe=True)
+
+    def _resume(self) -> None:
+        assert self.decoder is not None
+        self._decode()
+
+    def _update(self) -> None:
+        assert self.decoder is not None
+        (recording,) = self.recordings
+        recording.move_through(self.decoder)
+        recording.evaluate(observe=False)
+        recording.move_activations()
+        recording.evaluate(observe=True)
+
+
+def search_of_one(
+    problem: Problem, schedule: Schedule, precision: str, flow_ops: ModuleType
+) -> Search:
+    """The kind of search that suits a recording and a flow backend."""
+    fused = problem.flow is not None and hasattr(flow_ops, "update")
+    if fused:
+        assert problem.flow is not None and problem.Z is not None
+        fused = problem.Z.shape[1] <= rows_that_fit(problem.flow)
+    return (FusedSearch if fused else Search)([problem], [schedule], precision, flow_ops)
 
 
 class UpdateStep(interface.UpdateStep):
@@ -123,7 +169,7 @@ class UpdateStep(interface.UpdateStep):
     def __init__(
         self, problem: Problem, schedule: Schedule, precision: str, flow_ops: ModuleType
     ) -> None:
-        self.search = Search([problem], [schedule], precision, flow_ops)
+        self.search = search_of_one(problem, schedule, precision, flow_ops)
         (self.recording,) = self.search.recordings
         self.controller: Controller = self.recording.controller
 

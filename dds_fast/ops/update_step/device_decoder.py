@@ -16,6 +16,11 @@ STASH_BYTES = 8 << 30
 in chunks, and once more for the gradient."""
 
 
+def rows_that_fit(flow: FrozenFlow) -> int:
+    """Most rows per flow that may pass at once."""
+    return max(1, STASH_BYTES // (stash_bytes_per_row(flow) * flow.n_groups))
+
+
 def _joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
 
@@ -35,7 +40,7 @@ class Decoder:
         self.flow, self.precision, self.ops = flow, precision, flow_ops
         self.unit_dim = 0 if per_frame or flow.n_groups > 1 else 1
         self.groups = torch.arange(flow.n_groups, device=flow.device)
-        self.chunk = max(1, STASH_BYTES // (stash_bytes_per_row(flow) * flow.n_groups))
+        self.chunk = rows_that_fit(flow)
 
     def _forward(self, rows: Tensor, keep: bool) -> tuple:
         return self.ops.forward(self.flow, rows, "decode", keep, self.precision, self.groups)

@@ -30,6 +30,7 @@ class DeviceObjective:
         self.sums = new(objective.n_sums(self.Xt) if summed else 0, 2, dtype=torch.float64)
         self.total, self.mean = self.Xt.new_empty(len(self.Xt)), self.Xt.new_empty(len(self.Xt))
         self.unlikely = new(len(problem.H))
+        self.one = self.Xt.new_ones(1)
 
     def evaluate(self, D: Tensor, H: Tensor, log_likelihoods: Tensor | None) -> None:
         """The residual, and the sums of which the cost is made."""
@@ -43,6 +44,12 @@ class DeviceObjective:
         """To the entries, zero where they were clipped."""
         inverse_norm = self.schedule.inverse_norm
         return objective.dictionary_gradient(D, H, self.residual, inverse_norm, self.precision)
+
+    def unscaled_gradient(self, D: Tensor, H: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The gradient to the entries times the norm, and the weights of its rows."""
+        if self.problem.per_frame:
+            return self.residual, H
+        return objective.dictionary_gradient(D, H, self.residual, self.one, self.precision), None
 
     def likelihood_gradient(self, H: Tensor) -> Tensor:
         """To the log-likelihoods, ``(J,)`` or ``(S, T)``."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dds_fast.ops.tiled import kernels
+from dds_fast.ops.update_step.device_decoder import Decoder
 from dds_fast.ops.update_step.device_objective import DeviceObjective
 from dds_fast.ops.update_step.device_schedule import DeviceSchedule
 from dds_fast.ops.update_step.interface import Problem, State
@@ -75,6 +76,28 @@ class Recording:
     def move_latents(self, gradient: Tensor, likelihood_gradient: Tensor) -> None:
         """A step of Adam on Z, with the likelihood's own part of the gradient."""
         self._launch_latents(gradient.contiguous(), likelihood_gradient)
+
+    def move_through(self, decoder: Decoder) -> None:
+        """The latents' half-step in one launch: Z, D and the log-likelihoods in place."""
+        assert self.Z is not None and self.log_likelihoods is not None
+        gradient, row_weights = self.objective.unscaled_gradient(self.D, self.active)
+        shape = self.Z.shape
+        decoder.ops.update(
+            decoder.flow,
+            decoder.stash,
+            gradient if self.problem.per_frame else gradient.view(shape),
+            row_weights,
+            self.objective.likelihood_gradient(self.active).view(shape[:2]),
+            self.schedule.numbers,
+            self.Z,
+            tuple(self.latent_moments),
+            self.D.view(shape),
+            self.log_likelihoods.view(shape[:2]),
+            data_likelihood=self.problem.likelihood == "data",
+            n_fixed=self.problem.n_fixed,
+            stopped=self.schedule.stopped,
+            groups=decoder.groups,
+        )
 
     def _launch_latents(
         self, gradient: Tensor | None, likelihood_gradient: Tensor | None

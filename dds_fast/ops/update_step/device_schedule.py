@@ -41,6 +41,13 @@ class DeviceSchedule:
     def inverse_norm(self) -> Tensor:
         return self.numbers[kernels("search").INVERSE_NORM.value :]
 
+    @property
+    def stopped(self) -> Tensor:
+        """``(1,)`` int32: not 0 once the schedule has stopped."""
+        # The low half of a little-endian int64.
+        place = kernels("search").STOPPED.value
+        return self.counters[place : place + 1].view(torch.int32)[:1]
+
     def launch(self, squares: Tensor, sums: Tensor, observe: bool) -> None:
         """Take the norm from the objective's sums and, at the end of a step, judge the cost."""
         kernels("search").schedule_kernel[(1,)](
