@@ -10,7 +10,11 @@ from peers import Flow
 
 from dds_fast.flows import ConditionalGlow, RealNVPBank
 from dds_fast.methods import PAPER, dds
-from dds_fast.ops import FrozenFlow, Problem
+from dds_fast.ops import FrozenFlow, Problem, Schedule
+
+CPU_QUANTITIES = ("forward", "backward", "step")
+GPU_QUANTITIES = ("forward", "gradient", "step")
+"""A CUDA graph holds a decode and its backward, not the backward alone."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Shape:
     Attributes:
         kind: "dds1" and "dds2" (a bank of S flows) or "dds3" (one Glow).
         n_components: K, entries per source; None for dds1, which has one per frame.
-        quantities: what is timed; see race.py.
+        quantities: what is timed; see quantities.py.
     """
 
     kind: str
@@ -30,7 +34,7 @@ class Shape:
     n_frames: int = 300
     n_sources: int = 60
     n_steps: int = 16
-    quantities: tuple[str, ...] = ("forward", "backward", "step")
+    quantities: tuple[str, ...] = CPU_QUANTITIES
 
     def tiny(self) -> Shape:
         """The same case at sizes that only show that the harness works."""
@@ -56,7 +60,7 @@ class Shape:
         return self.n_components * self.n_sources // self.n_groups
 
 
-CASES = {
+CPU_CASES = {
     **{
         f"W1-F{F}-K{K}": Shape("dds2", F, width, K)
         for F, width in ((512, 128), (1024, 256))
@@ -69,6 +73,27 @@ CASES = {
     },
 }
 
+GPU_CASES = {
+    **{
+        f"W1-F{F}-K{K}": Shape("dds2", F, F // 4, K, quantities=GPU_QUANTITIES)
+        for F in (512, 1024)
+        for K in (20, 1, 5, 64)
+    },
+    **{
+        f"W2-F{F}-R{60 * K}": Shape("dds3", F, 2 * F, K, n_steps=32, quantities=GPU_QUANTITIES)
+        for F in (512, 1024)
+        for K in (20, 1, 5, 40)
+    },
+    **{f"W3-T{T}": CPU_CASES[f"W3-T{T}"] for T in (300, 1000)},
+}
+
+CASES = {"cpu": CPU_CASES, "gpu": GPU_CASES}
+
+NMF_CASES = ("W4-N6000", "W4-N30000")
+
+TRAININGS = ("W6-dds2-64", "W6-dds2-512", "W6-dds3-512")
+"""Kind of flow and rows per step (of a bank: per note)."""
+
 
 DECOMPOSITIONS = {
     "W5-dds2": Shape("dds2", 512, 128, 20),
@@ -78,33 +103,43 @@ DECOMPOSITIONS = {
 """Whole searches: the paper's dictionaries with its settings, the packaged one with its own."""
 
 
-def make_flow(shape: Shape) -> Flow:
+def make_flow(shape: Shape, device: torch.device | str = "cpu") -> Flow:
     """An untrained flow: times do not depend on what the weights have learned."""
     made: Flow
-    if shape.kind == "dds3":
-        made = ConditionalGlow(
-            shape.n_sources, shape.n_features, shape.n_steps, shape.width, depth=3
-        )
-    else:
-        made = RealNVPBank(shape.n_sources, shape.n_features, shape.n_steps, shape.width, depth=4)
+    with torch.device(device):  # its weights are drawn there, which is faster than to move them
+        if shape.kind == "dds3":
+            made = ConditionalGlow(
+                shape.n_sources, shape.n_features, shape.n_steps, shape.width, depth=3
+            )
+        else:
+            made = RealNVPBank(
+                shape.n_sources, shape.n_features, shape.n_steps, shape.width, depth=4
+            )
     return made.requires_grad_(False)
 
 
 class Workload:
     """A case in memory: weights, a problem, and inputs of one pass."""
 
-    def __init__(self, name: str, shape: Shape) -> None:
+    endless = Schedule(
+        step_size=1e-6, max_steps=10**9, patience=10**9, max_increases=10**9, tolerance=0.0
+    )
+    """A search that goes on while it is timed, and whose entries do not die."""
+
+    def __init__(self, name: str, shape: Shape, device: torch.device | str = "cpu") -> None:
         self.name, self.shape = name, shape
-        self.flow = make_flow(shape)
+        self.device = torch.device(device)
+        self.flow = make_flow(shape, self.device)
         generator = torch.Generator().manual_seed(0)
         rows = (shape.n_groups, shape.rows)
-        self.z = torch.randn(*rows, shape.n_features, generator=generator)
+        self.z = torch.randn(*rows, shape.n_features, generator=generator).to(self.device)
         self.cotangents = (
-            torch.randn(*rows, shape.n_features, generator=generator),
-            torch.randn(*rows, generator=generator),
+            torch.randn(*rows, shape.n_features, generator=generator).to(self.device),
+            torch.randn(*rows, generator=generator).to(self.device),
         )
         # Mostly small values and a few large ones, as in a compressed spectrogram.
-        self.X = torch.rand(shape.n_features, shape.n_frames, generator=generator) ** 4
+        X = torch.rand(shape.n_features, shape.n_frames, generator=generator) ** 4
+        self.X = X.to(self.device)
 
     @cached_property
     def frozen(self) -> FrozenFlow:
@@ -140,10 +175,10 @@ class Workload:
         shape = self.shape
         one_pass = self.n_weights * shape.rows
         if quantity != "step":
-            return one_pass
+            return one_pass * self.passes(quantity)
         n_entries = shape.n_sources * (shape.n_components or 1)
         return 2 * one_pass + 4 * n_entries * shape.n_frames * shape.n_features
 
     def passes(self, quantity: str) -> int:
         """How often the quantity must read the weights."""
-        return 2 if quantity == "step" else 1
+        return 2 if quantity in ("gradient", "step") else 1

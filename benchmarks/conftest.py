@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from devices import description
 
 from dds_fast import _native
 
@@ -17,7 +18,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="tiny sizes, one turn: does it work?")
     parser.addoption("--full", action="store_true", help="whole searches, nothing extrapolated")
     parser.addoption("--preset", default="full", help="sizes of table1; see complexity.py")
-    parser.addoption("--device", default="cpu", help="where table1 is measured")
+    parser.addoption("--suite", default="cpu", choices=("cpu", "gpu"), help="cases, contenders")
+    parser.addoption("--device", default="cpu", help="where table1 and the suites are measured")
     parser.addoption("--point-seconds", type=float, default=0.2, help="about, per point of table1")
     parser.addoption("--race-seconds", type=float, default=40.0, help="how long a race may take")
 
@@ -29,6 +31,11 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def quick(pytestconfig: pytest.Config) -> bool:
     return pytestconfig.getoption("quick")
+
+
+@pytest.fixture(scope="session")
+def device(pytestconfig: pytest.Config) -> torch.device:
+    return torch.device(pytestconfig.getoption("device"))
 
 
 @pytest.fixture
@@ -48,6 +55,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     machine_info["torch"] = torch.__version__
     machine_info["threads"] = torch.get_num_threads()
     machine_info["level"] = _native.cpu().level()
+    machine_info |= description(torch.device(config.getoption("device")))
 
 
 def pytest_benchmark_update_commit_info(config: pytest.Config, commit_info: dict) -> None:
@@ -64,4 +72,5 @@ def pytest_benchmark_update_json(
 ) -> None:
     output_json["refused"] = config.stash[REFUSED]
     output_json["quick"] = config.getoption("quick") or config.getoption("preset") == "check"
+    output_json["suite"] = config.getoption("suite")
     output_json["preset"] = config.getoption("preset")

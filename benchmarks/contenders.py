@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from cases import Workload
 from peers import Decode, batched, loop
-from peers.search import starter
+from peers.search import device_starter, starter
+from torch import Tensor
 
 from dds_fast import _native
 from dds_fast.ops import Problem, Schedule, UpdateStep, flow_decode, update_step
+from dds_fast.ops.graph import WARM_UP, Graphed
+
+Pass = Callable[..., tuple[Tensor, ...]]
+"""From z, and the cotangents of a gradient, to x, log-determinant, and the gradient to z."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,8 @@ class Contender:
         problem: the problem that `start` takes.
         precision: decides the tolerance, see accuracy.py, and the bytes per weight.
         during: entered around everything that the contender computes.
+        graphed: whether passes are replayed from a CUDA graph.
+        warm_up: calls before the first that is timed.
     """
 
     decode: Decode
@@ -34,10 +42,30 @@ class Contender:
     problem: Problem
     precision: str = "float32"
     during: Callable[[], AbstractContextManager[Any]] = nullcontext
+    graphed: bool = False
+    warm_up: int = 1
 
     @property
     def bytes_per_weight(self) -> int:
         return 2 if self.precision == "bfloat16" else 4
+
+    def pass_of(self, quantity: str) -> Pass:
+        """A decode ("forward"), or one with its backward ("gradient"), as it is timed."""
+        function = partial({"forward": _forward, "gradient": _gradient}[quantity], self.decode)
+        return Graphed(function, self.problem.X.device) if self.graphed else function
+
+
+def _forward(decode: Decode, z: Tensor) -> tuple[Tensor, ...]:
+    """As in a search: what the backward needs is kept."""
+    x, log_det = decode(z.detach().requires_grad_())
+    return x.detach(), log_det.detach()
+
+
+def _gradient(decode: Decode, z: Tensor, *cotangents: Tensor) -> tuple[Tensor, ...]:
+    z = z.detach().requires_grad_()
+    x, log_det = decode(z)
+    (gradient,) = torch.autograd.grad((x, log_det), z, cotangents)
+    return x.detach(), log_det.detach(), gradient
 
 
 Build = Callable[[Workload], Contender]
@@ -56,7 +84,38 @@ def _library(name: str) -> Callable[[Workload], Decode]:
     return lambda workload: importlib.import_module(f"peers.{name}").decoder(workload.flow)
 
 
-def _ours(backend: str, precision: str | None = None) -> Build:
+def _graphed(make: Callable[[Workload], Decode], precision: str = "float32") -> Build:
+    """A decoder of PyTorch's under a CUDA graph: passes, and update steps with one decode."""
+
+    def build(workload: Workload) -> Contender:
+        if workload.device.type != "cuda":
+            raise RuntimeError(f"a CUDA graph needs a GPU, not {workload.device}")
+        decode = make(workload)
+        return Contender(
+            decode,
+            device_starter(decode),
+            workload.problem(workload.frozen),
+            precision,
+            during=tf32 if precision == "tf32" else nullcontext,
+            graphed=True,
+            warm_up=WARM_UP + 2,
+        )
+
+    return build
+
+
+@contextmanager
+def tf32() -> Iterator[None]:
+    """Let PyTorch round the factors of float32 products to tf32."""
+    matmul = torch.backends.cuda.matmul
+    before, matmul.allow_tf32 = matmul.allow_tf32, True
+    try:
+        yield
+    finally:
+        matmul.allow_tf32 = before
+
+
+def _ours(backend: str, precision: str | None = None, graphed: bool = False) -> Build:
     def build(workload: Workload) -> Contender:
         options: dict[str, Any] = {"backend": backend}
         if precision is not None:
@@ -66,6 +125,8 @@ def _ours(backend: str, precision: str | None = None) -> Build:
             partial(update_step, **options),
             workload.problem(workload.frozen),
             precision or "float32",
+            graphed=graphed,
+            warm_up=WARM_UP + 2 if graphed else 1,
         )
 
     return build
@@ -101,6 +162,8 @@ PYTORCH_LOOP = "PyTorch, loop over flows"
 BATCHED = "PyTorch, batched"
 BATCHED_SHARED = "PyTorch, batched, one decode"
 COMPILED = "PyTorch, batched, one decode, torch.compile"
+GRAPHED = "PyTorch, batched, one decode, CUDA graph"
+COMPILED_GRAPHED = "PyTorch, batched, one decode, torch.compile, CUDA graph"
 NFLOWS = "nflows, loop over flows, one decode"
 NORMFLOWS = "normflows, loop over flows, one decode"
 REFERENCE = "dds_fast, reference"
@@ -122,23 +185,58 @@ PEERS: dict[str, Build] = {
     NORMFLOWS: _peer(_library("normflows")),
 }
 
-COMPILED_CASES = ("W1-F512-K1", "W1-F512-K20", "W2-1200")
+GPU_OURS: dict[str, Build] = {
+    REFERENCE: _ours("reference"),
+    **{
+        f"dds_fast, {backend}, {precision}": _ours(backend, precision, graphed=True)
+        for backend in ("triton", "cuda")
+        for precision in ("float32", "tf32", "bf16x3", "bfloat16")
+    },
+}
+GPU_GRAPHED: dict[str, Build] = {
+    GRAPHED: _graphed(lambda workload: batched.decoder(workload.frozen)),
+    f"{GRAPHED}, tf32": _graphed(lambda workload: batched.decoder(workload.frozen), "tf32"),
+    f"{GRAPHED}, bfloat16": _graphed(
+        lambda workload: batched.decoder(workload.frozen, torch.bfloat16), "bfloat16"
+    ),
+}
+
+COMPILED_CASES = {
+    "cpu": ("W1-F512-K1", "W1-F512-K20", "W2-1200"),
+    "gpu": ("W1-F512-K20", "W2-F512-R1200"),
+}
 """Compiling takes minutes."""
 
 LEVEL_CASES = ("W1-F512-K20",)
 
 
-def of_case(name: str) -> Mapping[str, Build]:
-    """Who takes part in a case.
+def of_case(suite: str, name: str) -> Mapping[str, Build]:
+    """Who takes part in a case of the suite "cpu" or "gpu"."""
+    return _on_gpu(name) if suite == "gpu" else _on_cpu(name)
 
-    At 1000 frames per flow the graph of PyTorch's autograd does not fit beside the others; what it
-    needs is measured on its own, see peak_memory.py.
-    """
+
+def _on_cpu(name: str) -> Mapping[str, Build]:
+    """At 1000 frames per flow the graph of PyTorch's autograd does not fit beside the others; what
+    it needs is measured on its own, see peak_memory.py."""
     if name == "W3-T1000":
         return OURS
     contenders = PEERS | OURS
-    if name in COMPILED_CASES:
+    if name in COMPILED_CASES["cpu"]:
         contenders |= {COMPILED: _peer(lambda workload: batched.compiled(workload.frozen))}
     if name in LEVEL_CASES:
         contenders |= LEVELS
     return contenders
+
+
+def _on_gpu(name: str) -> Mapping[str, Build]:
+    """Flow libraries call one small kernel after the other, as the plain loop does: where a
+    comparison is made with torch.compile, one is made with them."""
+    contenders = {name: PEERS[name] for name in (PYTORCH_LOOP, BATCHED_SHARED)} | GPU_GRAPHED
+    if name == "W3-T1000":
+        contenders = {GRAPHED: GPU_GRAPHED[GRAPHED]}
+    if name in COMPILED_CASES["gpu"]:
+        contenders |= {name: PEERS[name] for name in (NFLOWS, NORMFLOWS)}
+        contenders |= {
+            COMPILED_GRAPHED: _graphed(lambda workload: batched.compiled(workload.frozen))
+        }
+    return contenders | GPU_OURS

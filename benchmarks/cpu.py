@@ -17,79 +17,27 @@ DIR/README.md (tables) and DIR/steps.svg (picture) are drawn from all JSON in DI
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-import plot
-import table
-from cases import CASES, DECOMPOSITIONS
-from jobs import HERE, Job, run_all
-from results import load
+import suite
+from cases import CPU_CASES, DECOMPOSITIONS
+from jobs import Job
 
 
 def jobs() -> Iterator[Job]:
     """All of them, the machine's limits first: every table is relative to them."""
     yield Job("machine", "test_limits.py", selected=False)
-    for name in CASES:
+    for name in CPU_CASES:
         yield Job(name, "test_flows.py")
-    if (HERE / "test_nmf.py").exists():
-        yield Job("W4", "test_nmf.py", selected=False)
+    yield Job("W4", "test_nmf.py", selected=False)
     for name in DECOMPOSITIONS:
         yield Job(name, "test_decompose.py")
 
 
-def chosen(only: str | None) -> list[Job]:
-    """The jobs of the workloads or cases named, comma-separated.
-
-    Raises:
-        ValueError: an unknown name.
-    """
-    everything = list(jobs())
-    if only is None:
-        return everything
-    wanted = set(only.split(","))
-    known = {job.workload for job in everything} | {job.name for job in everything}
-    if unknown := sorted(wanted - known):
-        raise ValueError(
-            f"--only: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}"
-        )
-    wanted.add("machine")
-    return [job for job in everything if {job.name, job.workload} & wanted]
-
-
-def draw(folder: Path) -> None:
-    """Tables and picture of all that is finished."""
-    results = load(folder)
-    (folder / "README.md").write_text(table.render(results), encoding="utf-8")
-    if (figure := plot.draw(results)) is not None:
-        figure.savefig(folder / "steps.svg")
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="dds-fast bench cpu", description="CPU kernels")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--race-seconds", type=float)
-    options = parser.parse_args()
-    try:
-        selected = chosen(options.only)
-    except ValueError as error:
-        print(f"dds-fast: {error}", file=sys.stderr)
-        return 1
-    folder = options.out.resolve()
-    flags = [f"--{name}" for name in ("quick", "full") if getattr(options, name)]
-    if options.race_seconds is not None:
-        flags += ["--race-seconds", str(options.race_seconds)]
-    failed = run_all(selected, folder, flags)
-    draw(folder)
-    print(f"{folder / 'README.md'}")
-    if failed:
-        print(f"dds-fast: failed: {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    options = suite.parser("cpu", "CPU kernels").parse_args()
+    return suite.run(jobs(), options, ["--suite", "cpu"])
 
 
 if __name__ == "__main__":

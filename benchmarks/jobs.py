@@ -1,12 +1,14 @@
-"""Benchmarks as jobs: one pytest process each, whose JSON in a folder says that it is finished."""
+"""Benchmarks as jobs: pytest processes whose JSON in a folder says what is finished."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -14,18 +16,35 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Job:
-    """One pytest process: a file, or the tests of a case in it."""
+    """One pytest process.
+
+    Attributes:
+        name: of the job, and of its JSON unless it has several cases.
+        file: the tests.
+        cases: whose tests are run; each gets a JSON of its own. By default the one of that name.
+        selected: whether the cases are a choice among the tests of the file.
+    """
 
     name: str
     file: str
+    cases: tuple[str, ...] = ()
     selected: bool = True
 
     @property
     def workload(self) -> str:
         return self.name.split("-")[0]
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The cases, each with its JSON."""
+        return self.cases or (self.name,)
+
+    def only(self, cases: Iterable[str]) -> Job:
+        """The same for fewer cases."""
+        return replace(self, cases=tuple(cases))
+
     def run(self, folder: Path, options: list[str]) -> bool:
-        """Write the job's JSON; whether it succeeded."""
+        """Write the JSON of every case; whether it succeeded."""
         unfinished = folder / f"{self.name}.json.part"
         command = [sys.executable, "-m", "pytest", str(HERE / self.file), "-q", "-rs"]
         command += ["-p", "no:cacheprovider", "--rootdir", str(HERE.parent)]
@@ -33,26 +52,72 @@ class Job:
         command += ["--benchmark-json", str(unfinished), *options]
         command += ["--benchmark-columns", "median,iqr,rounds"]
         if self.selected:
-            command += ["-k", f"{self.name}-"]
+            command += ["-k", " or ".join(f"{case}-" for case in self.parts)]
         # Away from the checkout, whose own dds_fast/ need not hold compiled modules.
         with tempfile.TemporaryDirectory() as elsewhere:
             done = subprocess.run(command, cwd=elsewhere)
         if done.returncode != 0 or not unfinished.exists():
             unfinished.unlink(missing_ok=True)
             return False
-        unfinished.rename(folder / f"{self.name}.json")
+        if len(self.parts) > 1:
+            self._split(unfinished)
+        unfinished.rename(folder / f"{self.parts[-1]}.json")
         return True
 
+    def _split(self, path: Path) -> None:
+        """Leave only the last case in the JSON, and write the others beside it."""
+        record = json.loads(path.read_text())
+        for case in self.parts:
+            own = {
+                key: [row for row in record.get(key, []) if row["group"].split(" ")[0] == case]
+                for key in ("benchmarks", "refused")
+            }
+            target = path if case == self.parts[-1] else path.with_name(f"{case}.json")
+            target.write_text(json.dumps(record | own, indent=1))
 
-def run_all(jobs: Iterable[Job], folder: Path, options: list[str]) -> list[str]:
-    """Run the jobs that have no JSON yet; the names of those that failed."""
+
+def chosen(jobs: Iterable[Job], only: str | None) -> list[Job]:
+    """The jobs of the workloads, jobs or cases named, comma-separated, and "machine".
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    everything = list(jobs)
+    if only is None:
+        return everything
+    wanted = set(only.split(","))
+    known = {name for job in everything for name in (job.name, job.workload, *job.parts)}
+    if unknown := sorted(wanted - known):
+        raise ValueError(
+            f"--only: unknown {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+        )
+    wanted.add("machine")
+    selected = []
+    for job in everything:
+        if {job.name, job.workload} & wanted:
+            selected.append(job)
+        elif cases := [case for case in job.cases if case in wanted]:
+            selected.append(job.only(cases))
+    return selected
+
+
+def run_all(
+    jobs: Iterable[Job], folder: Path, options: list[str], minutes: float | None = None
+) -> list[str]:
+    """Run what has no JSON yet, beginning no job after so many minutes; names what is missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    failed = []
+    missing = []
+    start = time.monotonic()
     for job in jobs:
-        if (folder / f"{job.name}.json").exists():
+        left = [case for case in job.parts if not (folder / f"{case}.json").exists()]
+        if not left:
             print(f"{job.name}: finished before", flush=True)
             continue
+        if minutes is not None and time.monotonic() - start > 60 * minutes:
+            print(f"{job.name}: left for the next run, {minutes:g} minutes are over", flush=True)
+            missing.append(job.name)
+            continue
         print(f"{job.name}: running", flush=True)
-        if not job.run(folder, options):
-            failed.append(job.name)
-    return failed
+        if not job.only(left if job.cases else ()).run(folder, options):
+            missing.append(job.name)
+    return missing

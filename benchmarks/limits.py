@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 from cases import Workload
+from contenders import tf32
+from devices import finish
 from pytest_benchmark.fixture import BenchmarkFixture
 
 ROUNDS = 7
 GIGABYTE = 10**9
-SQUARE = 4096
+SQUARE = {"cpu": 4096, "cuda": 8192}
 
 
 @dataclass(frozen=True)
@@ -29,19 +31,33 @@ def _read(n_bytes: int) -> Limit:
     return Limit(values.sum, bytes=n_bytes)
 
 
-def _copy(n_bytes: int) -> Limit:
-    source = torch.ones(n_bytes // 4)
+def _copy(n_bytes: int, device: str = "cpu") -> Limit:
+    source = torch.ones(n_bytes // 4, device=device)
     target = torch.zeros_like(source)
     return Limit(lambda: target.copy_(source), bytes=2 * n_bytes)
 
 
-def _product(groups: int, rows: int, inner: int, columns: int, dtype: torch.dtype) -> Limit:
-    left = torch.randn(groups, rows, inner).to(dtype)
-    right = torch.randn(groups, inner, columns).to(dtype)
-    target = torch.empty(groups, rows, columns, dtype=dtype)
+def _product(
+    groups: int, rows: int, inner: int, columns: int, dtype: torch.dtype, device: str = "cpu"
+) -> Limit:
+    left = torch.randn(groups, rows, inner, device=device).to(dtype)
+    right = torch.randn(groups, inner, columns, device=device).to(dtype)
+    target = torch.empty(groups, rows, columns, dtype=dtype, device=device)
     return Limit(
         lambda: torch.bmm(left, right, out=target), multiply_adds=groups * rows * inner * columns
     )
+
+
+def _square(scale: float, dtype: torch.dtype, device: str = "cpu") -> Limit:
+    return _product(1, *[int(SQUARE[device] * scale)] * 3, dtype, device)
+
+
+def _in_tf32(limit: Limit) -> Limit:
+    def call() -> None:
+        with tf32():
+            limit.call()
+
+    return Limit(call, multiply_adds=limit.multiply_adds)
 
 
 def _at_shape(workload: Workload, dtype: torch.dtype) -> Limit:
@@ -60,28 +76,48 @@ def _at_shape(workload: Workload, dtype: torch.dtype) -> Limit:
     return Limit(call, multiply_adds=sum(product.multiply_adds for product in products))
 
 
-MACHINE: dict[str, Callable[[float], Limit]] = {
-    "read 1 GB": lambda scale: _read(int(GIGABYTE * scale)),
-    "copy 1 GB": lambda scale: _copy(int(GIGABYTE * scale)),
-    "float32 product": lambda scale: _product(1, *[int(SQUARE * scale)] * 3, torch.float32),
-    "bfloat16 product": lambda scale: _product(1, *[int(SQUARE * scale)] * 3, torch.bfloat16),
+MACHINE: dict[str, dict[str, Callable[[float], Limit]]] = {
+    "cpu": {
+        "read 1 GB": lambda scale: _read(int(GIGABYTE * scale)),
+        "copy 1 GB": lambda scale: _copy(int(GIGABYTE * scale)),
+        "float32 product": lambda scale: _square(scale, torch.float32),
+        "bfloat16 product": lambda scale: _square(scale, torch.bfloat16),
+    },
+    "cuda": {
+        "copy 4 GB": lambda scale: _copy(int(4 * GIGABYTE * scale), "cuda"),
+        "float32 product": lambda scale: _square(scale, torch.float32, "cuda"),
+        "tf32 product": lambda scale: _in_tf32(_square(scale, torch.float32, "cuda")),
+        "bfloat16 product": lambda scale: _square(scale, torch.bfloat16, "cuda"),
+    },
 }
-"""Of the machine, whatever the case; made for a scale of 1, less in a quick run."""
+"""By type of device, whatever the case; made for a scale of 1, less in a quick run."""
 
 CASE: dict[str, Callable[[Workload], Limit]] = {
     "read the weights": lambda workload: _read(4 * workload.n_weights),
     "float32 product at the case's shape": lambda workload: _at_shape(workload, torch.float32),
     "bfloat16 product at the case's shape": lambda workload: _at_shape(workload, torch.bfloat16),
 }
-"""At the case's own sizes."""
+"""At the case's own sizes, on a CPU."""
 
 
-def measure(group: str, name: str, limit: Limit, benchmark: BenchmarkFixture) -> None:
+def measure(
+    group: str,
+    name: str,
+    limit: Limit,
+    benchmark: BenchmarkFixture,
+    device: torch.device | str = "cpu",
+) -> None:
     """Time a limit and note what it amounts to."""
+    device = torch.device(device)
+
+    def call() -> None:
+        limit.call()
+        finish(device)
+
     benchmark.group = group
     benchmark.extra_info |= {
         "limit": name,
         "bytes": limit.bytes,
         "multiply_adds": limit.multiply_adds,
     }
-    benchmark.pedantic(limit.call, rounds=ROUNDS, warmup_rounds=2)
+    benchmark.pedantic(call, rounds=ROUNDS, warmup_rounds=2)

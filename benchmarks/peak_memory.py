@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from accuracy import SCHEDULE
-from cases import CASES, Workload
+from cases import CPU_CASES, Workload
 from contenders import BATCHED_SHARED, OURS, PEERS
 
 CONTENDERS = {BATCHED_SHARED: PEERS[BATCHED_SHARED]} | OURS
@@ -32,7 +32,7 @@ def _peak_bytes() -> int:
 
 def measure(case: str, contender: str, quick: bool) -> dict[str, Any]:
     """Seconds of steps, and the peak before and after."""
-    shape = CASES[case].tiny() if quick else CASES[case]
+    shape = CPU_CASES[case].tiny() if quick else CPU_CASES[case]
     workload = Workload(case, shape)
     built = CONTENDERS[contender](workload)
     first = built.problem
@@ -68,7 +68,7 @@ def measure_apart(case: str, contender: str, quick: bool) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("case", choices=CASES)
+    parser.add_argument("case", choices=CPU_CASES)
     parser.add_argument("contender", choices=CONTENDERS)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()

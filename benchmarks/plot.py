@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from contenders import REFERENCE
 from matplotlib.figure import Figure
 from results import Results, Row, load
 
@@ -32,7 +33,7 @@ def draw(results: Results) -> Figure | None:
                 for case in cases
             ]
             points = [(x, y) for x, y in enumerate(milliseconds) if y is not None]
-            ours = contender.startswith("dds_fast, cpu")
+            ours = contender.startswith("dds_fast, ") and contender != REFERENCE
             ax.plot(
                 *(zip(*points, strict=True) if points else ([], [])),
                 color=f"C{i % 10}",

@@ -1,6 +1,6 @@
 """What a lower precision costs: errors of trained flows, and the change in PSA.
 
-    python benchmarks/precision.py DATA --out DIR
+    python benchmarks/precision.py DATA --out DIR [--device cuda]
 
 DATA is laid out as quality.py describes. Two studies, each a JSON file in DIR, drawn into
 DIR/README.md; finished rows are kept, so an interrupted run continues.
@@ -33,6 +33,7 @@ from dds_fast.datasets import concatenate, find_notes, load_labels, load_notes
 from dds_fast.ops import FrozenFlow, flow_decode
 
 PRECISIONS = ("float32", "bf16x3", "bfloat16")
+GPU_PRECISIONS = ("float32", "tf32", "bf16x3", "bfloat16")
 BANK_PITCHES = range(48, 60)
 BANK_EPOCHS = 20
 ROWS = 20
@@ -77,6 +78,10 @@ def trained_bank(data: Path) -> Dictionary:
     return dds_fast.fit(notes, "dds2", max_epochs=BANK_EPOCHS, progress=True)
 
 
+def precisions(device: torch.device) -> tuple[str, ...]:
+    return GPU_PRECISIONS if device.type == "cuda" else PRECISIONS
+
+
 def latents(dictionary: Dictionary, drawn: bool) -> Tensor:
     """``(G, R, F)`` float64 codes: where a search starts, or drawn from the prior."""
     flow = dictionary.frozen(torch.float64, torch.device("cpu"))
@@ -96,23 +101,23 @@ def decoded(flow: FrozenFlow, z: Tensor, **options: Any) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(1)
     z = z.to(flow.dtype).requires_grad_()
     outputs = flow_decode(flow, z, **options)
-    cotangents = [torch.randn(o.shape, generator=generator).to(o.dtype) for o in outputs]
+    cotangents = [torch.randn(o.shape, generator=generator).to(o) for o in outputs]
     (gradient,) = torch.autograd.grad(outputs, z, cotangents)
     x, log_det = (output.detach() for output in outputs)
     return {"x": x, "log_det": log_det, "gradient": gradient}
 
 
-def errors(dictionary: Dictionary, drawn: bool, precision: str) -> Row:
+def errors(dictionary: Dictionary, drawn: bool, precision: str, device: torch.device) -> Row:
     """RMS errors over RMS of float64. Weights are the same float32 numbers in both."""
-    z, cpu = latents(dictionary, drawn).float(), torch.device("cpu")
-    flow = dictionary.frozen(torch.float32, cpu)
+    z = latents(dictionary, drawn).to(device, torch.float32)
+    flow = dictionary.frozen(torch.float32, device)
     options = {} if precision == "float32" else {"precision": precision}
     exact = decoded(flow.to(torch.float64), z, backend="reference")
     actual = decoded(flow, z, **options)
     return {name: error_ratio(actual[name], exact[name]) for name in exact}
 
 
-def study_errors(study: Study, data: Path, bank: Path | None) -> None:
+def study_errors(study: Study, data: Path, bank: Path | None, device: torch.device) -> None:
     flows = {
         "packaged piano": lambda: dds_fast.load(dds_fast.PIANO),
         "bank": lambda: trained_bank(data) if bank is None else dds_fast.load(bank),
@@ -121,7 +126,7 @@ def study_errors(study: Study, data: Path, bank: Path | None) -> None:
         wanted = [
             {"flow": name, "latents": at, "precision": precision}
             for at in ("start", "drawn")
-            for precision in PRECISIONS
+            for precision in precisions(device)
         ]
         done = {tuple(row[k] for k in study.keys) for row in study.rows()}
         if all(tuple(key.values()) in done for key in wanted):
@@ -130,7 +135,9 @@ def study_errors(study: Study, data: Path, bank: Path | None) -> None:
         for key in wanted:
             study.add(
                 key,
-                lambda d=dictionary, k=key: errors(d, k["latents"] == "drawn", k["precision"]),
+                lambda d=dictionary, k=key: errors(
+                    d, k["latents"] == "drawn", k["precision"], device
+                ),
             )
 
 
@@ -152,7 +159,14 @@ def chords(data: Path, n_per_polyphony: int) -> list[Path]:
     return [path for paths in zip(*files, strict=True) for path in paths]
 
 
-def psa(dictionary: Dictionary, path: Path, precision: str, seed: int, steps: int) -> Row:
+def psa(
+    dictionary: Dictionary,
+    path: Path,
+    precision: str,
+    seed: int,
+    steps: int,
+    device: torch.device,
+) -> Row:
     labelled = [(path, load_labels(path.with_suffix(".txt")))]
     spectrogram, labels = concatenate(labelled, dictionary.spectrogram)
     result = dds_fast.decompose(
@@ -161,7 +175,7 @@ def psa(dictionary: Dictionary, path: Path, precision: str, seed: int, steps: in
         precision=precision,
         random_state=seed,
         max_steps=steps,
-        device="cpu",
+        device=device,
         keep_components=False,
     )
     return {
@@ -173,9 +187,9 @@ def psa(dictionary: Dictionary, path: Path, precision: str, seed: int, steps: in
 
 
 def study_psa(study: Study, data: Path, options: argparse.Namespace) -> None:
-    dictionary = dds_fast.load(dds_fast.PIANO)
+    dictionary, device = dds_fast.load(dds_fast.PIANO), options.device
     files = chords(data, options.files)
-    runs = [(path, precision, SEEDS[0]) for path in files for precision in PRECISIONS]
+    runs = [(path, precision, SEEDS[0]) for path in files for precision in precisions(device)]
     runs += [(p, "float32", seed) for p in files[: options.seed_files] for seed in SEEDS[1:]]
     runs += [(path, "float64", SEEDS[0]) for path in files[: options.float64_files]]
     for path, precision, seed in runs:
@@ -183,7 +197,7 @@ def study_psa(study: Study, data: Path, options: argparse.Namespace) -> None:
         key["steps"] = options.steps
         study.add(
             key,
-            lambda p=path, q=precision, s=seed: psa(dictionary, p, q, s, options.steps),
+            lambda p=path, q=precision, s=seed: psa(dictionary, p, q, s, options.steps, device),
         )
 
 
@@ -206,10 +220,10 @@ def psa_table(rows: list[Row]) -> Iterator[str]:
         subset = [row for row in rows if row["steps"] == steps]
         single = first | {"precision": "float32"}
         comparisons = [
-            *[(f"{p} for float32", first | {"precision": p}, single) for p in PRECISIONS[1:]],
+            *[(f"{p} for float32", first | {"precision": p}, single) for p in GPU_PRECISIONS[1:]],
             *[
                 (f"{p} for float64", first | {"precision": p}, first | {"precision": "float64"})
-                for p in PRECISIONS
+                for p in GPU_PRECISIONS
             ],
             *[(f"seed {s} for seed {SEEDS[0]}", single | {"seed": s}, single) for s in SEEDS[1:]],
         ]
@@ -242,6 +256,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--bank", type=Path, help="a trained dds2 dictionary")
     parser.add_argument("--files", type=int, default=10, help="chords per polyphony")
     parser.add_argument("--steps", type=int, default=100, help="instead of the piano's own")
@@ -251,7 +266,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     errors_study = Study(options.out / "errors.json", ("flow", "latents", "precision"))
     psa_study = Study(options.out / "psa.json", ("file", "precision", "seed", "steps"))
-    study_errors(errors_study, options.data, options.bank)
+    study_errors(errors_study, options.data, options.bank, options.device)
     study_psa(psa_study, options.data, options)
     report = render(errors_study, psa_study)
     (options.out / "README.md").write_text(report, encoding="utf-8")

@@ -3,6 +3,8 @@
 pytest-benchmark times one function after the other. A race is run at once, round-robin; its samples
 are then replayed into pytest-benchmark, one contender per test, by a clock that stands still except
 for the sample that is due. So the times end in pytest-benchmark's own statistics and JSON.
+
+On a GPU a sample is many calls in a row, and waits for the device once.
 """
 
 from __future__ import annotations
@@ -10,21 +12,21 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
-from accuracy import SCHEDULE, Disagreement, check
-from cases import Workload
-from contenders import Build, Contender
+from devices import timed
 from pytest_benchmark.fixture import BenchmarkFixture
 
 SAMPLES_PER_TURN = 2
 FEWEST_TURNS, MOST_TURNS = 3, 15
+GPU_SAMPLE_SECONDS = 0.02
+"""Waiting for the device takes about 20 microseconds."""
 
-REFUSALS = (Disagreement, ImportError, RuntimeError, TypeError, ValueError)
-"""Why a contender may not take part: told in the results, not hidden."""
+Calls = Callable[[int], Any]
+"""Does its work so many times in a row."""
 
 
 def reason(refusal: Exception) -> str:
@@ -52,6 +54,21 @@ def replay(samples: list[float], benchmark: BenchmarkFixture) -> None:
     benchmark.pedantic(pass_time, rounds=len(samples))
 
 
+@dataclass(frozen=True)
+class Racer:
+    """A contender that agreed with float64.
+
+    Attributes:
+        prepare: does what is not to be timed, and yields what is, again and again.
+        info: for the results.
+        during: entered around everything that the contender computes.
+    """
+
+    prepare: Callable[[], Iterator[Calls]]
+    info: dict[str, Any] = field(default_factory=dict)
+    during: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+
 @dataclass
 class Entry:
     """How a contender fared: samples in seconds, or why there are none."""
@@ -61,85 +78,77 @@ class Entry:
     info: dict[str, Any] = field(default_factory=dict)
 
 
-# Each quantity does what is not to be timed, and yields the calls that are.
+def again(call: Callable[[], Any]) -> Calls:
+    """A call as `Calls`; what the last one returned is given back."""
 
-
-def _forward(workload: Workload, contender: Contender) -> Iterator[Callable[[], Any]]:
-    z = workload.z.clone().requires_grad_()
-    contender.decode(z)  # the others have emptied the caches
-    for _ in range(SAMPLES_PER_TURN):
-        yield partial(contender.decode, z)
-
-
-def _backward(workload: Workload, contender: Contender) -> Iterator[Callable[[], Any]]:
-    z = workload.z.clone().requires_grad_()
-    for _ in range(SAMPLES_PER_TURN):
-        outputs = contender.decode(z)
-        yield partial(torch.autograd.grad, outputs, z, workload.cotangents)
-
-
-def _step(workload: Workload, contender: Contender) -> Iterator[Callable[[], Any]]:
-    # A new search each turn: old ones leave out the entries that have died.
-    search = contender.start(contender.problem, SCHEDULE)
-    search.advance()
-    for _ in range(SAMPLES_PER_TURN):
-        yield search.advance
-
-
-QUANTITIES = {"forward": _forward, "backward": _backward, "step": _step}
-
-
-def _turn(workload: Workload, quantity: str, contender: Contender) -> list[float]:
-    samples = []
-    with contender.during():
-        for call in QUANTITIES[quantity](workload, contender):
-            start = time.perf_counter()
+    def calls(n: int) -> Any:
+        result = None
+        for _ in range(n):
             result = call()
-            samples.append(time.perf_counter() - start)
-            del result  # freed after the clock was read
-    return samples
+        return result
+
+    return calls
+
+
+class _Turns:
+    """A racer's turns. On a CPU each begins anew; a GPU has room to keep what was prepared."""
+
+    def __init__(self, racer: Racer, device: torch.device) -> None:
+        self.racer, self.device = racer, device
+        self.prepared: Iterator[Calls] | None = None
+        self.n_calls = 1
+
+    def samples(self) -> list[float]:
+        with self.racer.during():
+            if self.device.type == "cpu":
+                prepared = self.racer.prepare()
+            elif self.prepared is None:
+                prepared = self.prepared = self.racer.prepare()
+                once = self._sample(prepared)
+                self.n_calls = max(1, int(GPU_SAMPLE_SECONDS / once))
+            else:
+                prepared = self.prepared
+            return [self._sample(prepared) for _ in range(SAMPLES_PER_TURN)]
+
+    def _sample(self, prepared: Iterator[Calls]) -> float:
+        calls = next(prepared)
+        return timed(lambda: calls(self.n_calls), self.device) / self.n_calls
 
 
 def run(
-    workload: Workload, quantity: str, builds: Mapping[str, Build], seconds: float
+    builds: Mapping[str, Callable[[], Racer]], seconds: float, device: torch.device
 ) -> dict[str, Entry]:
-    """Check every contender, then time those that agree.
+    """Build every contender, which checks it, then time those that agree.
 
     Args:
-        workload: the case.
-        quantity: one of `QUANTITIES`.
-        builds: contenders by name.
+        builds: contenders by name. What one raises is told in the results, not hidden: a compiler's
+            errors have no type in common.
         seconds: about how long the race may take; 0 for a single turn.
+        device: where they compute.
     """
     entries: dict[str, Entry] = {}
-    racing: dict[str, Contender] = {}
+    racing: dict[str, _Turns] = {}
     for name, build in builds.items():
         try:
-            contender = build(workload)
-            errors = check(workload, quantity, contender)
-        except REFUSALS as refusal:
+            racer = build()
+        except Exception as refusal:
             entries[name] = Entry(refusal=reason(refusal))
             continue
-        racing[name] = contender
-        entries[name] = Entry(info=_info(workload, quantity, contender) | {"errors": errors})
+        racing[name] = _Turns(racer, device)
+        entries[name] = Entry(info=racer.info)
     n_turns = 1
     turn = 0
     while racing and turn < n_turns:
         gc.collect()
         start = time.perf_counter()
-        for name, contender in racing.items():
-            entries[name].samples += _turn(workload, quantity, contender)
+        for name, turns in list(racing.items()):
+            try:
+                entries[name].samples += turns.samples()
+            except Exception as failure:
+                entries[name] = Entry(refusal=reason(failure))
+                del racing[name]
         if turn == 0 and seconds:
             n_turns = int(seconds / (time.perf_counter() - start))
             n_turns = min(max(n_turns, FEWEST_TURNS), MOST_TURNS)
         turn += 1
     return entries
-
-
-def _info(workload: Workload, quantity: str, contender: Contender) -> dict[str, Any]:
-    return {
-        "precision": contender.precision,
-        "weight_bytes": workload.n_weights * contender.bytes_per_weight,
-        "passes": workload.passes(quantity),
-        "multiply_adds": workload.multiply_adds(quantity),
-    }

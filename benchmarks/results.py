@@ -1,4 +1,4 @@
-"""Reads what the benchmarks of the compiled CPU kernels left in a folder."""
+"""Reads what the kernel benchmarks left in a folder."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Results:
     groups: dict[str, list[Row]]
     machines: list[str]
     quick: bool
+    suite: str = "cpu"
 
     def seconds(self, group: str, contender: str) -> float | None:
         """A contender's median, None without one."""
@@ -55,10 +56,17 @@ def _row(benchmark: dict[str, Any]) -> Row:
 def _machine(record: dict[str, Any]) -> str:
     machine, commit = record["machine_info"], record["commit_info"]
     cpu = machine.get("cpu", {})
+    gpu = ""
+    if "gpu" in machine:
+        gpu = (
+            f"{machine['gpu']} ({machine['multiprocessors']} multiprocessors, "
+            f"{machine['gpu_memory'] / 2**30:.0f} GiB), CUDA {machine['cuda']}, "
+            f"Triton {machine.get('triton', 'not installed')}; "
+        )
     state = ", with changes" if commit.get("dirty") else ""
     return (
-        f"{cpu.get('brand_raw', machine['processor'])}, {machine.get('threads')} threads, kernels "
-        f"at {machine.get('level')}, torch {machine.get('torch')}, "
+        f"{gpu}{cpu.get('brand_raw', machine['processor'])}, {machine.get('threads')} threads, "
+        f"kernels at {machine.get('level')}, torch {machine.get('torch')}, "
         f"Python {machine['python_version']}, commit {str(commit.get('id'))[:7]}{state}"
     )
 
@@ -73,10 +81,11 @@ def load(folder: Path) -> Results:
     """Every finished job of the folder, in order."""
     groups: dict[str, list[Row]] = {}
     machines: list[str] = []
-    quick = False
+    quick, suite = False, "cpu"
     for path in sorted(folder.glob("*.json"), key=_order):
         record = json.loads(path.read_text())
         quick = quick or record.get("quick", False)
+        suite = record.get("suite", suite)
         rows = [_row(benchmark) for benchmark in record["benchmarks"]]
         rows += [
             Row(refused["group"], refused["contender"], refusal=refused["reason"])
@@ -86,4 +95,4 @@ def load(folder: Path) -> Results:
             groups.setdefault(row.group, []).append(row)
         if (machine := _machine(record)) not in machines:
             machines.append(machine)
-    return Results(groups, machines, quick)
+    return Results(groups, machines, quick, suite)

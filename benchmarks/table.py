@@ -1,31 +1,94 @@
-"""Markdown tables of what the benchmarks of the compiled CPU kernels measured.
+"""Markdown tables of what the kernel benchmarks measured.
 
     python benchmarks/table.py DIR
 
-DIR holds the JSON of ``dds-fast bench cpu``; that command writes the same into DIR/README.md.
+DIR holds the JSON of ``dds-fast bench cpu`` or ``gpu``; those commands write DIR/README.md so.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from contenders import PYTORCH_LOOP
 from results import Results, Row, load
 
-BEST_PYTORCH = "PyTorch, batched"
-"""What the names of the batched contenders begin with."""
 
-NOTES = """\
+def _batched(row: Row) -> bool:
+    """Whether it is PyTorch, with all flows in one batch where there are flows."""
+    return row.contender.startswith("PyTorch") and row.contender != PYTORCH_LOOP
+
+
+@dataclass(frozen=True)
+class Style:
+    """What is said of a suite's numbers.
+
+    Attributes:
+        title: of the report.
+        notes: what the columns mean.
+        bytes_limit: group (of a case) and name of the limit of bytes, and the column's heading.
+        products: the square product that a precision's rate is relative to.
+        here: whether there are products at each case's shape.
+    """
+
+    title: str
+    notes: str
+    bytes_limit: Callable[[str], tuple[str, str]]
+    bytes_heading: str
+    products: Mapping[str, str]
+    here: bool
+
+
+COMMON_NOTES = """\
 Times are medians over a round-robin of all contenders of a table, quartiles in brackets. Every
 contender agreed with float64 before it was timed; "error" is the largest of its RMS errors over
 the RMS of the float64 values. Rates count what the task needs, whoever computes it: the weights
 once per pass (4 bytes each, 2 in bfloat16; an update step has two passes), and the multiply-adds of
-a decode (step: and a backward, and the products with W and H). "of read" is relative to summing an
-array as large as the weights, "of product" to PyTorch's square matrix product in float32, or in
-bfloat16 for the two bf16 precisions (bf16x3 needs three such products), "of product here" to
-PyTorch's product at the shape of the case's hidden layers."""
+a decode (step: and a backward, and the products with W and H)."""
+
+CPU_NOTES = """\
+"of read" is relative to summing an array as large as the weights, "of product" to PyTorch's square
+matrix product in float32, or in bfloat16 for the two bf16 precisions (bf16x3 needs three such
+products), "of product here" to PyTorch's product at the shape of the case's hidden layers."""
+
+GPU_NOTES = """\
+A sample is many calls in a row, so that host and device overlap as they do in use. "gradient" is a
+decode and its backward. Passes of dds_fast (but for the reference) and of contenders with "CUDA
+graph" are replays of a captured graph; all others are called as they are. "× best PyTorch" is
+relative to the fastest batched PyTorch in float32, "at its precision" to the fastest that rounds as
+this row does (bf16x3 counts as float32). "of copy" is relative to copying memory, read and written
+bytes counted; a bank whose weights fit in the L2 cache may exceed it. "of product" is relative to
+PyTorch's square product in the row's precision (bfloat16 for bf16x3, which needs three)."""
+
+STYLES = {
+    "cpu": Style(
+        "CPU kernels",
+        CPU_NOTES,
+        lambda case: (f"{case} limits", "read the weights"),
+        "of read",
+        {
+            "float32": "float32 product",
+            "bf16x3": "bfloat16 product",
+            "bfloat16": "bfloat16 product",
+        },
+        here=True,
+    ),
+    "gpu": Style(
+        "GPU kernels",
+        GPU_NOTES,
+        lambda case: ("machine limits", "copy 4 GB"),
+        "of copy",
+        {
+            "float32": "float32 product",
+            "tf32": "tf32 product",
+            "bf16x3": "bfloat16 product",
+            "bfloat16": "bfloat16 product",
+        },
+        here=False,
+    ),
+}
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -55,42 +118,93 @@ def _ratio(value: float | None, reference: float | None, unit: str = "") -> str:
 
 
 def _refused(rows: Sequence[Row]) -> list[str]:
-    return [
-        f"- {row.contender}: not available: {row.refusal}"
-        for row in rows
-        if row.refusal is not None
-    ]
+    """Who could not take part, by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for row in rows:
+        if row.refusal is not None:
+            by_reason.setdefault(row.refusal, []).append(row.contender)
+    return [f"- {'; '.join(names)}: not available: {why}" for why, names in by_reason.items()]
+
+
+def _best(rows: Sequence[Row], precision: str) -> float | None:
+    """The fastest batched PyTorch of a precision."""
+    seconds = (row.seconds for row in rows if _batched(row) and row.info["precision"] == precision)
+    return min(seconds, default=None)
 
 
 def _race(results: Results, group: str, rows: Sequence[Row]) -> str:
-    case = group.rpartition(" ")[0]
+    style, case = STYLES[results.suite], group.rpartition(" ")[0]
     loop = results.seconds(group, PYTORCH_LOOP)
-    batched = [row.seconds for row in rows if row.contender.startswith(BEST_PYTORCH)]
-    best = min(batched, default=None)
-    read = results.rate(f"{case} limits", "read the weights")
+    moved = results.rate(*style.bytes_limit(case))
+    several = len({row.info["precision"] for row in rows if _batched(row)}) > 1
+    giga, unit = (1e9, "GFLOP/s") if results.suite == "cpu" else (1e12, "TFLOP/s")
     cells = []
     for row in rows:
+        precision = row.info["precision"]
         flops = 2 * row.info["multiply_adds"] / row.seconds
-        read_rate = row.info["weight_bytes"] * row.info["passes"] / row.seconds
-        dtype = "float32" if row.info["precision"] == "float32" else "bfloat16"
-        square = results.rate("machine limits", f"{dtype} product")
-        here = results.rate(f"{case} limits", f"{dtype} product at the case's shape")
+        rate = row.info["weight_bytes"] * row.info["passes"] / row.seconds
+        product = style.products[precision]
         cells.append(
             [
                 row.contender,
                 _spread(row),
                 _ratio(loop, row.seconds),
-                _ratio(best, row.seconds),
+                _ratio(_best(rows, "float32"), row.seconds),
                 _error(row),
-                f"{read_rate / 1e9:.1f}",
-                _ratio(read_rate, read, "%"),
-                f"{flops / 1e9:.0f}",
-                _ratio(flops, square, "%"),
-                _ratio(flops, here, "%"),
+                f"{rate / 1e9:.1f}",
+                _ratio(rate, moved, "%"),
+                f"{flops / giga:.3g}",
+                _ratio(flops, results.rate("machine limits", product), "%"),
             ]
         )
-    header = ["contender", "time", "× loop", "× best PyTorch", "error", "weights, GB/s", "of read"]
-    return markdown([*header, "GFLOP/s", "of product", "of product here"], cells)
+        if several:
+            own = _best(rows, "float32" if precision == "bf16x3" else precision)
+            cells[-1].insert(4, _ratio(own, row.seconds))
+        if style.here:
+            here = results.rate(f"{case} limits", f"{product} at the case's shape")
+            cells[-1].append(_ratio(flops, here, "%"))
+    header = ["contender", "time", "× loop", "× best PyTorch"]
+    header += ["at its precision"] if several else []
+    header += ["error", "weights, GB/s", style.bytes_heading, unit, "of product"]
+    header += ["of product here"] if style.here else []
+    return markdown(header, cells)
+
+
+def _summary(results: Results) -> str:
+    """The fastest of ours in each race and precision."""
+    cells = []
+    for group, rows in results.groups.items():
+        if TABLES.get(group.rpartition(" ")[2]) is not _race:
+            continue
+        timed = [row for row in rows if row.refusal is None]
+        for precision in ("float32", "tf32", "bf16x3", "bfloat16"):
+            mine = [
+                row
+                for row in timed
+                if row.contender.startswith("dds_fast") and row.info["precision"] == precision
+            ]
+            if not mine:
+                continue
+            row = min(mine, key=lambda row: row.seconds)
+            rate = row.info["weight_bytes"] * row.info["passes"] / row.seconds
+            moved = results.rate(*STYLES[results.suite].bytes_limit(group.rpartition(" ")[0]))
+            cells.append(
+                [
+                    group,
+                    row.contender.removeprefix("dds_fast, "),
+                    _time(row.seconds),
+                    f"{rate / 1e9:.0f}",
+                    _ratio(rate, moved, "%"),
+                    _ratio(results.seconds(group, PYTORCH_LOOP), row.seconds),
+                    _ratio(_best(timed, "float32"), row.seconds),
+                    _error(row),
+                ]
+            )
+    if not cells:
+        return ""
+    header = ["", "fastest of ours", "time", "weights, GB/s"]
+    header += [STYLES[results.suite].bytes_heading, "× loop", "× best PyTorch", "error"]
+    return "## Summary\n\n" + markdown(header, cells)
 
 
 def _limits(results: Results, group: str, rows: Sequence[Row]) -> str:
@@ -98,7 +212,7 @@ def _limits(results: Results, group: str, rows: Sequence[Row]) -> str:
     for row in rows:
         rate = results.rate(group, row.contender)
         unit = "GB/s" if row.info["bytes"] else "GFLOP/s"
-        cells.append([row.contender, _spread(row), f"{(rate or 0) / 1e9:.1f} {unit}"])
+        cells.append([row.contender, _spread(row), f"{(rate or 0) / 1e9:,.1f} {unit}"])
     return markdown(["limit", "time", "rate"], cells)
 
 
@@ -120,22 +234,44 @@ def _memory(results: Results, group: str, rows: Sequence[Row]) -> str:
 
 def _decompose(results: Results, group: str, rows: Sequence[Row]) -> str:
     loop = results.seconds(group, PYTORCH_LOOP)
+    exact = {row.contender: row.info.get("cost") for row in rows}.get("dds_fast, float32")
     cells = []
     for row in rows:
         measured = row.info.get("extrapolated_from")
-        alive = row.info.get("entries_alive")
+        alive, cost = row.info.get("entries_alive"), row.info.get("cost")
+        first = row.info.get("first_seconds")
         cells.append(
             [
                 row.contender,
                 _time(row.seconds),
                 _ratio(loop, row.seconds),
+                "" if first is None else _time(first),
                 str(row.info["n_steps"]),
                 f"extrapolated from {measured} steps" if measured else row.info["stop_reason"],
                 "" if alive is None or measured else f"{100 * alive:.0f} %",
                 _error(row),
+                "" if not cost or not exact else f"{100 * (cost / exact - 1):+.3f} %",
             ]
         )
-    header = ["contender", "time", "× loop", "steps", "how it ended", "entries alive", "error"]
+    header = ["contender", "time", "× loop", "first call, few steps", "steps", "how it ended"]
+    header += ["entries alive", "error of the first costs", "last cost for float32's"]
+    return markdown(header, cells)
+
+
+def _training(results: Results, group: str, rows: Sequence[Row]) -> str:
+    slowest = max(rows, key=lambda row: row.seconds)
+    cells = [
+        [
+            row.contender,
+            _spread(row),
+            _ratio(slowest.seconds, row.seconds),
+            _error(row),
+            f"{2 * row.info['multiply_adds'] / row.seconds / 1e12:.3g}",
+            f"{row.info['bytes_of_adam'] / row.seconds / 1e9:.0f}",
+        ]
+        for row in rows
+    ]
+    header = ["contender", "step", "× slowest", "error", "TFLOP/s", "Adam alone, GB/s"]
     return markdown(header, cells)
 
 
@@ -149,18 +285,24 @@ TABLES: dict[str, Callable[[Results, str, Sequence[Row]], str]] = {
     "limits": _limits,
     "memory": _memory,
     "decompose": _decompose,
+    "training": _training,
     "forward": _race,
     "backward": _race,
+    "gradient": _race,
     "step": _race,
+    **dict.fromkeys(("adam", "euclidean", "kl"), _race),
 }
 """By the last word of a group."""
 
 
 def render(results: Results) -> str:
     """All groups, each with its table and whoever could not take part."""
-    parts = ["# CPU kernels", *results.machines, NOTES]
+    style = STYLES[results.suite]
+    parts = [f"# {style.title}", *results.machines, f"{COMMON_NOTES} {style.notes}"]
     if results.quick:
         parts.insert(1, "**A quick run at tiny sizes: nothing here says how fast anything is.**")
+    if results.suite == "gpu" and (summary := _summary(results)):
+        parts.append(summary)
     for group, rows in results.groups.items():
         table = TABLES.get(group.rpartition(" ")[2], _plain)
         timed = sorted((row for row in rows if row.refusal is None), key=lambda row: row.seconds)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import limits
 import pytest
+import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 
-@pytest.mark.parametrize("limit", limits.MACHINE)
-def test_machine(limit: str, quick: bool, benchmark: BenchmarkFixture) -> None:
-    limits.measure("machine limits", limit, limits.MACHINE[limit](0.01 if quick else 1), benchmark)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    device = torch.device(metafunc.config.getoption("device"))
+    metafunc.parametrize("limit", limits.MACHINE[device.type])
+
+
+def test_machine(
+    limit: str, quick: bool, device: torch.device, benchmark: BenchmarkFixture
+) -> None:
+    made = limits.MACHINE[device.type][limit](0.01 if quick else 1)
+    limits.measure("machine limits", limit, made, benchmark, device)

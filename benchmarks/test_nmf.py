@@ -26,6 +26,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
+from nmf_data import ENTRIES, F, T, data
 from pytest_benchmark.fixture import BenchmarkFixture
 from sklearn.decomposition import non_negative_factorization
 from torch import Tensor
@@ -37,8 +38,6 @@ from dds_fast.ops.least_squares import cpu as candidates
 from dds_fast.ops.multiplicative import divergence, fixed_update
 from dds_fast.ops.update_step import Schedule, update_step
 
-F, T = 1024, 300
-ENTRIES = (88, 6000, 30_000)
 TARGETS = (1.05, 1.01, 1.001)
 CAP = 6.0
 """Seconds."""
@@ -46,37 +45,6 @@ CAP = 6.0
 KL_UPDATES = {88: 100, 6000: 10, 30_000: 3}
 
 Contender = Callable[[Tensor, Tensor, int], Tensor]
-
-
-# ---- data ----------------------------------------------------------------------------------------
-
-
-def frames(notes: Tensor, generator: torch.Generator) -> Tensor:
-    """``(len(notes), F)`` amplitudes of harmonic tones with random partials."""
-    frequencies = torch.arange(1, F + 1) * (8000 / F)
-    fundamental = 27.5 * 2 ** (notes / 12)
-    tilt = 0.3 + 1.5 * torch.rand(len(notes), generator=generator)
-    result = torch.zeros(len(notes), F)
-    for partial in range(1, 21):
-        centre = fundamental * partial * math.sqrt(1 + 1e-4 * partial**2)
-        amplitude = partial**-tilt * (0.3 + torch.rand(len(notes), generator=generator))
-        peak = torch.exp(-0.5 * ((frequencies - centre[:, None]) / 12) ** 2)
-        result += (amplitude * (centre < 8000))[:, None] * peak
-    noise = torch.rand(len(notes), F, generator=generator)
-    return result + 0.003 * torch.rand(len(notes), 1, generator=generator) * noise
-
-
-@cache
-def data(N: int) -> tuple[Tensor, Tensor]:
-    """``(F, T)`` spectrogram and ``(F, N)`` dictionary."""
-    generator = torch.Generator().manual_seed(0)
-    W = frames(torch.arange(N) % 88, generator)
-    X = torch.zeros(T, F)
-    for _ in range(4):
-        notes = torch.randint(20, 70, (T // 10,), generator=generator).repeat_interleave(10)
-        X += frames(notes, generator) * torch.rand(T, 1, generator=generator)
-    compressed = (torch.log1p(1e3 * a).T.contiguous() / math.log1p(1e4) for a in (X, W))
-    return tuple(compressed)
 
 
 @cache

@@ -202,7 +202,10 @@ def _add_bench(commands: Any) -> None:
     parser.add_argument("--full", action="store_true", help="extrapolate nothing but plain PyTorch")
     parser.add_argument("--race-seconds", type=float, help="how long a comparison may take")
     parser.add_argument("--preset", help="table1: full (default), quick or check")
-    parser.add_argument("--device", help="table1: cpu (default) or cuda")
+    parser.add_argument(
+        "--device", help="table1: cpu (default) or cuda; gpu: cuda (default) or cpu"
+    )
+    parser.add_argument("--minutes", type=float, help="gpu: begin no further part after so many")
     parser.set_defaults(run=_bench)
 
 
@@ -365,7 +368,7 @@ def _bench(options: argparse.Namespace) -> int:
     if options.only is not None:
         arguments += ["--only", options.only]
     arguments += [f"--{flag}" for flag in ("quick", "full") if getattr(options, flag)]
-    for name in ("race_seconds", "preset", "device"):
+    for name in ("race_seconds", "preset", "device", "minutes"):
         if (value := getattr(options, name)) is not None:
             arguments += [f"--{name.replace('_', '-')}", str(value)]
     return bench.run(options.suite, arguments)

@@ -7,12 +7,21 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import jobs
 import pytest
+import race
+import torch
+from cases import GPU_CASES, Workload
+from jobs import Job
+from peers import batched
+from peers.search import device_starter, starter
 
 from dds_fast import bench
 from dds_fast.cli import main
+from dds_fast.ops import Schedule
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -36,14 +45,18 @@ def test_without_the_extra_is_one_clear_error(
     assert "pip install '.[bench]'" in capsys.readouterr().err
 
 
-def bench_cpu(folder: Path, only: str) -> subprocess.CompletedProcess[str]:
-    """The suite in a new process, as the command starts it."""
-    script = CHECKOUT / "benchmarks" / "cpu.py"
-    command = [sys.executable, str(script), "--quick", "--out", str(folder), "--only", only]
+def run(suite: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """A suite in a new process, as the command starts it."""
+    script = CHECKOUT / "benchmarks" / f"{suite}.py"
+    command = [sys.executable, str(script), "--out", str(folder), *options]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
     return subprocess.run(
         command, cwd=folder.parent, env=environment, capture_output=True, text=True
     )
+
+
+def bench_cpu(folder: Path, only: str) -> subprocess.CompletedProcess[str]:
+    return run("cpu", folder, "--quick", "--only", only)
 
 
 def test_unknown_workload(tmp_path: Path) -> None:
@@ -73,13 +86,122 @@ def test_quick_run_is_complete_and_resumes(tmp_path: Path) -> None:
     assert bench_cpu(folder, "W2-60").stdout.count("finished before") == 2
 
 
-def bench_table1(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    script = CHECKOUT / "benchmarks" / "table1.py"
-    command = [sys.executable, str(script), "--out", str(folder), *options]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
-    return subprocess.run(
-        command, cwd=folder.parent, env=environment, capture_output=True, text=True
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_suite_without_a_gpu(tmp_path: Path) -> None:
+    done = run("gpu", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.startswith("dds-fast: no GPU: torch")
+    assert "--device cpu --quick" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_gpu_sizes_are_not_for_a_cpu(tmp_path: Path) -> None:
+    done = run("gpu", tmp_path / "out", "--device", "cpu")
+    assert done.returncode == 1
+    assert done.stderr.startswith("dds-fast: --device cpu is for --quick")
+
+
+class TestJobs:
+    JOBS = (
+        Job("machine", "test_limits.py", selected=False),
+        Job("W1-F512", "test_flows.py", ("W1-F512-K1", "W1-F512-K20")),
+        Job("W5", "test_decompose.py", ("W5-dds2",)),
     )
+
+    @pytest.mark.parametrize(
+        ("only", "parts"),
+        [
+            (None, ["machine", "W1-F512-K1", "W1-F512-K20", "W5-dds2"]),
+            ("W1", ["machine", "W1-F512-K1", "W1-F512-K20"]),
+            ("W1-F512", ["machine", "W1-F512-K1", "W1-F512-K20"]),
+            ("W1-F512-K20,W5", ["machine", "W1-F512-K20", "W5-dds2"]),
+        ],
+    )
+    def test_chosen(self, only: str | None, parts: list[str]) -> None:
+        assert [part for job in jobs.chosen(self.JOBS, only) for part in job.parts] == parts
+
+    def test_finished_cases_are_skipped_and_time_runs_out(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        ran = []
+
+        def pretend(job: Job, folder: Path, options: list[str]) -> bool:
+            ran.extend(job.parts)
+            return True
+
+        monkeypatch.setattr(Job, "run", pretend)
+        for name in ("machine", "W1-F512-K1"):
+            (tmp_path / f"{name}.json").touch()
+        assert jobs.run_all(self.JOBS, tmp_path, []) == []
+        assert ran == ["W1-F512-K20", "W5-dds2"]
+        ran.clear()
+        assert jobs.run_all(self.JOBS, tmp_path, [], minutes=-1) == ["W1-F512", "W5"]
+        assert ran == []
+        assert "left for the next run" in capsys.readouterr().out
+
+    def test_a_process_leaves_a_json_per_case(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def write(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+            path = Path(command[command.index("--benchmark-json") + 1])
+            rows = [{"group": f"{case} step", "n": i} for i, case in enumerate(job.cases)]
+            path.write_text(json.dumps({"benchmarks": rows, "refused": rows[:1], "suite": "gpu"}))
+            assert command[-1] == "W1-F512-K1- or W1-F512-K20-"
+            return subprocess.CompletedProcess(command, 0)
+
+        monkeypatch.setattr(subprocess, "run", write)
+        job = self.JOBS[1]
+        assert job.run(tmp_path, [])
+        assert {path.name for path in tmp_path.iterdir()} == {f"{c}.json" for c in job.cases}
+        first, second = (json.loads((tmp_path / f"{c}.json").read_text()) for c in job.cases)
+        assert first["benchmarks"] == first["refused"] == [{"group": "W1-F512-K1 step", "n": 0}]
+        assert second["benchmarks"][0]["n"] == 1 and second["refused"] == []
+        assert first["suite"] == second["suite"] == "gpu"
+
+
+def test_a_race_tells_who_could_not_take_part() -> None:
+    def unable() -> race.Racer:
+        raise OSError("no compiler")
+
+    def failing() -> Iterator[race.Calls]:
+        yield race.again(lambda: 1 / 0)
+
+    def counting() -> Iterator[race.Calls]:
+        while True:
+            yield race.again(lambda: calls.append(1))
+
+    calls: list[int] = []
+    builds = {
+        "unable": unable,
+        "failing": lambda: race.Racer(failing),
+        "able": lambda: race.Racer(counting, {"passes": 1}),
+    }
+    entries = race.run(builds, 0.0, torch.device("cpu"))
+    assert entries["unable"].refusal == "OSError: no compiler"
+    assert entries["failing"].refusal == "ZeroDivisionError: division by zero"
+    assert entries["able"].info == {"passes": 1}
+    assert len(entries["able"].samples) == len(calls) == race.SAMPLES_PER_TURN
+
+
+@pytest.mark.parametrize("case", ["W1-F512-K5", "W2-F512-R300", "W3-T300"])
+def test_a_search_for_a_graph_takes_the_steps_of_the_plain_one(case: str) -> None:
+    """What it captures on a GPU runs as it is on a CPU."""
+    workload = Workload(case, GPU_CASES[case].tiny())
+    decode, problem = batched.decoder(workload.frozen), workload.problem(workload.frozen)
+    schedule = Schedule(step_size=1e-3, max_steps=100)
+    plain = starter(decode, share_decode=False)(problem, schedule)
+    plain.advance(5)
+    graphed = device_starter(decode)(problem, schedule)
+    graphed.advance(2)
+    graphed.advance(3)
+    assert len(graphed.controller.history) == 6
+    assert graphed.controller.history[:5] == pytest.approx(plain.controller.history, rel=1e-5)
+    torch.testing.assert_close(graphed.state().W, plain.state().W, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(graphed.state().H, plain.state().H, rtol=1e-4, atol=1e-5)
+
+
+def bench_table1(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return run("table1", folder, *options)
 
 
 def test_table1_unknown_axis(tmp_path: Path) -> None:

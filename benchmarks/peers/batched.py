@@ -7,6 +7,7 @@ and the inverse of the mixing folded into one matrix beforehand.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as functional
@@ -23,13 +24,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def _couple(coupling: Coupling, y: Tensor) -> tuple[Tensor, Tensor]:
     passing, moved = y.tensor_split(2, dim=-1)
-    h = passing
+    h = passing.to(coupling.weights[0].dtype)
     last = len(coupling.weights) - 1
     for i, (weight, bias) in enumerate(zip(coupling.weights, coupling.biases, strict=True)):
         h = torch.baddbmm(bias[:, None], h, weight.transpose(1, 2))
         if i < last:
             h = ACTIVATIONS[coupling.activation](h)
-    raw, translation = h.chunk(2, dim=-1)
+    raw, translation = h.to(y.dtype).chunk(2, dim=-1)
     log_scale = coupling.alpha[:, None, None] * torch.tanh(raw) + coupling.beta[:, None, None]
     moved = (moved - translation) * torch.exp(-log_scale)
     return torch.cat([passing, moved], dim=-1), -log_scale.sum(-1)
@@ -42,10 +43,21 @@ def _unmix(step: FrozenStep, inverse_order: Tensor | None, u: Tensor) -> Tensor:
     return torch.baddbmm(-step.shift[:, None], u, step.mixing.transpose(1, 2))
 
 
-def decoder(flow: FrozenFlow) -> Decode:
-    """All flows of a bank in one batch."""
+def _with_layers_in(step: FrozenStep, dtype: torch.dtype) -> FrozenStep:
+    coupling = step.coupling
+    layers = [tuple(t.to(dtype) for t in ts) for ts in (coupling.weights, coupling.biases)]
+    return replace(
+        step, coupling=Coupling(*layers, coupling.alpha, coupling.beta, coupling.activation)
+    )
+
+
+def decoder(flow: FrozenFlow, dtype: torch.dtype | None = None) -> Decode:
+    """All flows of a bank in one batch; `dtype` is that of the couplings' layers, if another."""
     # Sorted here, not in a property of the steps, so that torch.compile sees plain tensors.
-    steps = [(s, None if s.order is None else s.inverse_order) for s in reversed(flow.steps)]
+    steps = [
+        (_with_layers_in(s, dtype or flow.dtype), None if s.order is None else s.inverse_order)
+        for s in reversed(flow.steps)
+    ]
     constant = flow.log_det.to(flow.dtype)[:, None]
 
     def decode(z: Tensor) -> tuple[Tensor, Tensor]:

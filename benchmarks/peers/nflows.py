@@ -78,5 +78,8 @@ def decoder(flow: Flow) -> Decode:
         chains = [
             [t for s in flow.steps for t in (*_mixing(s), _TanhCoupling(s.coupling, 0))],
         ]
-    modules = [CompositeTransform(chain).eval().requires_grad_(False) for chain in chains]
+    device = next(flow.parameters()).device
+    modules = [
+        CompositeTransform(chain).eval().requires_grad_(False).to(device) for chain in chains
+    ]
     return over_flows([module.inverse for module in modules])

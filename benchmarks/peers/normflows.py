@@ -69,5 +69,8 @@ def decoder(flow: Flow) -> Decode:
     else:
         chains = [[x for s in flow.steps for x in (*_mixing(s), _coupling(s.coupling, 0))]]
     base = normflows.distributions.DiagGaussian(flow.n_features, trainable=False)
-    models = [normflows.NormalizingFlow(base, chain).requires_grad_(False) for chain in chains]
+    device = next(flow.parameters()).device
+    models = [
+        normflows.NormalizingFlow(base, chain).requires_grad_(False).to(device) for chain in chains
+    ]
     return over_flows([model.inverse_and_log_det for model in models])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from dds_fast.ops.graph import Graphed
 from dds_fast.ops.update_step import Controller, Problem, Schedule, State, UpdateStep
 from peers import Decode
 
@@ -31,9 +32,11 @@ class AutogradSearch(UpdateStep):
         self.fixed, free = problem.Z.tensor_split([problem.n_fixed], dim=-1)
         self.Z = free.clone().requires_grad_()
         self.H = problem.H.clone().requires_grad_()
-        self.adam_Z = torch.optim.Adam([self.Z], lr=schedule.step_size)
-        self.adam_H = torch.optim.Adam([self.H], lr=schedule.step_size)
+        self.adam_Z, self.adam_H = (self._adam(variable) for variable in (self.Z, self.H))
         self.decoded: Tensor | None = None
+
+    def _adam(self, variable: Tensor) -> torch.optim.Adam:
+        return torch.optim.Adam([variable], lr=self.controller.schedule.step_size)
 
     def _decode(self, Z: Tensor) -> Tensor:
         return self.decode(torch.cat([self.fixed, Z], dim=-1))[0]
@@ -49,7 +52,8 @@ class AutogradSearch(UpdateStep):
             likelihoods = likelihoods.flatten()[:, None]
         shares = active / (active.sum(0) + problem.epsilon)
         residual = torch.linalg.norm(problem.X - approximation)
-        return residual - problem.penalty * (shares * likelihoods).sum()
+        cost = residual - problem.penalty * (shares * likelihoods).sum()
+        return cost + problem.sparsity * active.sum() if problem.sparsity else cost
 
     @staticmethod
     def _move(adam: torch.optim.Adam, step_size: float, cost: Tensor) -> None:
@@ -84,3 +88,65 @@ class AutogradSearch(UpdateStep):
 def starter(decode: Decode, share_decode: bool) -> Callable[[Problem, Schedule], UpdateStep]:
     """What `dds_fast.ops.update_step` is for the library: starts a search on a problem."""
     return lambda problem, schedule: AutogradSearch(problem, schedule, decode, share_decode)
+
+
+class DeviceSearch(AutogradSearch):
+    """The same with one decode per step, all of it replayed from a CUDA graph.
+
+    A replay is the decode, the step on H, the cost, and the next step on Z: that order lets the
+    decode's autograd graph live and die within it. The first step on Z is made beforehand. The
+    schedule sees the costs when the steps of an `advance` are done, so the step size stays until
+    then.
+    """
+
+    def __init__(self, problem: Problem, schedule: Schedule, decode: Decode) -> None:
+        super().__init__(problem, schedule, decode, share_decode=True)
+        device = problem.X.device
+        self.step_size = torch.tensor(schedule.step_size, device=device)
+        for adam in (self.adam_Z, self.adam_H):
+            adam.param_groups[0]["lr"] = self.step_size
+        self.replay = Graphed(self._step, device)
+
+    def _adam(self, variable: Tensor) -> torch.optim.Adam:
+        on_gpu = variable.device.type == "cuda"
+        return torch.optim.Adam([variable], fused=True, capturable=on_gpu)
+
+    @staticmethod
+    def _descend(adam: torch.optim.Adam, cost: Tensor) -> None:
+        adam.zero_grad()
+        cost.backward()
+        adam.step()
+
+    def _step(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The dictionary, H and the cost before the step on Z that ends it."""
+        x = self._decode(self.Z)
+        self._descend(self.adam_H, self._cost(x.detach(), self.Z.detach(), self.H))
+        H = self.H.detach().clone()
+        cost = self._cost(x, self.Z, H)
+        self._descend(self.adam_Z, cost)
+        return x.detach(), H, cost.detach()
+
+    def advance(self, n_steps: int = 1) -> None:
+        costs = []
+        if self.decoded is None:
+            cost = self._cost(self._decode(self.Z), self.Z, self.H.detach())
+            self._descend(self.adam_Z, cost)
+            costs.append(cost.detach())
+        for _ in range(n_steps):
+            self.decoded, self.active, cost = self.replay()
+            costs.append(cost.clone())
+        for value in torch.stack(costs).tolist():
+            self.controller.observe(value)
+        self.step_size.fill_(self.controller.step_size)
+
+    def state(self) -> State:
+        assert self.decoded is not None
+        x = self.decoded.clamp_min(0)
+        if not self.problem.per_frame:
+            x = x.flatten(0, 1)
+        return State(x.transpose(-1, -2), self.active.clamp_min(0), None)
+
+
+def device_starter(decode: Decode) -> Callable[[Problem, Schedule], UpdateStep]:
+    """`starter` for a `DeviceSearch`."""
+    return lambda problem, schedule: DeviceSearch(problem, schedule, decode)

@@ -42,6 +42,14 @@ class NuisanceAdversary(nn.Module):
         self.n_steps = n_steps
         self.optimizer = torch.optim.Adam(self.classifier.parameters(), lr=learning_rate)
 
+    def let_capture(self, device: torch.device) -> None:
+        """Let a CUDA graph hold the steps of `learn`: on a GPU, Adam then counts them there."""
+        capturable = device.type == "cuda"
+        for group in self.optimizer.param_groups:
+            group["capturable"] = capturable
+        for state in self.optimizer.state.values():
+            state["step"] = state["step"].to(device if capturable else "cpu")
+
     def learn(self, nuisance: Tensor, labels: Tensor) -> None:
         """Adam steps on the true labels of ``(rows, F - S)`` codes, which get no gradient."""
         nuisance = nuisance.detach()
@@ -54,5 +62,5 @@ class NuisanceAdversary(nn.Module):
 
     def confusion(self, nuisance: Tensor, labels: Tensor) -> Tensor:
         """Summed cross-entropy against shuffled labels, with gradient to the codes."""
-        shuffled = labels[torch.randperm(len(labels)).to(labels.device)]
+        shuffled = labels[torch.randperm(len(labels), device=labels.device)]
         return functional.cross_entropy(self.classifier(nuisance), shuffled, reduction="sum")

@@ -41,8 +41,10 @@ class BankTraining(Task):
         self.n_dims = bank.n_features
         self.groups = [f"source {source}" for source in training.sources]
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.frames = [x.to(device) for x in _per_source(training)]
-        longest = max(len(x) for x in self.frames)
+        frames = _per_source(training)
+        self.n_frames = [len(x) for x in frames]
+        self.frames = torch.cat(frames).to(device)
+        longest = max(self.n_frames)
         self.batch_size = min(config.batch_size, longest)
         self.n_batches = math.ceil(longest / self.batch_size)
         held = _per_source(validation)
@@ -58,23 +60,22 @@ class BankTraining(Task):
         if self.noise == 0:
             return x
         noise = torch.randn(len(x), n_rows, x.shape[-1], generator=self.generator)
-        return x + self.noise * ranks.share(noise, dim=1).to(x)
+        return x + self.noise * ranks.share(noise, dim=1).to(x, non_blocking=True)
 
-    def epoch(self) -> Iterator[Tensor]:
+    def batches(self) -> Iterator[tuple[Tensor]]:
         length = self.n_batches * self.batch_size
-        orders = torch.stack(
-            [_endless_shuffle(len(x), length, self.generator) for x in self.frames]
-        )
+        orders = torch.stack([_endless_shuffle(n, length, self.generator) for n in self.n_frames])
+        firsts = torch.tensor([0, *self.n_frames[:-1]]).cumsum(0)
+        orders = (orders + firsts[:, None]).to(self.device)
         for batch in orders.split(self.batch_size, dim=1):
-            rows = ranks.share(batch, dim=1)
-            x = torch.stack(
-                [x[order.to(self.device)] for x, order in zip(self.frames, rows, strict=True)]
-            )
+            x = self.frames[ranks.share(batch, dim=1)]
             x = equalized(x, self.batch_size, self.gamma, self.config.equalizer_db, self.generator)
-            x = self._noisy(x, self.batch_size)
-            precision = self.config.precision
-            with product_precision(precision, self.device):
-                yield bank_gradients(self.flow, x, n_rows=self.batch_size, precision=precision)
+            yield (self._noisy(x, self.batch_size),)
+
+    def gradient(self, x: Tensor) -> Tensor:
+        precision = self.config.precision
+        with product_precision(precision, self.device):
+            return bank_gradients(self.flow, x, n_rows=self.batch_size, precision=precision)
 
     def validate(self) -> Tensor:
         chunks = zip(

@@ -34,7 +34,7 @@ def equalized(
     waves = torch.cos(math.pi * torch.arange(N_WAVES + 1)[:, None] * position)
     coefficients = torch.randn(*x.shape[:-2], n_rows, N_WAVES + 1, generator=generator)
     coefficients *= std_db / math.sqrt(1 + N_WAVES / 2)
-    decibels = ranks.share(coefficients, dim=-2).to(x) @ waves.to(x)
+    decibels = ranks.share(coefficients, dim=-2).to(x, non_blocking=True) @ waves.to(x)
     gain = torch.pow(10.0, decibels / 20)
     if gamma == 0:
         return x * gain

@@ -57,13 +57,12 @@ class GlowTraining(Task):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(config.seed)
                 self.adversary = NuisanceAdversary(F - S, S, max(1, F // 2), config.learning_rate)
-            self.adversary.to(device)
+            self.adversary.to(device).let_capture(device)
 
-    def epoch(self) -> Iterator[Tensor]:
-        order = torch.randperm(len(self.frames), generator=self.generator)
+    def batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        order = torch.randperm(len(self.frames), generator=self.generator).to(self.device)
         for batch in order.split(self.config.batch_size):
-            rows = ranks.share(batch, dim=0).to(self.device)
-            self.flow.zero_grad()
+            rows = ranks.share(batch, dim=0)
             x = equalized(
                 self.frames[rows],
                 len(batch),
@@ -71,10 +70,17 @@ class GlowTraining(Task):
                 self.config.equalizer_db,
                 self.generator,
             )
-            with product_precision(self.config.precision, self.device):
-                loss = self._loss(x, self.labels[rows]) / len(batch)
-            loss.backward()
-            yield loss.detach()[None]
+            yield x, self.labels[rows], torch.full((), len(batch), device=self.device)
+
+    def gradient(self, x: Tensor, labels: Tensor, n_rows: Tensor) -> Tensor:
+        """`n_rows` are those of all ranks."""
+        self.flow.zero_grad()
+        with product_precision(self.config.precision, self.device):
+            loss = self._loss(x, labels) / n_rows
+            # The backward's products have the dtypes of the forward's, chosen there.
+            with torch.autocast(self.device.type, enabled=False):
+                loss.backward()
+        return loss.detach()[None]
 
     def _loss(self, x: Tensor, labels: Tensor) -> Tensor:
         """Summed over the rows."""
@@ -107,3 +113,4 @@ class GlowTraining(Task):
         if self.adversary is not None:
             self.adversary.load_state_dict(state["adversary"])
             self.adversary.optimizer.load_state_dict(state["adversary_optimizer"])
+            self.adversary.let_capture(self.device)

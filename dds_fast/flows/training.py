@@ -20,11 +20,15 @@ from tqdm import tqdm
 
 from dds_fast.files import writing
 from dds_fast.flows import checkpoint, ranks
+from dds_fast.flows.gradient import ClippedGradient
 
 logger = logging.getLogger("dds_fast")
 
 CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written after the first epoch that ends this long after the last one."""
+
+STEPS_BETWEEN_CHECKS = {"cpu": 1, "cuda": 100}
+"""How often losses are looked at, by type of device: to look is to wait for it."""
 
 LOSSES = (-50.0, 1e6)
 """Nats per dimension between which a training has not diverged: a log-determinant of 50 per
@@ -90,6 +94,7 @@ class Task(ABC):
 
     Attributes:
         flow: what is trained; with several groups, every parameter's leading dim is the group.
+        device: where it is trained.
         n_dims: dimensions that a loss is spread over, for bits per dimension.
         groups: a name for each group, for messages.
         n_batches: batches per epoch.
@@ -98,6 +103,7 @@ class Task(ABC):
     """
 
     flow: nn.Module
+    device: torch.device
     n_dims: int
     groups: Sequence[str]
     n_batches: int
@@ -105,9 +111,16 @@ class Task(ABC):
     generator: torch.Generator
 
     @abstractmethod
-    def epoch(self) -> Iterator[Tensor]:
-        """One pass over the frames: fill ``.grad`` with a batch's gradient (this rank's share of
-        it), and give its ``(groups,)`` losses."""
+    def batches(self) -> Iterator[tuple[Tensor, ...]]:
+        """One pass over the frames: this rank's share of each batch, on the device."""
+
+    @abstractmethod
+    def gradient(self, *batch: Tensor) -> Tensor:
+        """Fill ``.grad`` with the gradient of a share, and give its ``(groups,)`` losses.
+
+        It depends on nothing but the batch and the state on the device, and never waits for the
+        device: on a GPU it becomes a CUDA graph.
+        """
 
     @abstractmethod
     def validate(self) -> Tensor:
@@ -140,11 +153,15 @@ class BestEpochs:
         improved = (losses < self.losses) | ~validated
         self.losses = torch.where(improved, losses, self.losses)
         self.epochs[improved] = epoch
+        if not bool(improved.any()):
+            return
         for name, parameter in self.flow.named_parameters():
-            if len(losses) > 1:
-                self.state[name][improved] = parameter.detach()[improved]
-            elif improved.item():
-                self.state[name].copy_(parameter.detach())
+            kept, current = self.state[name], parameter.detach()
+            if bool(improved.all()):
+                kept.copy_(current)
+            else:
+                groups = improved.nonzero()[:, 0].to(kept.device, non_blocking=True)
+                kept.index_copy_(0, groups, current.index_select(0, groups))
 
     def restore(self) -> None:
         with torch.no_grad():
@@ -221,6 +238,9 @@ class _Training:
         self.optimizer = torch.optim.Adam(
             task.flow.parameters(), lr=config.learning_rate, fused=True
         )
+        self.clipped_gradient = ClippedGradient(
+            task.flow, task.gradient, len(task.groups), config.max_norm, task.device
+        )
         self.schedule = None
         if config.one_cycle:
             self.schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -266,15 +286,18 @@ class _Training:
 
     def _epoch(self, bar: tqdm) -> None:
         task, epoch, start = self.task, len(self.history) + 1, time.monotonic()
-        sums, norms = [], []
-        for step, losses in enumerate(task.epoch(), 1):
-            ranks.add_up([losses, *(p.grad for p in task.flow.parameters() if p.grad is not None)])
-            self._check(losses, f"epoch {epoch}, step {step}")
-            norms.append(clip_gradients(task.flow, len(losses), self.config.max_norm))
+        losses, norms = [], []
+        n_checked, check_every = 0, STEPS_BETWEEN_CHECKS[task.device.type]
+        for step, batch in enumerate(task.batches(), 1):
+            batch_losses, norm = self.clipped_gradient(*batch)
+            losses.append(batch_losses)
+            norms.append(norm)
+            if step % check_every == 0 or step == task.n_batches:
+                self._check_steps(losses, n_checked, epoch)
+                n_checked = step
             self.optimizer.step()
             if self.schedule is not None:
                 self.schedule.step()
-            sums.append(losses.detach().mean())
             bar.update()
         with torch.no_grad():
             held = task.validate()
@@ -284,17 +307,27 @@ class _Training:
         self.history.append(
             {
                 "epoch": epoch,
-                "training": float(torch.stack(sums).mean()) * self.to_bits,
+                "training": float(torch.stack([x.mean() for x in losses]).mean()) * self.to_bits,
                 "validation": float(held.nanmean()) * self.to_bits,
                 "gradient_norm": float(torch.stack(norms).mean()),
                 "seconds": round(time.monotonic() - start, 3),
             }
         )
 
+    def _wrong(self, losses: Tensor) -> Tensor:
+        per_dim = losses / self.task.n_dims
+        return ~((per_dim > LOSSES[0]) & (per_dim < LOSSES[1]))
+
+    def _check_steps(self, losses: list[Tensor], first: int, epoch: int) -> None:
+        """`_check` the steps from the `first` on, waiting for the device once."""
+        wrong = self._wrong(torch.stack(losses[first:])).any(dim=1)
+        if bool(wrong.any()):
+            step = first + int(wrong.nonzero()[0])
+            self._check(losses[step], f"epoch {epoch}, step {step + 1}")
+
     def _check(self, losses: Tensor, where: str) -> None:
         """Stop a training that has diverged, at the best parameters so far."""
-        per_dim = losses / self.task.n_dims
-        wrong = ~((per_dim > LOSSES[0]) & (per_dim < LOSSES[1]))
+        wrong = self._wrong(losses)
         if not bool(wrong.any()):
             return
         self.best.restore()
@@ -359,21 +392,3 @@ class _Training:
             "validation_bits_per_dim": float(self.best.losses.nanmean()) * self.to_bits,
             "history": self.history,
         }
-
-
-@torch.no_grad()
-def clip_gradients(flow: nn.Module, n_groups: int, max_norm: float) -> Tensor:
-    """Scale the gradients of each group (leading dim of parameters) to `max_norm` at most.
-
-    Returns:
-        The mean norm before.
-    """
-    gradients = [p.grad for p in flow.parameters() if p.grad is not None]
-    if n_groups == 1:
-        return nn.utils.clip_grad_norm_(flow.parameters(), max_norm)
-    norms = torch.stack([g.flatten(1).norm(dim=1) if g.ndim > 1 else g.abs() for g in gradients])
-    norms = norms.norm(dim=0)
-    scale = (max_norm / norms.clamp_min(1e-12)).clamp_max(1.0)
-    for gradient in gradients:
-        gradient.mul_(scale.view(-1, *[1] * (gradient.ndim - 1)))
-    return norms.mean()

@@ -102,14 +102,16 @@ class WaveTraining(Task):
         noisy = add_noise(crops, self.noise, rng, self.noise_rule)
         return torch.from_numpy(noisy).to(self.device)
 
-    def epoch(self) -> Iterator[Tensor]:
+    def batches(self) -> Iterator[tuple[Tensor]]:
         for _ in range(self.n_batches):
-            self.flow.zero_grad()
-            with product_precision(self.config.precision, self.device):
-                x = ranks.share(self._draw(self.config.batch_size), dim=1)
-                losses = self._loss(x) / self.config.batch_size
-                losses.sum().backward()
-            yield losses.detach()
+            yield (ranks.share(self._draw(self.config.batch_size), dim=1),)
+
+    def gradient(self, x: Tensor) -> Tensor:
+        self.flow.zero_grad()
+        with product_precision(self.config.precision, self.device):
+            losses = self._loss(x) / self.config.batch_size
+            losses.sum().backward()
+        return losses.detach()
 
     def validate(self) -> Tensor:
         if self.held is None:

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from dds_fast.datasets import NoteFrames
-from dds_fast.flows import ConditionalGlow, RealNVPBank, checkpoint, training
+from dds_fast.flows import ConditionalGlow, RealNVPBank, checkpoint, gradient, training
 from dds_fast.flows.bank_training import BankTraining
 from dds_fast.flows.glow_training import GlowTraining
 from dds_fast.flows.training import TrainingConfig, train
@@ -66,7 +66,7 @@ def always_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, n_batches: int) -> None:
     """Ctrl-C in the middle of an epoch."""
     count = 0
-    original = training.clip_gradients
+    original = gradient.clip_gradients
 
     def clip(*arguments: Any) -> torch.Tensor:
         nonlocal count
@@ -75,7 +75,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, n_batches: int) -> None:
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(training, "clip_gradients", clip)
+    monkeypatch.setattr(gradient, "clip_gradients", clip)
 
 
 @pytest.mark.usefixtures("always_kept")
@@ -257,17 +257,10 @@ def test_the_log_and_the_picture(tmp_path: Path) -> None:
 
 def test_every_frame_is_used_as_often_as_its_source_allows() -> None:
     made = task("dds2", replace(CONFIG, equalizer_db=0.0))
-    counts = [torch.zeros(len(x), dtype=torch.int64) for x in made.frames]
-    seen: list[torch.Tensor] = []
-
-    def look(bank: RealNVPBank, x: torch.Tensor, **options: Any) -> torch.Tensor:
-        seen.append(x)
-        return torch.zeros(2)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dds_fast.flows.bank_training.bank_gradients", look)
-        list(made.epoch())
-    for source, frames in enumerate(made.frames):
+    own = made.frames.split(made.n_frames)
+    counts = [torch.zeros(len(x), dtype=torch.int64) for x in own]
+    seen = [x for (x,) in made.batches()]
+    for source, frames in enumerate(own):
         drawn = torch.cat([x[source] for x in seen])
         match = (drawn[:, None] == frames[None]).all(-1)
         assert bool(match.any(1).all())
