@@ -29,11 +29,13 @@ ROW_TILE = 8
 
 @dataclass(frozen=True)
 class Stash:
-    """What `backward` needs of one forward pass: the kernels' own stash, or the rows."""
+    """What `backward` needs of one forward pass: the kernels' own stash, or the rows; and which flow
+    each block of rows passed through."""
 
     data: Tensor | None
     rows: Tensor | None
     precision: str
+    groups: Tensor | None
 
 
 def _refusal(request: Request) -> str | None:
@@ -120,7 +122,8 @@ def forward_packed(
     out, log_det, data = packed.forward(rows, groups, keep and fits)
     if not keep:
         return out, log_det, None
-    return out, log_det, Stash(data, None if fits else rows.detach().clone(), packed.precision)
+    kept = None if fits else rows.detach().clone()
+    return out, log_det, Stash(data, kept, packed.precision, groups)
 
 
 def backward(
@@ -129,13 +132,11 @@ def backward(
     grad_rows: Tensor,
     grad_log_det: Tensor | None,
     direction: str,
-    *,
-    groups: Tensor | None = None,
 ) -> Tensor:
     """Gradient to the input rows of `forward`; like ``reference.backward``."""
     with torch.cuda.device(grad_rows.device):
         packed = _packed(flow, direction, stash.precision)
-        return backward_packed(packed, stash, grad_rows, grad_log_det, groups)
+        return backward_packed(packed, stash, grad_rows, grad_log_det)
 
 
 def backward_packed(
@@ -143,9 +144,9 @@ def backward_packed(
     stash: Stash,
     grad_rows: Tensor,
     grad_log_det: Tensor | None,
-    groups: Tensor | None,
 ) -> Tensor:
     """`backward` through a packed bank."""
+    groups = stash.groups
     if stash.data is not None:
         return packed.backward(stash.data, grad_rows, grad_log_det, groups)
     assert stash.rows is not None
