@@ -19,17 +19,21 @@ STEPS = 20
 COST = 1e-4
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_first_steps_are_those_of_the_cpu(kind: str) -> None:
+CASES = [(kind, "triton") for kind in KINDS] + [("dds1", "cuda"), ("dds2", "cuda")]
+
+
+@pytest.mark.parametrize(("kind", "backend"), CASES)
+def test_the_first_steps_are_those_of_the_cpu(kind: str, backend: str) -> None:
     options = {"sr": 16000, "max_steps": STEPS}
     expected = dds_fast.decompose(tone(), dictionary(kind), device="cpu", **options)
-    actual = dds_fast.decompose(tone(), dictionary(kind), device="cuda", **options)
+    options |= {"device": "cuda", "backend": backend}
+    actual = dds_fast.decompose(tone(), dictionary(kind), **options)
     np.testing.assert_allclose(actual.history, expected.history, rtol=COST)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_same_bits_from_run_to_run(kind: str) -> None:
-    options = {"sr": 16000, "max_steps": STEPS, "device": "cuda"}
+@pytest.mark.parametrize(("kind", "backend"), CASES)
+def test_same_bits_from_run_to_run(kind: str, backend: str) -> None:
+    options = {"sr": 16000, "max_steps": STEPS, "device": "cuda", "backend": backend}
     first, second = (dds_fast.decompose(tone(), dictionary(kind), **options) for _ in range(2))
     np.testing.assert_array_equal(first.activations, second.activations)
     np.testing.assert_array_equal(first.history, second.history)
