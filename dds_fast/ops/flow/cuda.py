@@ -29,8 +29,8 @@ ROW_TILE = 8
 
 @dataclass(frozen=True)
 class Stash:
-    """What `backward` needs of one forward pass: the kernels' own stash, or the rows; and which flow
-    each block of rows passed through."""
+    """What `backward` needs of one forward pass: the kernels' own stash, or the rows; and the flows
+    that the blocks of rows passed through."""
 
     data: Tensor | None
     rows: Tensor | None
