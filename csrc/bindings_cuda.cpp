@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 
+#include "bindings_cuda_bank.h"
 #include "dds/device_query.h"
 
 namespace py = pybind11;
@@ -36,4 +37,5 @@ PYBIND11_MODULE(_cuda, module) {
   module.def(
       "compiled_architectures", [] { return DDS_CUDA_ARCHITECTURES; },
       "The architectures that the module was compiled for, as CMake names them.");
+  bind_bank(module);
 }

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from dds_fast.dictionary import PIANO, Dictionary, load
 from dds_fast.methods import PAPER, SearchSettings, dds, nmf
-from dds_fast.methods.solver import Callback, solve
+from dds_fast.methods.solver import Callback, Solved, n_together, solve, solve_together
 from dds_fast.ops.dispatch import PRECISIONS
-from dds_fast.ops.update_step import Problem, Schedule, UpdateStep
+from dds_fast.ops.update_step import Problem, Schedule
 from dds_fast.result import Decomposition, source_activations
 from dds_fast.source import Given, Source, read
 
@@ -52,7 +52,7 @@ def decompose(
     Args:
         source: path of an audio file; float waveform ``(n,)`` or ``(channels, n)`` with `sr`, as
             NumPy array or torch tensor; a `Spectrogram` whose config equals the dictionary's; or
-            a list of these, decomposed one by one into a list of results.
+            a list of these, decomposed into a list of results, on a GPU several at a time.
         dictionary: a `Dictionary`, the path of one, or None for the packaged piano.
         sr: sampling rate of a waveform, in Hz.
         n_components: K, dictionary entries per source ("dds2" and "dds3" only).
@@ -112,13 +112,23 @@ def decompose(
     if not sources:
         raise ValueError("the list of sources is empty")
     options = {"likelihood": likelihood, "precision": precision, "random_state": random_state}
-    results = []
-    for one in sources:
-        given = read(one, sr, dictionary.spectrogram)
-        dtype = torch.float64 if precision == "float64" else torch.float32
-        X = given.X.to(given.device(device), dtype)
-        step = _search(
-            X,
+    dtype = torch.float64 if precision == "float64" else torch.float32
+
+    def spectrum(given: Given) -> Tensor:
+        return given.X.to(given.device(device), dtype)
+
+    results: list[Decomposition] = []
+    while len(results) < len(sources):
+        given = read(sources[len(results)], sr, dictionary.spectrogram)
+        batch = [given]
+        if callback is None and dictionary.kind != "nmf":
+            X = spectrum(given)
+            flow = dictionary.frozen(X.dtype, X.device)
+            n = n_together(X, flow, precision=precision, backend=backend)
+            for other in sources[len(results) + 1 : len(results) + n]:
+                batch.append(read(other, sr, dictionary.spectrogram))
+        steps = _search(
+            [spectrum(given) for given in batch],
             dictionary,
             settings,
             **options,
@@ -126,49 +136,63 @@ def decompose(
             callback=callback,
             progress=progress,
         )
-        results.append(_result(given, step, dictionary, settings, options, keep_components))
-        if step.controller.stop_reason == "interrupted":
+        results += [
+            _result(given, step, dictionary, settings, options, keep_components)
+            for given, step in zip(batch, steps, strict=True)
+        ]
+        if any(step.controller.stop_reason == "interrupted" for step in steps):
             break
     return results if isinstance(source, list | tuple) else results[0]
 
 
 def _search(
-    X: Tensor,
+    spectra: Sequence[Tensor],
     dictionary: Dictionary,
     settings: SearchSettings,
     *,
     likelihood: str,
     random_state: int,
+    callback: Callback | None,
     progress: bool,
     **options: Any,
-) -> UpdateStep:
-    """Run the search of one spectrogram; `options` as for `solve`.
+) -> Sequence[Solved]:
+    """Run the searches of some spectrograms, as one if there are several.
 
     A silent one is not searched: its activations start, and stay, at zero.
     """
-    silent = not bool(X.any())
-    if silent:
+    silent = [not bool(X.any()) for X in spectra]
+    if any(silent):
         warnings.warn("the recording is silent: all activations are zero", stacklevel=3)
-    schedule = Schedule(settings.step_size, 0 if silent else settings.max_steps)
-    size = _search_bytes(X, dictionary, settings)
-    logger.info("searching %d frames, keeping about %.2f GiB", X.shape[1], size / 2**30)
+    schedules = [Schedule(settings.step_size, 0 if s else settings.max_steps) for s in silent]
+    size = sum(_search_bytes(X, dictionary, settings) for X in spectra)
+    n_frames = sum(X.shape[1] for X in spectra)
+    logger.info("searching %d frames, keeping about %.2f GiB", n_frames, size / 2**30)
     try:
-        problem = _problem(X, dictionary, settings, likelihood, random_state)
-        if silent:
-            problem = replace(problem, H=torch.zeros_like(problem.H))
-        step = solve(problem, schedule, progress=progress and not silent, **options)
+        problems = []
+        for X, is_silent in zip(spectra, silent, strict=True):
+            problem = _problem(X, dictionary, settings, likelihood, random_state)
+            if is_silent:
+                problem = replace(problem, H=torch.zeros_like(problem.H))
+            problems.append(problem)
+        progress = progress and not all(silent)
+        if len(problems) > 1:
+            steps = solve_together(problems, schedules, progress=progress, **options)
+        else:
+            (problem,), (schedule,) = problems, schedules
+            steps = [solve(problem, schedule, callback=callback, progress=progress, **options)]
     except (MemoryError, RuntimeError) as error:
         if not _ran_out_of_memory(error):
             raise
         raise MemoryError(_memory_advice(size, dictionary.kind)) from error
-    if silent:
-        step.controller.stop_reason = "silent"
-    return step
+    for step, is_silent in zip(steps, silent, strict=True):
+        if is_silent:
+            step.controller.stop_reason = "silent"
+    return steps
 
 
 def _result(
     given: Given,
-    step: UpdateStep,
+    step: Solved,
     dictionary: Dictionary,
     settings: SearchSettings,
     options: Mapping[str, Any],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,10 @@ from typing import Any
 import pytest
 import torch
 from fresh import SOUND_PACKAGES
+
+if not torch.cuda.is_available():
+    # Triton's own functions are made for its interpreter, or not, when it is imported.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 ALLOCATORS = (
     (torch, "empty"),
@@ -70,3 +75,10 @@ def level(request: pytest.FixtureRequest) -> Iterator[str]:
     native.set_level(request.param)
     yield request.param
     native.set_level(before)
+
+
+@pytest.fixture
+def triton_device() -> torch.device:
+    """Where Triton kernels run: a GPU, or the CPU in Triton's interpreter."""
+    pytest.importorskip("triton")
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -14,6 +14,7 @@ from tiny import CONFIG, KINDS, SOURCES, dictionary, tone
 
 import dds_fast
 from dds_fast import Decomposition, Spectrogram, SpectrogramConfig, audio, decompose
+from dds_fast.flows import RealNVPBank
 from dds_fast.ops.update_step import Controller, Schedule
 
 WITH_COMPONENTS = ("dds2", "dds3")
@@ -248,6 +249,23 @@ class TestSources:
         assert [r.activations.shape[1] for r in results] == [51, 32, 51]
         for source, result in zip(sources, results, strict=True):
             assert_same(result, search(source=source))
+
+    def test_recordings_searched_together_give_the_single_results(
+        self, triton_device: torch.device
+    ) -> None:
+        """The kinds: tests/ops/test_update_step_triton.py."""
+        flow = RealNVPBank(2, CONFIG.n_features, n_steps=1, width=4, depth=1)
+        small = dds_fast.Dictionary.from_flow(flow, sources=[60, 64], spectrogram=CONFIG)
+        options = {"sr": 16000, "n_components": 1, "max_steps": 1, "precision": "float32"}
+        on_device = {**options, "device": triton_device, "backend": "triton"}
+        recordings = [tone(300), 0 * tone(300), tone(200, 700.0)]
+        with pytest.warns(UserWarning, match="silent"):
+            together = decompose(recordings, small, **on_device)
+        assert [r.stop_reason for r in together] == ["max_steps", "silent", "max_steps"]
+        for result, recording in zip(together[::2], recordings[::2], strict=True):
+            alone = decompose(recording, small, **options)
+            np.testing.assert_allclose(result.history, alone.history, rtol=1e-6)
+            np.testing.assert_allclose(result.activations, alone.activations, atol=1e-6)
 
     def test_a_list_of_one_gives_a_list_of_one(self) -> None:
         assert len(search(source=[tone()])) == 1

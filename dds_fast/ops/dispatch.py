@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import torch
+
+from dds_fast.ops.frozen import FrozenFlow
 
 logger = logging.getLogger("dds_fast")
 
@@ -17,20 +19,28 @@ PRECISIONS = ("float64", "float32", "tf32", "bf16x3", "bfloat16")
 
 @dataclass(frozen=True)
 class Request:
-    """What a caller wants computed: on which device, in which dtype, at which precision."""
+    """What a caller wants computed: on which device, in which dtype, at which precision.
+
+    `flow` is the one to compute with, where the op has one and it is known; `named` tells a backend
+    that it was asked for by name.
+    """
 
     device: torch.device
     dtype: torch.dtype
     precision: str
+    flow: FrozenFlow | None = None
+    named: bool = False
 
     @classmethod
-    def of(cls, tensor: torch.Tensor, precision: str | None = None) -> Request:
+    def of(
+        cls, tensor: torch.Tensor, precision: str | None = None, flow: FrozenFlow | None = None
+    ) -> Request:
         """The request of an op called on `tensor`; `precision` defaults to the tensor's dtype."""
         name = str(tensor.dtype).removeprefix("torch.")
         precision = name if precision is None else precision
         if precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
-        return cls(tensor.device, tensor.dtype, precision)
+        return cls(tensor.device, tensor.dtype, precision, flow)
 
 
 def accept(reason: str | None, raise_error: bool) -> bool:
@@ -62,7 +72,7 @@ def select(
     if backend != "auto":
         if backend not in backends:
             raise ValueError(f"{op} has no backend {backend!r}; it has {', '.join(backends)}")
-        backends[backend].can_run(request, raise_error=True)
+        backends[backend].can_run(replace(request, named=True), raise_error=True)
         return backends[backend]
     name, refusals = explain(backends, request)
     for refusal in refusals:

@@ -8,7 +8,14 @@ from tolerances import RATIO, assert_close
 from torch import Tensor
 
 from dds_fast.ops import multiplicative_update
-from dds_fast.ops.multiplicative import BACKENDS, FACTORS, LOSSES, divergence, fixed_update
+from dds_fast.ops.multiplicative import (
+    BACKENDS,
+    FACTORS,
+    LOSSES,
+    divergence,
+    fixed_update,
+    triton,
+)
 from dds_fast.ops.multiplicative.reference import EPSILON
 
 SHAPES = [(6, 1, 1), (6, 3, 7), (42, 17, 7), (123, 300, 3), (42, 3, 1), (123, 3, 200)]
@@ -58,6 +65,19 @@ def test_update_is_that_of_the_paper(
     actual = multiplicative_update(*single, factor=factor, loss=loss)
     assert_close("kernel", actual, exact, SINGLE)
     assert all(torch.equal(*pair) for pair in zip(single, copies, strict=True))
+
+
+@pytest.mark.parametrize("loss", triton.LOSSES)
+@pytest.mark.parametrize("factor", FACTORS)
+@pytest.mark.parametrize("shape", SHAPES[:4])
+def test_triton_update(
+    triton_device: torch.device, shape: tuple[int, int, int], factor: str, loss: str
+) -> None:
+    operands = make(*shape)
+    exact = multiplicative_update(*operands, factor=factor, loss=loss)
+    single = [operand.float().to(triton_device) for operand in operands]
+    actual = multiplicative_update(*single, factor=factor, loss=loss, backend="triton")
+    assert_close("kernel", actual.cpu(), exact, SINGLE)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from problems import PENALTY, SPARSITY, F, K, S, T, make_flow, make_problem
 from torch import Tensor
 
 from dds_fast import ops
@@ -21,38 +22,8 @@ from dds_fast.ops.update_step import (
     update_step,
 )
 
-S, F, T, K = 3, 11, 7, 2
-PENALTY, SPARSITY = 0.05, 0.1
 STEPS = 20
 SCHEDULE = Schedule(step_size=1e-2, max_steps=STEPS)
-
-
-def make_flow(kind: str) -> RealNVPBank | ConditionalGlow:
-    if kind != "dds3":
-        return RealNVPBank(S, F, n_steps=3, width=6, depth=2).double()
-    flow = ConditionalGlow(S, F, n_steps=3, width=6, depth=2).double()
-    flow.initialize(torch.rand(99, F, generator=torch.Generator().manual_seed(2)).double())
-    return flow
-
-
-def make_problem(kind: str, flow: RealNVPBank | ConditionalGlow, likelihood: str) -> Problem:
-    generator = torch.Generator().manual_seed(1)
-    X = torch.rand(F, T, generator=generator).double()
-    problem = dds.problem(
-        X,
-        flow.freeze(),
-        kind,
-        n_sources=S,
-        n_components=None if kind == "dds1" else K,
-        penalty=PENALTY,
-        sparsity=SPARSITY,
-        likelihood=likelihood,
-    )
-    # Away from Z = 0: so short a flow passes some zeros through, where ReLU has no derivative and
-    # rounding decides which way the programs go.
-    Z = problem.Z.clone()
-    Z[..., problem.n_fixed :].normal_(std=0.3, generator=generator)
-    return replace(problem, Z=Z)
 
 
 def autograd_cost(

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from dds_fast.ops import dispatch
-from dds_fast.ops.coupling_step import cpu, reference
+from dds_fast.ops.coupling_step import cpu, reference, triton
 from dds_fast.ops.frozen import Coupling
 from dds_fast.ops.once import once
 
-BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "reference": reference}
+BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "triton": triton, "reference": reference}
 
 DIRECTIONS = ("encode", "decode")
 

@@ -9,11 +9,16 @@ import torch
 from torch import Tensor
 
 from dds_fast.ops import dispatch
-from dds_fast.ops.flow import cpu, reference
+from dds_fast.ops.flow import cpu, cuda, reference, triton
 from dds_fast.ops.frozen import FrozenFlow
 from dds_fast.ops.once import once
 
-BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "reference": reference}
+BACKENDS: dict[str, ModuleType] = {
+    "cpu": cpu,
+    "triton": triton,
+    "cuda": cuda,  # by name, until it has been measured beside Triton's
+    "reference": reference,
+}
 
 
 class _Flow(torch.autograd.Function):
@@ -57,7 +62,8 @@ def _apply(
             f"flow_{direction}: rows are {rows.dtype} on {rows.device}, the flow is {flow.dtype} "
             f"on {flow.device}"
         )
-    module = dispatch.select("flow", BACKENDS, dispatch.Request.of(rows, precision), backend)
+    request = dispatch.Request.of(rows, precision, flow)
+    module = dispatch.select("flow", BACKENDS, request, backend)
     out, log_det = _Flow.apply(grouped, flow, direction, precision, module)
     return out.reshape(rows.shape), log_det.reshape(rows.shape[:-1])
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from dds_fast.ops import dispatch, nonnegative
-from dds_fast.ops.multiplicative import cpu, reference
+from dds_fast.ops.multiplicative import cpu, reference, triton
 
-BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "reference": reference}
+BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "triton": triton, "reference": reference}
 
 LOSSES = reference.LOSSES
 FACTORS = ("W", "H")

@@ -1,4 +1,4 @@
-"""Multiplicative updates on the CPU: BLAS products, and compiled passes between them."""
+"""Multiplicative updates on the CPU: compiled passes between the products."""
 
 from __future__ import annotations
 
@@ -7,59 +7,19 @@ from torch import Tensor
 
 from dds_fast import _native
 from dds_fast.ops.least_squares.cpu import can_run
+from dds_fast.ops.multiplicative.products import LOSSES, ProductsUpdate
 from dds_fast.ops.multiplicative.reference import EPSILON
 
 __all__ = ["LOSSES", "Update", "can_run"]
 
-LOSSES = ("euclidean", "kl")
 
+class Update(ProductsUpdate):
+    """Like ``reference.Update``."""
 
-def _dense(matrix: Tensor) -> Tensor:
-    """`matrix`, or a copy, whose elements lie in memory row by row or column by column."""
-    return matrix if matrix.T.is_contiguous() else matrix.contiguous()
-
-
-def _product(A: Tensor, B: Tensor, like: Tensor) -> Tensor:
-    """``A B`` with its elements in memory in the order of those of `like`."""
-    return torch.mm(A, B) if like.is_contiguous() else torch.mm(B.T, A.T).T
-
-
-class Update:
-    """Like ``reference.Update``.
-
-    The Euclidean update multiplies by the Gram matrix of W where that takes fewer operations than
-    two products with W, its making included.
-    """
-
-    def __init__(self, X: Tensor, W: Tensor, loss: str, n_updates: int) -> None:
-        self.X, self.W, self.loss = _dense(X), W, loss
-        self.gram: Tensor | None = None
-        self.fixed: dict[bool, Tensor] = {}
-        (F, T), J = X.shape, W.shape[1]
-        if loss == "euclidean" and J * (T * n_updates + F) < 2 * F * T * n_updates:
-            self.gram = W.T @ W
-
-    def _numerator(self, H: Tensor) -> Tensor:
-        """``W^T X`` in the order of H, made once."""
-        order = H.is_contiguous()
-        if order not in self.fixed:
-            self.fixed[order] = _product(self.W.T, self.X, H)
-        return self.fixed[order]
-
-    def __call__(self, H: Tensor, penalty: Tensor | float = 0.0) -> Tensor:
-        """The new H; the old one stays as it is."""
-        H = _dense(H)
-        if self.loss == "kl":
-            return self._kl(H, penalty)
-        if self.gram is None:
-            denominator = _product(self.W.T, torch.mm(self.W, H), H)
-        else:
-            denominator = _product(self.gram, H, H)
-        if isinstance(penalty, Tensor) or penalty:
-            denominator += penalty
+    def ratio(self, H: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
         result = H.clone()
         _native.cpu().nmf_ratio(
-            self._numerator(H).data_ptr(),
+            numerator.data_ptr(),
             denominator.data_ptr(),
             EPSILON,
             result.data_ptr(),
@@ -68,15 +28,12 @@ class Update:
         )
         return result
 
-    def _kl(self, H: Tensor, penalty: Tensor | float) -> Tensor:
-        quotient = _product(self.W, H, self.X)
+    def quotient(self, approximation: Tensor) -> Tensor:
         _native.cpu().nmf_quotient(
             self.X.data_ptr(),
             EPSILON,
-            quotient.data_ptr(),
-            quotient.numel(),
+            approximation.data_ptr(),
+            approximation.numel(),
             torch.get_num_threads(),
         )
-        if True not in self.fixed:
-            self.fixed[True] = self.W.sum(0)[:, None] + EPSILON
-        return _product(self.W.T, quotient, H).mul_(H).div_(self.fixed[True] + penalty)
+        return approximation

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from dds_fast.ops import dispatch
-from dds_fast.ops.objective import reference
+from dds_fast.ops.objective import reference, triton
 from dds_fast.ops.once import once
 
-BACKENDS: dict[str, ModuleType] = {"reference": reference}
+BACKENDS: dict[str, ModuleType] = {"triton": triton, "reference": reference}
 
 EPSILON_SHARED = 1e-3
 EPSILON_PER_FRAME = 1e-7

@@ -81,6 +81,8 @@ class UpdateStep(ABC):
     """
 
     controller: Controller
+    stride: int = 1
+    """Update steps to ask for at once where nobody looks at each of them."""
 
     @abstractmethod
     def __init__(self, problem: Problem, schedule: Schedule, precision: str) -> None:
