@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -186,14 +186,17 @@ PEERS: dict[str, Build] = {
     NORMFLOWS: _peer(_library("normflows")),
 }
 
-GPU_OURS: dict[str, Build] = {
-    REFERENCE: _ours("reference"),
-    **{
+GPU_PRECISIONS = ("float32", "tf32", "bf16x3", "bfloat16")
+
+
+def _gpu_ours(precisions: Sequence[str]) -> dict[str, Build]:
+    return {REFERENCE: _ours("reference")} | {
         f"dds_fast, {backend}, {precision}": _ours(backend, precision, graphed=True)
         for backend in ("triton", "cuda")
-        for precision in ("float32", "tf32", "bf16x3", "bfloat16")
-    },
-}
+        for precision in precisions
+    }
+
+
 GPU_GRAPHED: dict[str, Build] = {
     GRAPHED: _graphed(lambda workload: batched.decoder(workload.frozen)),
     f"{GRAPHED}, tf32": _graphed(lambda workload: batched.decoder(workload.frozen), "tf32"),
@@ -209,6 +212,9 @@ COMPILED_CASES = {
 """Compiling takes minutes."""
 
 LEVEL_CASES = ("W1-F512-K20",)
+
+GPU_ROWS = ("-K20", "-R1200", "-T300")
+"""In every precision on a GPU; with other numbers of rows in two, as Triton compiles for each."""
 
 
 def of_case(suite: str, name: str) -> Mapping[str, Build]:
@@ -240,4 +246,5 @@ def _on_gpu(name: str) -> Mapping[str, Build]:
         contenders |= {
             COMPILED_GRAPHED: _graphed(lambda workload: batched.compiled(workload.frozen))
         }
-    return contenders | GPU_OURS
+    every = name.endswith(GPU_ROWS)
+    return contenders | _gpu_ours(GPU_PRECISIONS if every else ("float32", "bfloat16"))

@@ -30,7 +30,8 @@ def without(tmp_path: Path) -> dict[str, str]:
     """The environment of an interpreter that lacks these packages, like all that it starts."""
     (tmp_path / "sitecustomize.py").write_text(BLOCKER)
     given = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": os.pathsep.join([str(tmp_path), *([given] if given else [])])}
+    path = os.pathsep.join([str(tmp_path), *([given] if given else [])])
+    return {"PYTHONPATH": path, "TRITON_INTERPRET": "0"}
 
 
 def test_the_packages_are_missing(without: dict[str, str]) -> None:
