@@ -39,7 +39,7 @@ class BankProgram {
     start();
     load_record(0);
     read_state(nullptr, [&](int row, int feature) { return t.in[element(row, feature)]; });
-    m_.sync();
+    m_.meet();
     forward_steps();
     const float log_det = row_total(log_det_) + a_.constants[group_];
     if (rank_ == 0 && thread_ < n_rows()) t.log_det[at_row(thread_)] = log_det;
@@ -59,7 +59,7 @@ class BankProgram {
     }
     m_.sync();
     read_state(places(), [&](int row, int feature) { return t.grad_out[element(row, feature)]; });
-    m_.sync();
+    m_.meet();
     backward_steps();
     for_own_features([&](int feature, int row, int) {
       t.grad_in[element(row, feature)] = state()[feature * plan_.row_stride + row];
@@ -92,7 +92,7 @@ class BankProgram {
           t.grad_entries[from] * (weighted ? scale * t.row_weights[at_row(row)] : scale);
       return t.entries[element(row, feature)] > 0.0f ? gradient : 0.0f;
     });
-    m_.sync();
+    m_.meet();
     with_log_det_ = t.data_likelihood;
     backward_steps();
 
@@ -190,7 +190,8 @@ class BankProgram {
     }
   }
 
-  // All features, in every CTA; rows that do not exist are zeros.
+  // All features, in every CTA; rows that do not exist are zeros. The CTAs must meet before one
+  // writes to the others' state.
   template <class Value>
   DDS_DEVICE void read_state(const uint16_t* places, const Value& value) const {
     for (int feature = 2 * (warp_ * 4 + member()); feature < shape_.n_features();
