@@ -364,9 +364,9 @@ class BankProgram {
         float first = bias.x, second = bias.y;
         for (int split = 0; split < plan_.n_splits; ++split) {
           const float* sums =
-              partials() + (split * kPanelColumns + column) * plan_.row_stride + row;
+              partials() + (split * kPanelColumns + column) * plan_.partial_stride + row;
           first += sums[0];
-          second += sums[plan_.row_stride];
+          second += sums[plan_.partial_stride];
         }
         finish(4 * block + member(), block, row, j, prepared[j], first, second);
       });
