@@ -281,6 +281,7 @@ class BankProgram {
   // ---- records of the steps -----------------------------------------------------------------
 
   static constexpr int kRecordWords = 2;  // of 16 bytes, per thread
+  static_assert(record_bytes(kMaxFeatures) <= kRecordWords * kBankThreads * 16, "room for a record");
 
   DDS_DEVICE const Word4* record_in_memory(int i) const {
     const int64_t index = group_ * (shape_.n_steps + 1) + i;
