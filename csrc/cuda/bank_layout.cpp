@@ -75,6 +75,7 @@ BankPlan lay_out(const BankShape& shape, Pass pass, int64_t row_tiles, int64_t n
   plan.row_tiles = static_cast<int32_t>(row_tiles);
   const bool tensor_cores = shape.precision != Precision::float32;
   plan.row_stride = static_cast<int32_t>(kRowTile * (tensor_cores ? row_tiles | 1 : row_tiles));
+  plan.partial_stride = tensor_cores ? plan.row_stride : plan.row_stride + 4;
   plan.n_splits = static_cast<int32_t>(n_splits);
   const int64_t row_bytes = plan.row_stride * 4;
   SharedMemory memory;
@@ -85,7 +86,7 @@ BankPlan lay_out(const BankShape& shape, Pass pass, int64_t row_tiles, int64_t n
   }
   // Also holds the sums per row at the end of a pass: those of each warp, then those of each CTA.
   const int64_t sums = (kBankWarps + shape.n_ctas) * kRowTile * kMaxRowTiles * 4;
-  plan.partials = memory.take(std::max(n_splits * kPanelColumns * row_bytes, sums));
+  plan.partials = memory.take(std::max(n_splits * kPanelColumns * plan.partial_stride * 4, sums));
   for (int32_t& record : plan.records) record = memory.take(record_bytes(shape.n_features()));
   plan.row_values = memory.take(kRowTile * kMaxRowTiles * 4);
   constexpr int64_t kBulkAlignment = 128;

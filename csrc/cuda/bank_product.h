@@ -14,6 +14,7 @@ class Product {
   DDS_DEVICE Product(Machine& machine, const BankPlan& plan, int row_tiles)
       : machine_(machine),
         stride_(plan.row_stride),
+        partial_stride_(plan.partial_stride),
         row_tiles_(row_tiles),
         warp_(machine.thread() / 32),
         lane_(machine.thread() % 32) {}
@@ -23,6 +24,7 @@ class Product {
     constexpr int kTileInputs = kPrecision == Precision::bfloat16 ? 16 : 8;
     const Word4* tiles = reinterpret_cast<const Word4*>(chunk) + (warp_ % 4) * 32 + lane_;
     const uint32_t* words = operand + lane_ % 4 * stride_ + lane_ / 4;
+    DDS_UNROLL_2
     for (int tile = warp_ / 4; tile < n_in / kTileInputs; tile += 2) {
       const Word4 weights = tiles[tile * 4 * 32];
       const uint32_t* low = words + tile * 8 * stride_;
@@ -40,19 +42,20 @@ class Product {
   // This warp's share of the sums, as (split, column, row).
   DDS_DEVICE void write(float* partials) const {
     const int column = warp_ % 4 * 16 + lane_ / 4;
-    float* to = partials + (warp_ / 4 * kPanelColumns + column) * stride_ + lane_ % 4 * 2;
+    float* to = partials + (warp_ / 4 * kPanelColumns + column) * partial_stride_ + lane_ % 4 * 2;
     DDS_UNROLL
     for (int j = 0; j < kMaxRowTiles; ++j) {
       if (j < row_tiles_) {
         *reinterpret_cast<Float2*>(to + j * kRowTile) = {sums_[j][0], sums_[j][1]};
-        *reinterpret_cast<Float2*>(to + 8 * stride_ + j * kRowTile) = {sums_[j][2], sums_[j][3]};
+        *reinterpret_cast<Float2*>(to + 8 * partial_stride_ + j * kRowTile) = {sums_[j][2],
+                                                                               sums_[j][3]};
       }
     }
   }
 
  private:
   Machine& machine_;
-  const int stride_, row_tiles_, warp_, lane_;
+  const int stride_, partial_stride_, row_tiles_, warp_, lane_;
   float sums_[kMaxRowTiles][4] = {};
 };
 
@@ -62,6 +65,7 @@ class Product<Machine, Precision::float32> {
  public:
   DDS_DEVICE Product(Machine& machine, const BankPlan& plan, int row_tiles)
       : stride_(plan.row_stride),
+        partial_stride_(plan.partial_stride),
         n_splits_(plan.n_splits),
         member_(machine.thread() % 16),
         row_(machine.thread() / 16 % row_tiles * kRowTile),
@@ -71,6 +75,7 @@ class Product<Machine, Precision::float32> {
     if (split_ >= n_splits_) return;
     const Float4* weights = reinterpret_cast<const Float4*>(chunk) + member_;
     const float* inputs = reinterpret_cast<const float*>(operand) + row_;
+    DDS_UNROLL_4
     for (int i = split_; i < n_in; i += n_splits_) {
       const Float4 w = weights[i * 16];
       const Float4* x = reinterpret_cast<const Float4*>(inputs + i * stride_);
@@ -88,8 +93,8 @@ class Product<Machine, Precision::float32> {
     for (int i = 0; i < 4; ++i) {
       const float* s = sums_[i];
       const int column = member_ + 16 * i;
-      Float4* to =
-          reinterpret_cast<Float4*>(partials + (split_ * kPanelColumns + column) * stride_ + row_);
+      Float4* to = reinterpret_cast<Float4*>(
+          partials + (split_ * kPanelColumns + column) * partial_stride_ + row_);
       to[0] = {s[0], s[1], s[2], s[3]};
       to[1] = {s[4], s[5], s[6], s[7]};
     }
@@ -108,7 +113,7 @@ class Product<Machine, Precision::float32> {
     sums[7] = fmaf(w, high.w, sums[7]);
   }
 
-  const int stride_, n_splits_, member_, row_, split_;
+  const int stride_, partial_stride_, n_splits_, member_, row_, split_;
   float sums_[4][kRowTile] = {};
 };
 

@@ -39,7 +39,7 @@ class BankProgram {
     start();
     load_record(0);
     read_state(nullptr, [&](int row, int feature) { return t.in[element(row, feature)]; });
-    m_.sync();
+    m_.meet();
     forward_steps();
     const float log_det = row_total(log_det_) + a_.constants[group_];
     if (rank_ == 0 && thread_ < n_rows()) t.log_det[at_row(thread_)] = log_det;
@@ -59,7 +59,7 @@ class BankProgram {
     }
     m_.sync();
     read_state(places(), [&](int row, int feature) { return t.grad_out[element(row, feature)]; });
-    m_.sync();
+    m_.meet();
     backward_steps();
     for_own_features([&](int feature, int row, int) {
       t.grad_in[element(row, feature)] = state()[feature * plan_.row_stride + row];
@@ -92,7 +92,7 @@ class BankProgram {
           t.grad_entries[from] * (weighted ? scale * t.row_weights[at_row(row)] : scale);
       return t.entries[element(row, feature)] > 0.0f ? gradient : 0.0f;
     });
-    m_.sync();
+    m_.meet();
     with_log_det_ = t.data_likelihood;
     backward_steps();
 
@@ -190,7 +190,8 @@ class BankProgram {
     }
   }
 
-  // All features, in every CTA; rows that do not exist are zeros.
+  // All features, in every CTA; rows that do not exist are zeros. The CTAs must meet before one
+  // writes to the others' state.
   template <class Value>
   DDS_DEVICE void read_state(const uint16_t* places, const Value& value) const {
     for (int feature = 2 * (warp_ * 4 + member()); feature < shape_.n_features();
@@ -280,6 +281,7 @@ class BankProgram {
   // ---- records of the steps -----------------------------------------------------------------
 
   static constexpr int kRecordWords = 2;  // of 16 bytes, per thread
+  static_assert(record_bytes(kMaxFeatures) <= kRecordWords * kBankThreads * 16, "room for a record");
 
   DDS_DEVICE const Word4* record_in_memory(int i) const {
     const int64_t index = group_ * (shape_.n_steps + 1) + i;
@@ -363,9 +365,9 @@ class BankProgram {
         float first = bias.x, second = bias.y;
         for (int split = 0; split < plan_.n_splits; ++split) {
           const float* sums =
-              partials() + (split * kPanelColumns + column) * plan_.row_stride + row;
+              partials() + (split * kPanelColumns + column) * plan_.partial_stride + row;
           first += sums[0];
-          second += sums[plan_.row_stride];
+          second += sums[plan_.partial_stride];
         }
         finish(4 * block + member(), block, row, j, prepared[j], first, second);
       });

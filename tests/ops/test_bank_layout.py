@@ -65,9 +65,8 @@ def unpacked_panel(chunk: Tensor, precision: str) -> Tensor:
 def test_chunks_hold_panels_of_the_layers(precision: str, n_ctas: int) -> None:
     S, F, width = 2, 300, 150
     flow = RealNVPBank(S, F, n_steps=2, width=width, depth=2).freeze()
-    target = Target((9, 0), 132 if n_ctas == 2 else 2, 227 << 10, order=0)
-    packed = PackedBank(flow, "decode", precision, target)
-    assert packed.shape.n_ctas == n_ctas
+    target = Target((9, 0), 132, 227 << 10, order=0)
+    packed = PackedBank(flow, "decode", precision, target, n_ctas)
     per_chunk = 128 if precision == "bfloat16" else 64
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     coupling = flow.steps[1].coupling
@@ -114,7 +113,7 @@ def test_chunks_hold_panels_of_the_layers(precision: str, n_ctas: int) -> None:
 def test_records_follow_the_permutations(direction: str) -> None:
     """Moving a feature's place is moving the feature."""
     flow = RealNVPBank(2, 11, n_steps=3, width=4, depth=1).freeze()
-    packed = PackedBank(flow, direction, "float32", Target((8, 0), 108, 163 << 10, order=0))
+    packed = PackedBank(flow, direction, "float32", Target((8, 0), 108, 163 << 10, order=0), 1)
     places = packed.records[..., :22].contiguous().view(torch.int16).long()
     scales = packed.records[..., -16:-8].contiguous().view(torch.float32)
     x = torch.arange(22.0).view(2, 11)
@@ -134,10 +133,10 @@ def test_records_follow_the_permutations(direction: str) -> None:
 def test_directions_share_weights_and_precisions_do_not() -> None:
     flow = RealNVPBank(2, 12, n_steps=2, width=4, depth=1).freeze()
     target = Target((9, 0), 132, 227 << 10, order=0)
-    decode, encode = (PackedBank(flow, d, "float32", target) for d in ("decode", "encode"))
+    decode, encode = (PackedBank(flow, d, "float32", target, 2) for d in ("decode", "encode"))
     assert decode.weights is encode.weights
     assert decode.weights.copy(False) is encode.weights.copy(False)
-    assert PackedBank(flow, "decode", "bfloat16", target).weights is not decode.weights
+    assert PackedBank(flow, "decode", "bfloat16", target, 2).weights is not decode.weights
 
 
 def test_a_stream_is_little_more_than_the_weights() -> None:
@@ -147,6 +146,15 @@ def test_a_stream_is_little_more_than_the_weights() -> None:
         weights = (256 * 128 + 3 * 128 * 128 + 128 * 512) * size
         for transposed in (False, True):
             assert 1.0 <= shape.n_chunks(transposed) * 16640 / weights < 1.02
+
+
+def test_two_ctas_share_a_flow_where_no_block_then_waits() -> None:
+    flow = RealNVPBank(60, 512, n_steps=1, width=16, depth=1).freeze()
+    device = Target((9, 0), 132, 227 << 10)
+    assert packed_bank.n_ctas_for(flow, "bfloat16", device, 20) == 2
+    assert packed_bank.n_ctas_for(flow, "bfloat16", device, 64) == 1  # in two blocks
+    assert packed_bank.n_ctas_for(flow, "bfloat16", Target((9, 0), 114, 227 << 10), 20) == 1
+    assert packed_bank.n_ctas_for(flow, "bfloat16", Target((8, 0), 132, 163 << 10), 20) == 1
 
 
 def test_oldest_architecture_of_a_build() -> None:

@@ -48,7 +48,7 @@ void bank_emulate(Pass pass, const BankArguments& arguments, uint64_t order) {
       }
       cluster.block = block;
       cluster.row_block = row_block;
-      Fibers::run(shape.n_ctas * kBankThreads, order, [&](int thread) {
+      Fibers::run(shape.n_ctas * kBankThreads, order, {32, kBankThreads}, [&](int thread) {
         HostMachine machine(cluster, thread);
         run_thread(pass, arguments, machine);
       });

@@ -63,37 +63,58 @@ void go_on(Scheduler& s, int i) {
   swapcontext(&s.home_context, &fiber.context);
 }
 
+bool can_run(const Fiber& fiber) {
+  return !fiber.ended && !(fiber.watched && *fiber.watched == fiber.old);
+}
+
+// Runs those of [begin, end) that can, in random order if asked for. Whether there were any.
+bool run_round(Scheduler& s, int begin, int end, std::mt19937_64* random) {
+  std::vector<int> order;
+  for (int i = begin; i < end; ++i) {
+    if (can_run(s.fibers[i])) order.push_back(i);
+  }
+  if (random) std::shuffle(order.begin(), order.end(), *random);
+  for (int i : order) {
+    s.fibers[i].watched = nullptr;
+    go_on(s, i);
+    if (s.error) return false;
+  }
+  return !order.empty();
+}
+
 }  // namespace
 
-void Fibers::run(int n, uint64_t seed, const std::function<void(int)>& body) {
+void Fibers::run(int n, uint64_t seed, const std::vector<int>& team_sizes,
+                 const std::function<void(int)>& body) {
   Scheduler s;
   s.fibers.resize(n);
   s.body = &body;
   scheduler = &s;
-  std::vector<int> order(n);
-  for (int i = 0; i < n; ++i) order[i] = i;
-  std::mt19937_64 random(seed);
-  int n_ended = 0;
-  while (n_ended < n && !s.error) {
-    if (seed) std::shuffle(order.begin(), order.end(), random);
-    bool moved = false;
-    for (int i : order) {
-      Fiber& fiber = s.fibers[i];
-      if (fiber.ended || (fiber.watched && *fiber.watched == fiber.old)) continue;
-      fiber.watched = nullptr;
-      go_on(s, i);
-      moved = true;
-      n_ended += fiber.ended;
-      if (s.error) break;
+  if (seed == 0) {
+    while (run_round(s, 0, n, nullptr)) {
     }
-    if (!moved) {
-      scheduler = nullptr;
-      throw std::runtime_error("deadlock: " + std::to_string(n - n_ended) + " of " +
-                               std::to_string(n) + " threads wait for ever");
+  } else {
+    std::mt19937_64 random(seed);
+    while (!s.error) {
+      std::vector<int> runnable;
+      for (int i = 0; i < n; ++i) {
+        if (can_run(s.fibers[i])) runnable.push_back(i);
+      }
+      if (runnable.empty()) break;
+      const int size = team_sizes[random() % team_sizes.size()];
+      const int first = runnable[random() % runnable.size()] / size * size;
+      while (run_round(s, first, std::min(first + size, n), &random)) {
+      }
     }
   }
   scheduler = nullptr;
   if (s.error) std::rethrow_exception(s.error);
+  const auto waiting = std::count_if(s.fibers.begin(), s.fibers.end(),
+                                     [](const Fiber& fiber) { return !fiber.ended; });
+  if (waiting > 0) {
+    throw std::runtime_error("deadlock: " + std::to_string(waiting) + " of " + std::to_string(n) +
+                             " threads wait for ever");
+  }
 }
 
 void Fibers::wait_while(const uint64_t* value, uint64_t old) {

@@ -132,8 +132,9 @@ struct BankPlan {
   int32_t row_tiles;     // of a block
   int32_t stash_tiles;   // of a flow
   int32_t row_stride;
-  int32_t n_splits;  // of a product's inputs among the warps
-  int32_t n_stages;  // chunks in flight
+  int32_t partial_stride;  // of the rows of a product's partial sums
+  int32_t n_splits;        // of a product's inputs among the warps
+  int32_t n_stages;        // chunks in flight
   // Offsets in shared memory, in bytes.
   int32_t barriers;
   int32_t state;

@@ -14,6 +14,8 @@ from dds_fast.ops.flow.packed_bank import (
     PRECISIONS,
     PackedBank,
     Target,
+    devices,
+    n_ctas_for,
     packed_bank,
     shape_of,
     target_of,
@@ -47,11 +49,11 @@ def _refusal(request: Request) -> str | None:
             f"with {str(request.dtype).removeprefix('torch.')} tensors"
         )
     try:
-        devices = _native.cuda().device_query()
+        found = devices()
     except ImportError as error:
         return str(error)
-    if isinstance(devices, str):
-        return devices
+    if isinstance(found, str):
+        return found
     target = target_of(_index(request.device))
     built = _native.cuda().compiled_architectures()
     major, minor = target.capability
@@ -73,7 +75,7 @@ def oldest(architectures: str) -> int:
 def refusal_of(flow: FrozenFlow, precision: str, target: Target) -> str | None:
     """Why the kernels do not serve a flow, or None."""
     try:
-        shape = shape_of(flow, precision, target.n_ctas(flow.n_groups))
+        shape = shape_of(flow, precision, n_ctas_for(flow, precision, target, 1))
         for name in ("forward", "backward"):
             shape.plan(name, 1, target.shared_memory)
     except ValueError as error:
@@ -91,8 +93,9 @@ def _index(device: torch.device) -> int:
     return torch.cuda.current_device() if device.index is None else device.index
 
 
-def _packed(flow: FrozenFlow, direction: str, precision: str) -> PackedBank:
-    return packed_bank(flow, direction, precision, target_of(_index(flow.device)))
+def _packed(flow: FrozenFlow, direction: str, precision: str, rows: Tensor) -> PackedBank:
+    target = target_of(_index(flow.device))
+    return packed_bank(flow, direction, precision, target, rows.shape[1])
 
 
 def forward(
@@ -111,7 +114,7 @@ def forward(
     """
     precision = precision or "float32"
     with torch.cuda.device(rows.device):
-        return forward_packed(_packed(flow, direction, precision), rows, keep, groups)
+        return forward_packed(_packed(flow, direction, precision, rows), rows, keep, groups)
 
 
 def forward_packed(
@@ -135,7 +138,7 @@ def backward(
 ) -> Tensor:
     """Gradient to the input rows of `forward`; like ``reference.backward``."""
     with torch.cuda.device(grad_rows.device):
-        packed = _packed(flow, direction, stash.precision)
+        packed = _packed(flow, direction, stash.precision, grad_rows)
         return backward_packed(packed, stash, grad_rows, grad_log_det)
 
 
@@ -211,7 +214,7 @@ def update(
         ValueError: the stash was too large to keep.
     """
     with torch.cuda.device(latents.device):
-        packed = _packed(flow, "decode", stash.precision)
+        packed = _packed(flow, "decode", stash.precision, latents)
         if stash.data is None:
             raise ValueError(
                 f"flow update: the stash of {tuple(latents.shape)} latents exceeds "

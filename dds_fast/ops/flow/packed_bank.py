@@ -36,15 +36,17 @@ class Target:
     shared_memory: int
     order: int | None = None
 
-    def n_ctas(self, n_groups: int) -> int:
-        """CTAs that share a flow: two, unless some flows would then have to wait for others."""
-        return 2 if self.capability >= (9, 0) and 2 * n_groups <= self.n_multiprocessors else 1
+
+@cache
+def devices() -> list[dict[str, Any]] | str:
+    """The CUDA devices, or why there is none."""
+    return _native.cuda().device_query()
 
 
 @cache
 def target_of(index: int) -> Target:
     """The CUDA device of that index."""
-    device = _native.cuda().device_query()[index]
+    device = devices()[index]
     return Target(
         device["compute_capability"], device["n_multiprocessors"], device["shared_memory"]
     )
@@ -156,10 +158,12 @@ class PackedBank:
     The flow keeps it, so it does not keep the flow.
     """
 
-    def __init__(self, flow: FrozenFlow, direction: str, precision: str, target: Target) -> None:
+    def __init__(
+        self, flow: FrozenFlow, direction: str, precision: str, target: Target, n_ctas: int
+    ) -> None:
         self.direction, self.precision, self.target = direction, precision, target
         self.device, self.n_steps = flow.device, len(flow.steps)
-        self.shape = shape_of(flow, precision, target.n_ctas(flow.n_groups))
+        self.shape = shape_of(flow, precision, n_ctas)
         self.weights = _weights_of(flow, self.shape, precision)
         self.activation = flow.steps[0].coupling.activation
         sign = 1.0 if direction == "decode" else -1.0
@@ -278,9 +282,23 @@ class PackedBank:
             )
 
 
-def packed_bank(flow: FrozenFlow, direction: str, precision: str, target: Target) -> PackedBank:
-    """The packed form of a bank, made when it is first asked for."""
-    key: Any = ("cuda", direction, precision, target)
+def n_ctas_for(flow: FrozenFlow, precision: str, target: Target, n_rows: int) -> int:
+    """CTAs that share a flow: two, unless some blocks would then have to wait for others."""
+    if target.capability < (9, 0):
+        return 1
+    plan = shape_of(flow, precision, 2).plan("update", n_rows, target.shared_memory)
+    return 2 if 2 * flow.n_groups * plan.n_row_blocks <= target.n_multiprocessors else 1
+
+
+def packed_bank(
+    flow: FrozenFlow, direction: str, precision: str, target: Target, n_rows: int
+) -> PackedBank:
+    """The packed form of a bank for so many rows per flow, made when it is first asked for."""
+    key: Any = ("cuda", direction, precision, target, n_rows)
     if key not in flow.packed:
-        flow.packed[key] = PackedBank(flow, direction, precision, target)
+        n_ctas = n_ctas_for(flow, precision, target, n_rows)
+        shared: Any = ("cuda", direction, precision, target, "CTAs", n_ctas)
+        if shared not in flow.packed:
+            flow.packed[shared] = PackedBank(flow, direction, precision, target, n_ctas)
+        flow.packed[key] = flow.packed[shared]
     return flow.packed[key]
