@@ -69,7 +69,7 @@ def draw(folder: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="dds-fast bench cpu", description="CPU kernels")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("-o", "--out", type=Path, default=Path("dds-fast-bench"))
     parser.add_argument("--only")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--full", action="store_true")
