@@ -206,8 +206,8 @@ def _mixture(text: str) -> TestSet:
 def generated(
     work: Path,
     *,
-    pitches: Iterable[int] = range(48, 84),
-    n_pianos: int = 3,
+    pitches: Iterable[int] = range(48, 72),
+    n_pianos: int = 2,
     polyphonies: Iterable[int] = POLYPHONIES,
     n_chords: int = 9,
     seed: int = 0,

@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cpuinfo
 import piano_data
 import torch
 from complexity import METHODS
@@ -128,9 +129,9 @@ class Run:
         return self.method.replace("-", "").lower()
 
     @property
-    def order(self) -> tuple[int, int, int]:
+    def order(self) -> tuple[int, ...]:
         """Searches with the same dictionary one after the other."""
-        return -self.n_features, METHODS.index(self.method), self.n_components or 0
+        return -self.n_features, METHODS.index(self.method), self.seed, self.n_components or 0
 
 
 class Runs:
@@ -166,7 +167,7 @@ class Runs:
             "data": data.name,
             "description": data.description,
             "budget": asdict(budget),
-            "models": sorted(models or {}),
+            "models": self.dictionaries.given_sizes,
         }
         self.path = folder / "runs.json"
         self.record: Row = {"about": json.loads(json.dumps(about)), "thresholds": {}, "rows": []}
@@ -213,9 +214,9 @@ class Runs:
         """NMF has nothing random: the row of another seed that searched the same files."""
         files = [path.name for path in self._files(run, test)]
         for other, row in finished(self.record).items():
-            if run.method == "NMF" and replace(other, seed=run.seed) == run:
-                if row["files"] == files:
-                    return row
+            same = replace(other, seed=run.seed) == run and row["files"] == files
+            if run.method == "NMF" and same:
+                return row
         return None
 
     def _files(self, run: Run, test: TestSet) -> tuple[Path, ...]:
@@ -273,13 +274,14 @@ def sizes(about: Row, method: str) -> tuple[int, int | None]:
     return budget["n_features"][0], K
 
 
+@cache
 def machine(device: str) -> str:
     """What it was measured on."""
     if device != "cpu":
         return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"{os.cpu_count()} cores ({platform.machine()}), {threads} thread(s), kernels at " + (
-        _native.cpu().level()
+    return (
+        f"{cpuinfo.get_cpu_info()['brand_raw']}, {torch.get_num_threads()} of {os.cpu_count()} "
+        f"cores, kernels at {_native.cpu().level()}"
     )
 
 

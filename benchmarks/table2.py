@@ -101,7 +101,11 @@ def settings(record: Row) -> str:
         training += ", " + " and ".join(f"{n} epochs ({kind})" for kind, n in epochs.items())
     training += "; a training per seed" if budget["train_each_seed"] else "; one training"
     if about["models"]:
-        training = f"{' and '.join(about['models'])} from files, trained before"
+        sizes = (
+            f"{kind} of {one['n_steps']} steps, width {one['width']}, depth {one['depth']}"
+            for kind, one in about["models"].items()
+        )
+        training = f"flows trained before: {'; '.join(sizes)}"
     K, F = budget["n_components"], budget["n_features"][0]
     files = "all files" if budget["n_files"] is None else f"{budget['n_files']} files per seed"
     if budget["seconds"] is not None:

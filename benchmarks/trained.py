@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -54,6 +55,11 @@ class Dictionaries:
         """F of the given models."""
         return next((d.spectrogram.n_features for d in self.given.values()), None)
 
+    @property
+    def given_sizes(self) -> dict[str, dict[str, int]]:
+        """Of the given models' flows, by kind."""
+        return {kind: dict(d.flow.hyperparameters) for kind, d in self.given.items() if d.flow}
+
     def get(self, kind: str, n_features: int, seed: int) -> Dictionary:
         """For a search of `kind`, "nmf" or "dds1" to "dds3"; trained now unless it was before."""
         return self._searched(kind, n_features, seed)
@@ -78,7 +84,7 @@ class Dictionaries:
                 random_state=seed,
                 device=self.device,
                 folder=self.folder / name,
-                progress=True,
+                progress=sys.stderr.isatty(),
             )
             dictionary.save(path)
         return dds_fast.load(path)

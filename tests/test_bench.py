@@ -36,6 +36,18 @@ def test_without_the_extra_is_one_clear_error(
     assert "pip install '.[bench]'" in capsys.readouterr().err
 
 
+def test_what_follows_the_suite_is_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+    monkeypatch.setattr(bench, "run", lambda *given: seen.append(given) or 0)
+    for options in ([], ["--out", "x", "--only", "NMF"], ["-h"], ["--model", "dds2=a", "dds3=b"]):
+        assert main(["bench", "table2", *options]) == 0
+        assert seen.pop() == ("table2", options)
+    with pytest.raises(SystemExit):
+        main(["bench", "table9"])
+
+
 def bench_cpu(folder: Path, only: str) -> subprocess.CompletedProcess[str]:
     """The suite in a new process, as the command starts it."""
     script = CHECKOUT / "benchmarks" / "cpu.py"
