@@ -40,6 +40,7 @@ class Budget:
         preset: of `PRESETS`.
         training: preset of `dds_fast.fit`.
         max_epochs: of the training by kind, where it is not the preset's.
+        batch_size: of the training; the preset's by default.
         train_each_seed: whether each seed searches with flows of its own, or all with the first's.
         n_features: F of table II, then the F that it is compared with.
         n_components: K of table II.
@@ -57,6 +58,7 @@ class Budget:
     preset: str
     training: str = "small"
     max_epochs: Mapping[str, int] = field(default_factory=dict)
+    batch_size: int | None = None
     train_each_seed: bool = False
     n_features: tuple[int, ...] = (512, 256)
     n_components: int = 20
@@ -82,11 +84,12 @@ PRESETS = {
     ),
     "quick": Budget(
         "quick",
-        max_epochs={"dds2": 40, "dds3": 20},
-        n_components=10,
-        components=(1, 3, 10),
+        max_epochs={"dds2": 150, "dds3": 30},
+        batch_size=128,
+        n_components=6,
+        components=(1, 2, 6),
         max_steps=200,
-        n_files=3,
+        n_files=2,
         polyphonies=(2, 3, 5, 7),
         precision="bfloat16",
     ),
@@ -158,7 +161,12 @@ class Runs:
     ) -> None:
         self.data, self.device = data, device
         self.dictionaries = Dictionaries(
-            data, folder / "models", budget.training, budget.max_epochs, models or {}, device
+            data,
+            folder / "models",
+            budget.training,
+            {"max_epochs": budget.max_epochs, "batch_size": budget.batch_size},
+            models or {},
+            device,
         )
         if (given := self.dictionaries.given_features) is not None:
             budget = replace(budget, n_features=(given,))

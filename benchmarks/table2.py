@@ -99,6 +99,8 @@ def settings(record: Row) -> str:
     training = f"`fit` with preset {budget['training']}"
     if epochs := budget["max_epochs"]:
         training += ", " + " and ".join(f"{n} epochs ({kind})" for kind, n in epochs.items())
+    if budget["batch_size"] is not None:
+        training += f", batches of {budget['batch_size']}"
     training += "; a training per seed" if budget["train_each_seed"] else "; one training"
     if about["models"]:
         sizes = (

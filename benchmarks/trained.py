@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from piano_data import PianoData
 
@@ -20,7 +21,7 @@ class Dictionaries:
         data: the notes to learn from.
         folder: where trained dictionaries, logs and checkpoints are.
         training: preset of `dds_fast.fit`.
-        max_epochs: by kind, where it is not the preset's.
+        lengths: "max_epochs" by kind, where it is not the preset's, and "batch_size".
         given: files of trained dictionaries by kind, "dds2" (which serves DDS-1 too) and "dds3".
         device: where to train.
 
@@ -34,12 +35,12 @@ class Dictionaries:
         data: PianoData,
         folder: Path,
         training: str,
-        max_epochs: Mapping[str, int],
+        lengths: Mapping[str, Any],
         given: Mapping[str, Path],
         device: str = "cpu",
     ) -> None:
         self.folder, self.training, self.device = folder, training, device
-        self.max_epochs = max_epochs
+        self.lengths = lengths
         self.given = {kind: dds_fast.load(path) for kind, path in given.items()}
         for kind, dictionary in self.given.items():
             if dictionary.kind != kind:
@@ -80,7 +81,8 @@ class Dictionaries:
                 kind,
                 preset=self.training,
                 spectrogram=SpectrogramConfig(n_fft=2 * n_features),
-                max_epochs=self.max_epochs.get(kind),
+                max_epochs=self.lengths["max_epochs"].get(kind),
+                batch_size=self.lengths["batch_size"],
                 random_state=seed,
                 device=self.device,
                 folder=self.folder / name,

@@ -71,7 +71,7 @@ def as_the_paper_says(seed: int, method: str, F: int, K: int | None, P: int, wid
     error = 0.3 + 0.02 * wide
     if K is not None:
         error -= 0.005 * K
-        psa += {"DDS-2": -0.01, "DDS-3": 0.01}[method] * (K - 10)
+        psa += {"DDS-2": -0.01, "DDS-3": 0.01}[method] * (K - 6)
     sparsity = 0.6 + 0.1 * METHODS.index(method)
     return {
         "psa": psa + noise,
@@ -87,11 +87,11 @@ def record(rule: Any = as_the_paper_says) -> dict:
     about = {"budget": budget, "models": [], "data": "made", "description": "made"}
     rows = []
     for method, seed in itertools.product(METHODS, range(3)):
-        usual = 10 if method in runs.WITH_COMPONENTS else None
+        usual = 6 if method in runs.WITH_COMPONENTS else None
         wanted = {(F_LARGE, usual, P, "32-96") for P in (2, 3, 5, 7)}
         wanted |= {(F_SMALL, usual, 2, "32-96"), (F_LARGE, usual, 2, "60-68")}
         if usual:
-            wanted |= {(F_LARGE, K, 2, "32-96") for K in (1, 3)}
+            wanted |= {(F_LARGE, K, 2, "32-96") for K in (1, 2)}
         for F, K, P, intensity in sorted(wanted, key=str):
             run = Run(method, F, K, f"P{P} I{intensity}", seed)
             scores = rule(seed, method, F, K, P, intensity == "32-96")
@@ -131,8 +131,8 @@ SWAPPED = {"NMF": "DDS-1", "DDS-1": "NMF", "DDS-2": "DDS-2", "DDS-3": "DDS-3"}
         (2, {"of": {"method": SWAPPED.get}}, {"DDS-1 above NMF"}),
         (3, {"of": {"F": lambda F: F_SMALL + F_LARGE - F}}, None),
         (4, {"of": {"wide": lambda wide: not wide}}, None),
-        (6, {"of": {"K": lambda K: K and 11 - K}}, None),
-        (7, {"of": {"K": lambda K: K and 11 - K}}, None),
+        (6, {"of": {"K": lambda K: K and 7 - K}}, None),
+        (7, {"of": {"K": lambda K: K and 7 - K}}, None),
         (8, {"of": {}, "also": {"plain": 1.0}}, None),
     ],
 )
