@@ -23,7 +23,8 @@ from quality import measure
 from tqdm import tqdm
 from trained import Dictionaries
 
-from dds_fast import SpectrogramConfig, _native
+from dds_fast import Spectrogram, SpectrogramConfig, _native
+from dds_fast.datasets import Labels
 from dds_fast.files import writing
 
 Row = dict[str, Any]
@@ -77,7 +78,6 @@ PRESETS = {
     "full": Budget(
         "full",
         "paper-512",
-        train_each_seed=True,
         n_features=(512, 1024),
         components=(1, 5, 20, 40),
         table_polyphonies=tuple(piano_data.POLYPHONIES),
@@ -241,11 +241,14 @@ class Runs:
             self.save()
         return thresholds[run.method]
 
+    def snippet(self, run: Run, test: TestSet) -> tuple[Spectrogram, Labels]:
+        """What a run searches, and its labels."""
+        config = SpectrogramConfig(n_fft=2 * run.n_features)
+        return test.snippet(config, self._files(run, test), self.budget.seconds)
+
     def _row(self, run: Run, test: TestSet, threshold: float | None) -> Row:
         budget = self.budget
-        config = SpectrogramConfig(n_fft=2 * run.n_features)
-        files = self._files(run, test)
-        X, labels = test.snippet(config, files, budget.seconds)
+        X, labels = self.snippet(run, test)
         training_seed = run.seed if budget.train_each_seed else 0
         dictionary = self.dictionaries.get(run.kind, run.n_features, training_seed)
         dictionary.metadata["threshold"] = {} if threshold is None else {run.kind: threshold}
@@ -265,7 +268,7 @@ class Runs:
             "label_delay": test.delay,
             "polyphony": test.polyphony,
             "intensity": test.intensity,
-            "files": [path.name for path in files],
+            "files": [path.name for path in self._files(run, test)],
         }
 
 
@@ -313,6 +316,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--components", type=int, nargs="+", metavar="K", help="compared; the last is table II's"
     )
     group.add_argument("--precision")
+    group.add_argument("--train-each-seed", action="store_true", default=None)
     parser.add_argument("--device", default="cpu")
 
 
@@ -323,7 +327,7 @@ def opened(options: argparse.Namespace, work: Path) -> Runs:
         FileNotFoundError: data or models are not there.
         ValueError: options that do not fit together, or another comparison's folder.
     """
-    names = ("n_seeds", "n_files", "seconds", "max_steps", "precision")
+    names = ("n_seeds", "n_files", "seconds", "max_steps", "precision", "train_each_seed")
     changed = {name: getattr(options, name) for name in names}
     given = {name: value for name, value in changed.items() if value is not None}
     if options.components is not None:

@@ -22,6 +22,7 @@ import matplotlib
 import numpy as np
 import runs
 import table2
+import torch
 from complexity import METHODS, degree
 from matplotlib.figure import Figure
 from runs import Row, Run, Runs
@@ -30,7 +31,7 @@ from table import markdown
 from verdicts import RULE, Part, fact, missing, overall, paired
 
 import dds_fast
-from dds_fast import Dictionary, SpectrogramConfig
+from dds_fast import Dictionary, Spectrogram
 
 Read = Callable[[Row], float]
 Series = dict[str, dict[Any, list[float]]]
@@ -87,7 +88,10 @@ class Trend:
 
 
 def found(record: Row, **wanted: Any) -> Iterator[Row]:
-    """Rows that have these values, at the F and K of table II where neither is named."""
+    """Rows that have these values, at the F and K of table II where these are not named.
+
+    ``...`` stands for any value.
+    """
     for row in record["rows"]:
         F, K = runs.sizes(record["about"], row["method"])
         usual = {"n_features": F, "n_components": K} | wanted
@@ -107,10 +111,12 @@ def differences(
 
 
 def series(record: Row, read: Read, x: str, **wanted: Any) -> dict[Any, list[float]]:
+    """What `read` gives of the rows wanted, by their field `x` where they have it."""
     values: dict[Any, list[float]] = {}
     for row in found(record, **wanted):
-        values.setdefault(row[x], []).append(read(row))
-    return dict(sorted(values.items(), key=lambda item: str(item[0]).zfill(9)))
+        if row[x] is not None:
+            values.setdefault(row[x], []).append(read(row))
+    return dict(sorted(values.items()))
 
 
 SNIPPET = ("set", "seed", "n_features")
@@ -285,17 +291,12 @@ def polyphony_runs(made: Runs) -> list[Run]:
     return [run for test in tests if test for m in METHODS for run in made.of(m, test)]
 
 
-def over_polyphony(record: Row, method: str) -> dict[int, list[float]]:
+def over_polyphony(record: Row, method: str, **wanted: Any) -> dict[int, list[float]]:
     """PSA by polyphony, of I32-96; sets that mix polyphonies are left out."""
-    rows = [
-        row
-        for row in found(record, method=method)
-        if row["polyphony"] is not None and row["intensity"] in (None, LOUD_AND_SOFT[0])
-    ]
-    return {
-        p: [PSA(r) for r in rows if r["polyphony"] == p]
-        for p in sorted({r["polyphony"] for r in rows})
-    }
+    values: dict[int, list[float]] = {}
+    for intensity in (None, LOUD_AND_SOFT[0]):
+        values |= series(record, PSA, "polyphony", method=method, intensity=intensity, **wanted)
+    return dict(sorted(values.items()))
 
 
 def polyphony(record: Row) -> list[Part]:
@@ -306,9 +307,12 @@ def polyphony(record: Row) -> list[Part]:
         if len(p) < 3:
             parts.append(missing(f"{m}: PSA over polyphony", "fewer than three polyphonies"))
             continue
-        slopes = [np.polyfit(p, of_seed, 1)[0] for of_seed in zip(*values.values(), strict=True)]
-        parts.append(paired(f"{m}: PSA falls with every note", (-slope for slope in slopes)))
         means = np.array([np.mean(v) for v in values.values()])
+        slopes = []
+        for seed in range(record["about"]["budget"]["n_seeds"]):
+            of_seed = over_polyphony(record, m, seed=seed)
+            slopes.append(np.polyfit(list(of_seed), [np.mean(v) for v in of_seed.values()], 1)[0])
+        parts.append(paired(f"{m}: PSA falls with every note", (-slope for slope in slopes)))
         rest = means - np.polyval(np.polyfit(p, means, 1), p)
         explained = 1 - float((rest**2).sum() / ((means - means.mean()) ** 2).sum())
         parts.append(
@@ -341,7 +345,8 @@ def components(
     """`claims`: what is said, of what, +1 if it grows with K and -1 if it falls, and a margin."""
 
     def judge(record: Row) -> list[Part]:
-        small, *_, large = record["about"]["budget"]["components"]
+        compared = record["about"]["budget"]["components"]
+        small, large = min(compared), max(compared)
         parts = []
         for text, read, sign, margin in claims:
             more, less = ({"method": method, "n_components": K} for K in (large, small))
@@ -382,39 +387,42 @@ def measure_cost(made: Runs) -> None:
     """Processor time of an update step over the number of training frames, kept in the record."""
     if made.record.get("cost"):
         return
-    F = made.budget.n_features[0]
-    test = made.data.sets[0]
-    config = SpectrogramConfig(n_fft=2 * F)
-    files = test.chosen(made.budget.n_files, 0, made.budget.n_seeds)
-    X, _ = test.snippet(config, files, made.budget.seconds)
-    notes = made.dictionaries.notes(F)
-    rows = []
+    test, rows = made.data.sets[0], []
     rng = np.random.default_rng(0)
-    for share in COST_SHARES:
-        kept = rng.permutation(len(notes.frames)) < share * len(notes.frames)
-        dictionary = Dictionary.from_frames(notes.select(kept), config)
-        rows.append(
-            {"method": "NMF", "N": int(kept.sum()), "seconds": step_seconds(X, dictionary, made)}
-        )
-    for method in METHODS[1:]:
-        dictionary = made.dictionaries.get(method.replace("-", "").lower(), F, 0)
-        rows.append({"method": method, "N": None, "seconds": step_seconds(X, dictionary, made)})
+    for method in METHODS:
+        run = made.of(method, test)[0]
+        X, _ = made.snippet(run, test)
+        whole = made.dictionaries.get(run.kind, run.n_features, 0)
+        if whole.W is None:
+            seconds = step_seconds(X, whole, run.n_components, made.device)
+            rows.append({"method": method, "N": None, "seconds": seconds})
+            continue
+        for share in COST_SHARES:
+            kept = torch.from_numpy(rng.permutation(whole.W.shape[1]) < share * whole.W.shape[1])
+            part = Dictionary(
+                run.kind,
+                whole.sources,
+                whole.spectrogram,
+                W=whole.W[:, kept],
+                labels=whole.labels[kept],
+            )
+            seconds = step_seconds(X, part, None, made.device)
+            rows.append({"method": method, "N": int(kept.sum()), "seconds": seconds})
     made.record["cost"] = rows
     made.save()
 
 
-def step_seconds(X: dds_fast.Spectrogram, dictionary: Dictionary, made: Runs) -> float:
+def step_seconds(X: Spectrogram, dictionary: Dictionary, K: int | None, device: str) -> float:
     """Of the fastest of a few update steps: what disturbs only adds."""
-    clock = time.process_time if made.device == "cpu" else time.perf_counter
+    clock = time.process_time if device == "cpu" else time.perf_counter
     stamps: list[float] = []
-    _, K = made.sizes(dictionary.kind.upper().replace("DDS", "DDS-"))
     dds_fast.decompose(
         X,
         dictionary,
         preset="paper",
         max_steps=COST_STEPS,
         n_components=K,
-        device=made.device,
+        device=device,
         keep_components=False,
         callback=lambda report: stamps.append(clock()),
     )
