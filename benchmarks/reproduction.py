@@ -27,7 +27,7 @@ LINK = "../benchmarks/results"
 SOURCES = {
     "recorded": "dds-fast bench {command} --out DIR --notes isol/* "
     "--mixtures real_kawai_mix/P2 ENSTDkAm@0.05 --model dds2=FILE dds3=FILE --files 2 --seconds 2 "
-    "--steps 200 --components 1 5 10 --step-size dds1=1e-2{only}",
+    "--steps 200 --components 1 5 10{only}",
     "generated": "dds-fast bench {command} --out DIR{only}",
 }
 """How each folder was made."""

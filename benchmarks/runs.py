@@ -89,6 +89,7 @@ PRESETS = {
         n_components=6,
         components=(1, 2, 6),
         max_steps=200,
+        step_size={"dds1": 1e-2},  # at the paper's 1e-3 its search soon stalls
         n_files=2,
         polyphonies=(2, 3, 5, 7),
         precision="bfloat16",
