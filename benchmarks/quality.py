@@ -79,8 +79,11 @@ def measure(
 ) -> dict[str, Any]:
     """A row of the table; the activations are kept in a file, if asked for."""
     spectrogram, labels, delay = recording
+    last: dict[str, Any] = {}
     start = time.perf_counter(), time.process_time()
-    result = dds_fast.decompose(spectrogram, dictionary, progress=progress, **options)
+    result = dds_fast.decompose(
+        spectrogram, dictionary, progress=progress, callback=last.update, **options
+    )
     seconds, processor_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
     X = spectrogram.values
     error = float(np.linalg.norm(X - result.reconstruction()) / np.linalg.norm(X))
@@ -101,6 +104,7 @@ def measure(
         "n_steps": result.n_steps,
         "stop_reason": result.stop_reason,
         "cost": float(result.history[-1]),
+        "last_step_size": last.get("step_size"),
         "relative_error": error,
         "seconds": seconds,
         "processor_seconds": processor_seconds,

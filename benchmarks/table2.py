@@ -76,20 +76,26 @@ def spread(values: Iterable[float], decimals: int) -> str:
 
 
 def table(record: Row, set_name: str) -> str:
-    """Markdown: a row per method."""
+    """Markdown: a row per method that has been run."""
     lines = []
     for method in METHODS:
-        rows = rows_of(record, method, set_name)
-        cells = [spread(map(read, rows), n) if rows else "" for read, n in COLUMNS.values()]
+        if not (rows := rows_of(record, method, set_name)):
+            continue
+        cells = [spread(map(read, rows), n) for read, n in COLUMNS.values()]
         printed = [f"{PRINTED[name][method]:.4f}" for name in PRINTED]
         lines.append([method, *printed, *cells])
     return markdown(["method", "PSA, printed", "l0, printed", *COLUMNS], lines)
 
 
 def sets_of(record: Row) -> list[str]:
-    """Names of the sets that all methods have rows of, in the order of the rows."""
+    """Names of the sets searched at the F and K of table II, in the order of the rows."""
     names = dict.fromkeys(row["set"] for row in record["rows"])
-    return [name for name in names if all(rows_of(record, m, name) for m in METHODS)]
+    return [name for name in names if any(rows_of(record, m, name) for m in METHODS)]
+
+
+def complete(record: Row) -> list[str]:
+    """Those that all methods have rows of."""
+    return [n for n in sets_of(record) if all(rows_of(record, m, n) for m in METHODS)]
 
 
 def settings(record: Row) -> str:
@@ -156,7 +162,7 @@ def report(record: Row) -> str:
 
 def draw(record: Row) -> Figure | None:
     """PSA and l0(1e-2) by method, a panel each; None where no set is complete."""
-    names = sets_of(record)
+    names = complete(record)
     if not names:
         return None
     figure = Figure(figsize=(8, 3), layout="constrained")
