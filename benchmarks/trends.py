@@ -555,7 +555,9 @@ def draw(panels: list[Panel]) -> Figure | None:
             ax.plot(list(values), means, "-", color=colour, label=label, linewidth=1.2)
             for x, of_seeds in values.items():
                 ax.plot([x] * len(of_seeds), of_seeds, ".", color=colour, markersize=3)
-        ax.set(xlabel=panel.xlabel, xscale=panel.scale, yscale=panel.scale)
+        ax.set_xlabel(panel.xlabel)
+        if panel.scale != "linear":  # setting it would take the names off the axis
+            ax.set(xscale=panel.scale, yscale=panel.scale)
         ax.set_title(panel.title, fontsize="medium")
         ax.grid(alpha=0.3)
         ax.legend(fontsize="xx-small")

@@ -110,6 +110,12 @@ def test_where_the_paper_is_right_all_trends_hold(number: int) -> None:
     assert trends.draw(trends.TRENDS[number].panels(record())) is not None
 
 
+def test_methods_are_named_on_the_axis() -> None:
+    figure = trends.draw(trends.TRENDS[1].panels(record()))
+    (ax,) = figure.axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == list(METHODS)
+
+
 def turned(change: dict[str, Any]) -> Any:
     """The scores of `as_the_paper_says`, with one thing the other way round."""
 
