@@ -14,7 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,27 +73,46 @@ def measure(
     dictionary: dds_fast.Dictionary,
     recording: Recording,
     options: dict[str, Any],
-    keep: Path | None,
+    keep: Path | None = None,
+    *,
+    progress: bool = True,
 ) -> dict[str, Any]:
     """A row of the table; the activations are kept in a file, if asked for."""
     spectrogram, labels, delay = recording
+    last: dict[str, Any] = {}
+    start = time.perf_counter(), time.process_time()
     result = dds_fast.decompose(
-        spectrogram, dictionary, keep_components=False, progress=True, **options
+        spectrogram, dictionary, progress=progress, callback=last.update, **options
     )
+    seconds, processor_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
+    X = spectrogram.values
+    error = float(np.linalg.norm(X - result.reconstruction()) / np.linalg.norm(X))
+    result.components = None
     if keep is not None:
         result.save(keep, overwrite=True)
     scores = metrics.evaluate(result, labels, label_delay=delay)
+    plain = np.zeros_like(result.source_activations)
+    np.add.at(plain, result.labels, result.activations)
+    without = metrics.evaluate(replace(result, source_activations=plain), labels, label_delay=delay)
+    eps = 1e-3 * float(result.source_activations.max())
     return {
         "set": name,
         "kind": dictionary.kind,
-        "n_frames": spectrogram.values.shape[1],
+        "n_frames": X.shape[1],
+        "n_entries": len(result.labels),
         "settings": result.settings,
         "n_steps": result.n_steps,
         "stop_reason": result.stop_reason,
         "cost": float(result.history[-1]),
+        "last_step_size": last.get("step_size"),
+        "relative_error": error,
+        "seconds": seconds,
+        "processor_seconds": processor_seconds,
         "label_delay": delay,
         # Notes are not scored: concatenated chords end where the next one begins.
-        "scores": {k: v for k, v in scores.items() if not k.startswith("note_")},
+        "scores": {k: v for k, v in scores.items() if not k.startswith("note_")}
+        | {"l0(0.001 max)": metrics.sparsity(result.source_activations, eps)},
+        "without_rescaling": {k: without[k] for k in ("psa", "frame_f1_at_best_threshold")},
         "versions": versions(),
     }
 

@@ -253,7 +253,9 @@ def _cell(of_axis: list[Fit]) -> str:
     return " · ".join([str(first.printed), str(first.counted), *measured])
 
 
-def _exponents(all_fits: list[Fit], quantity: str, backends: list[str]) -> str:
+def exponents(all_fits: list[Fit], quantity: str) -> str:
+    """Markdown: a row per cell of Table I, a column per axis."""
+    backends = list(dict.fromkeys(f.backend for f in all_fits))
     rows = []
     for (q, component, method), (law, _) in PRINTED.items():
         if q == quantity:
@@ -340,7 +342,7 @@ def report(results: Results) -> str:
         f"- Fitted slopes within 0.1 of them: {near} of {len(resolved)}; no range resolves "
         f"{open_cells}.",
         NOTES.format(backends=", ".join(backends), bases=bases),
-        *(f"## {q.capitalize()}\n\n{_exponents(all_fits, q, backends)}" for q in UNITS),
+        *(f"## {q.capitalize()}\n\n{exponents(all_fits, q)}" for q in UNITS),
         "## Crossing points\n\nOf whole passes: dictionary and reconstruction, once.",
         _crossings(results),
         "![Whole passes over N and T](crossings.svg)",
@@ -471,12 +473,12 @@ def write(folder: Path) -> None:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "table1"}):
         for axis in AXES:
             if (figure := draw(results, axis)) is not None:
-                _save(figure, folder / f"scaling_{axis}.svg")
+                save(figure, folder / f"scaling_{axis}.svg")
         if (figure := draw_crossings(results)) is not None:
-            _save(figure, folder / "crossings.svg")
+            save(figure, folder / "crossings.svg")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """As SVG, coordinates rounded: a third smaller, no difference to be seen."""
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", metadata={"Date": None})

@@ -16,11 +16,13 @@ from results import load
 def parser(name: str, description: str) -> argparse.ArgumentParser:
     """With the options that every suite has."""
     made = argparse.ArgumentParser(prog=f"dds-fast bench {name}", description=description)
-    made.add_argument("--out", type=Path, required=True)
-    made.add_argument("--only")
-    made.add_argument("--quick", action="store_true")
-    made.add_argument("--full", action="store_true")
-    made.add_argument("--race-seconds", type=float)
+    made.add_argument(
+        "-o", "--out", type=Path, default=Path("dds-fast-bench"), help="finished parts are kept"
+    )
+    made.add_argument("--only", metavar="W1,...", help="workloads or cases")
+    made.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
+    made.add_argument("--full", action="store_true", help="extrapolate nothing but plain PyTorch")
+    made.add_argument("--race-seconds", type=float, help="how long a comparison may take")
     return made
 
 

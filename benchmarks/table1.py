@@ -42,7 +42,7 @@ def check_preset(folder: Path, preset: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="dds-fast bench table1", description="Table I")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("-o", "--out", type=Path, default=Path("dds-fast-bench"))
     parser.add_argument("--preset", choices=PRESETS, default="full")
     parser.add_argument("--only", help="axes, comma-separated: T, F, S, K, N, L")
     parser.add_argument("--device", default="cpu")

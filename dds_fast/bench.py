@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-SUITES = ("cpu", "gpu", "table1")
+SUITES = ("cpu", "gpu", "table1", "table2", "trends")
 
 
 def checkout() -> Path:

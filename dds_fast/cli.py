@@ -192,20 +192,9 @@ def _add_plot(commands: Any) -> None:
 def _add_bench(commands: Any) -> None:
     from dds_fast.bench import SUITES
 
-    parser = commands.add_parser("bench", help="measure speed and cost, from a checkout")
+    parser = commands.add_parser("bench", help="measure speed, cost and claims, from a checkout")
     parser.add_argument("suite", choices=SUITES)
-    parser.add_argument(
-        "-o", "--out", type=Path, default=Path("dds-fast-bench"), help="finished parts are kept"
-    )
-    parser.add_argument("--only", metavar="W1,...", help="workloads or cases; table1: axes")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
-    parser.add_argument("--full", action="store_true", help="extrapolate nothing but plain PyTorch")
-    parser.add_argument("--race-seconds", type=float, help="how long a comparison may take")
-    parser.add_argument("--preset", help="table1: full (default), quick or check")
-    parser.add_argument(
-        "--device", help="table1: cpu (default) or cuda; gpu: cuda (default) or cpu"
-    )
-    parser.add_argument("--minutes", type=float, help="gpu: begin no further part after so many")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the suite: -h shows them")
     parser.set_defaults(run=_bench)
 
 
@@ -364,14 +353,7 @@ def _plot(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     from dds_fast import bench
 
-    arguments = ["--out", str(options.out)]
-    if options.only is not None:
-        arguments += ["--only", options.only]
-    arguments += [f"--{flag}" for flag in ("quick", "full") if getattr(options, flag)]
-    for name in ("race_seconds", "preset", "device", "minutes"):
-        if (value := getattr(options, name)) is not None:
-            arguments += [f"--{name.replace('_', '-')}", str(value)]
-    return bench.run(options.suite, arguments)
+    return bench.run(options.suite, options.arguments)
 
 
 def _info(options: argparse.Namespace) -> int:

@@ -45,6 +45,18 @@ def test_without_the_extra_is_one_clear_error(
     assert "pip install '.[bench]'" in capsys.readouterr().err
 
 
+def test_what_follows_the_suite_is_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+    monkeypatch.setattr(bench, "run", lambda *given: seen.append(given) or 0)
+    for options in ([], ["--out", "x", "--only", "NMF"], ["-h"], ["--model", "dds2=a", "dds3=b"]):
+        assert main(["bench", "table2", *options]) == 0
+        assert seen.pop() == ("table2", options)
+    with pytest.raises(SystemExit):
+        main(["bench", "table9"])
+
+
 def run(suite: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """A suite in a new process, as the command starts it."""
     script = CHECKOUT / "benchmarks" / f"{suite}.py"
