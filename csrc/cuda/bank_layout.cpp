@@ -110,7 +110,7 @@ BankShape make_bank_shape(Precision precision, int64_t n_features, int64_t n_pas
                                     " units, not " + std::to_string(width));
   }
   require(n_passing > 0 && n_passing < n_features, "serves flows of at least two features");
-  require(n_ctas >= 1 && n_ctas <= 8, "a cluster has 1 to 8 CTAs");
+  require(n_ctas == 1 || n_ctas == 2, "one or two CTAs share a flow");
   BankShape shape = {};
   shape.precision = precision;
   shape.n_passing = static_cast<int32_t>(n_passing);

@@ -21,21 +21,23 @@ class Product {
 
   // A chunk times `n_in` inputs, whose words begin at `operand`.
   DDS_DEVICE void add(const char* chunk, const uint32_t* operand, int n_in) {
-    constexpr int kTileInputs = kPrecision == Precision::bfloat16 ? 16 : 8;
-    const Word4* tiles = reinterpret_cast<const Word4*>(chunk) + (warp_ % 4) * 32 + lane_;
-    const uint32_t* words = operand + lane_ % 4 * stride_ + lane_ / 4;
-    DDS_UNROLL_2
-    for (int tile = warp_ / 4; tile < n_in / kTileInputs; tile += 2) {
-      const Word4 weights = tiles[tile * 4 * 32];
-      const uint32_t* low = words + tile * 8 * stride_;
-      const uint32_t* high = low + 4 * stride_;
-      DDS_UNROLL
-      for (int j = 0; j < kMaxRowTiles; ++j) {
-        if (j < row_tiles_) {
-          machine_.template multiply<kPrecision>(sums_[j], weights, low[j * kRowTile],
-                                                 high[j * kRowTile]);
-        }
-      }
+    switch (row_tiles_) {
+      case 1:
+        return add_tiles<1>(chunk, operand, n_in);
+      case 2:
+        return add_tiles<2>(chunk, operand, n_in);
+      case 3:
+        return add_tiles<3>(chunk, operand, n_in);
+      case 4:
+        return add_tiles<4>(chunk, operand, n_in);
+      case 5:
+        return add_tiles<5>(chunk, operand, n_in);
+      case 6:
+        return add_tiles<6>(chunk, operand, n_in);
+      case 7:
+        return add_tiles<7>(chunk, operand, n_in);
+      default:  // kMaxRowTiles
+        return add_tiles<8>(chunk, operand, n_in);
     }
   }
 
@@ -54,6 +56,24 @@ class Product {
   }
 
  private:
+  // Without branches in the loop.
+  template <int kTiles>
+  DDS_DEVICE void add_tiles(const char* chunk, const uint32_t* operand, int n_in) {
+    constexpr int kTileInputs = kPrecision == Precision::bfloat16 ? 16 : 8;
+    const Word4* tiles = reinterpret_cast<const Word4*>(chunk) + (warp_ % 4) * 32 + lane_;
+    const uint32_t* words = operand + lane_ % 4 * stride_ + lane_ / 4;
+    for (int tile = warp_ / 4; tile < n_in / kTileInputs; tile += 2) {
+      const Word4 weights = tiles[tile * 4 * 32];
+      const uint32_t* low = words + tile * 8 * stride_;
+      const uint32_t* high = low + 4 * stride_;
+      DDS_UNROLL
+      for (int j = 0; j < kTiles; ++j) {
+        machine_.template multiply<kPrecision>(sums_[j], weights, low[j * kRowTile],
+                                               high[j * kRowTile]);
+      }
+    }
+  }
+
   Machine& machine_;
   const int stride_, partial_stride_, row_tiles_, warp_, lane_;
   float sums_[kMaxRowTiles][4] = {};

@@ -28,6 +28,7 @@ class BankProgram {
         warp_(machine.thread() / 32),
         lane_(machine.thread() % 32),
         rank_(machine.rank()),
+        peer_(arguments.plan.shape.n_ctas > 1 ? machine.peer(1 - machine.rank()) : nullptr),
         decode_(arguments.direction == Direction::decode),
         group_(arguments.groups ? arguments.groups[machine.block()] : machine.block()),
         first_tile_(machine.row_block() * arguments.plan.row_tiles),
@@ -210,7 +211,7 @@ class BankProgram {
   template <class Write>
   DDS_DEVICE void in_every_cta(const Write& write) const {
     write(m_.shared());
-    for (int i = 1; i < shape_.n_ctas; ++i) write(m_.peer((rank_ + i) % shape_.n_ctas));
+    if (peer_) write(peer_);
   }
 
   DDS_DEVICE void put_state(int place, int row, float value) const {
@@ -281,7 +282,8 @@ class BankProgram {
   // ---- records of the steps -----------------------------------------------------------------
 
   static constexpr int kRecordWords = 2;  // of 16 bytes, per thread
-  static_assert(record_bytes(kMaxFeatures) <= kRecordWords * kBankThreads * 16, "room for a record");
+  static_assert(record_bytes(kMaxFeatures) <= kRecordWords * kBankThreads * 16,
+                "room for a record");
 
   DDS_DEVICE const Word4* record_in_memory(int i) const {
     const int64_t index = group_ * (shape_.n_steps + 1) + i;
@@ -360,16 +362,19 @@ class BankProgram {
       }
       product.write(partials());
       m_.sync();
-      const int column = 2 * (warp_ * 4 + member());
+      const float* sums = partials() + 2 * (warp_ * 4 + member()) * plan_.partial_stride;
+      Float2 values[kMaxRowTiles] = {};
+      for_row_tiles([&](int, int j) { values[j] = bias; });
+      DDS_UNROLL_1
+      for (int split = 0; split < plan_.n_splits; ++split) {
+        for_row_tiles([&](int row, int j) {
+          values[j].x += sums[row];
+          values[j].y += sums[plan_.partial_stride + row];
+        });
+        sums += kPanelColumns * plan_.partial_stride;
+      }
       for_row_tiles([&](int row, int j) {
-        float first = bias.x, second = bias.y;
-        for (int split = 0; split < plan_.n_splits; ++split) {
-          const float* sums =
-              partials() + (split * kPanelColumns + column) * plan_.partial_stride + row;
-          first += sums[0];
-          second += sums[plan_.partial_stride];
-        }
-        finish(4 * block + member(), block, row, j, prepared[j], first, second);
+        finish(4 * block + member(), block, row, j, prepared[j], values[j].x, values[j].y);
       });
     }
   }
@@ -566,6 +571,7 @@ class BankProgram {
   const BankShape& shape_;
   ChunkRing<Machine> ring_;
   const int thread_, warp_, lane_, rank_;
+  char* const peer_;  // shared memory of the other CTA of the cluster; null: there is none
   const bool decode_;
   const int64_t group_;
   const int first_tile_, n_tiles_;  // of rows

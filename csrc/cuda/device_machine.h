@@ -18,11 +18,15 @@ namespace dds {
 
 class DeviceMachine {
  public:
-  DDS_DEVICE DeviceMachine(char* shared, int n_ctas) : shared_(shared), n_ctas_(n_ctas) {}
+  DDS_DEVICE DeviceMachine(char* shared, int n_ctas)
+      : shared_(shared),
+        n_ctas_(n_ctas),
+        rank_(static_cast<int>(blockIdx.x) % n_ctas),
+        block_(static_cast<int>(blockIdx.x) / n_ctas) {}
 
   DDS_DEVICE int thread() const { return static_cast<int>(threadIdx.x); }
-  DDS_DEVICE int rank() const { return static_cast<int>(blockIdx.x) % n_ctas_; }
-  DDS_DEVICE int block() const { return static_cast<int>(blockIdx.x) / n_ctas_; }
+  DDS_DEVICE int rank() const { return rank_; }
+  DDS_DEVICE int block() const { return block_; }
   DDS_DEVICE int row_block() const { return static_cast<int>(blockIdx.y); }
 
   DDS_DEVICE char* shared() const { return shared_; }
@@ -152,7 +156,7 @@ class DeviceMachine {
   }
 
   char* shared_;
-  int n_ctas_;
+  int n_ctas_, rank_, block_;
 };
 
 }  // namespace dds

@@ -7,12 +7,12 @@
 #ifdef __CUDACC__
 #define DDS_DEVICE __device__ __forceinline__
 #define DDS_UNROLL _Pragma("unroll")
-#define DDS_UNROLL_2 _Pragma("unroll 2")
+#define DDS_UNROLL_1 _Pragma("unroll 1")
 #define DDS_UNROLL_4 _Pragma("unroll 4")
 #else
 #define DDS_DEVICE inline
 #define DDS_UNROLL _Pragma("GCC unroll 8")
-#define DDS_UNROLL_2
+#define DDS_UNROLL_1
 #define DDS_UNROLL_4
 #endif
 
