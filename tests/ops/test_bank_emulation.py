@@ -40,7 +40,7 @@ def run(packed: PackedBank, t: banks.Truth, groups: Tensor | None = None) -> tup
 @pytest.mark.parametrize("direction", ["encode", "decode"])
 @pytest.mark.parametrize("precision", BOUNDS)
 @pytest.mark.parametrize("target", [ALONE, CLUSTER], ids=["alone", "cluster"])
-@pytest.mark.parametrize("case", banks.CASES)
+@pytest.mark.parametrize("case", banks.ODD)
 def test_values_and_gradients(case: str, target: Target, precision: str, direction: str) -> None:
     t = banks.truth(case, direction)
     out, log_det, gradient = run(pack(t, direction, precision, target), t)
@@ -48,6 +48,20 @@ def test_values_and_gradients(case: str, target: Target, precision: str, directi
     assert_close("rows", out, t.out, bounds["output"])
     assert_close("log-det", log_det, t.log_det, bounds["log_det"])
     assert_close("gradient", gradient, t.gradient, bounds["gradient"])
+
+
+@pytest.mark.parametrize("precision", BOUNDS)
+def test_a_flow_of_the_paper_s_size(precision: str) -> None:
+    """F = 512, 16 steps of four layers of 128 units, K = 20: one block, the stream several stages
+    ahead."""
+    t = banks.truth("F=512 of the paper", "decode")
+    packed = pack(t, "decode", precision, CLUSTER)
+    plan = packed.plan("update", 20)
+    assert packed.shape.n_ctas == 2 and plan.n_row_blocks == 1 and plan.n_stages >= 5
+    out, log_det, gradient = run(packed, t)
+    assert_close("rows", out, t.out, BOUNDS[precision]["output"])
+    assert_close("log-det", log_det, t.log_det, BOUNDS[precision]["log_det"])
+    assert_close("gradient", gradient, t.gradient, BOUNDS[precision]["gradient"])
 
 
 def test_leaky_relu() -> None:
@@ -214,7 +228,8 @@ def test_update_is_backward_adam_and_decode(
     assert torch.equal(latents[..., :n_fixed], t.rows[..., :n_fixed])
 
     stopped.fill_(1)
-    before = [x.clone() for x in (latents, *moments, entries, log_likelihoods, stash)]
+    state = (latents, *moments, entries, log_likelihoods, stash.view(torch.int32))
+    before = [x.clone() for x in state]
     packed.update(*arguments)
-    for x, y in zip((latents, *moments, entries, log_likelihoods, stash), before, strict=True):
+    for x, y in zip(state, before, strict=True):
         assert torch.equal(x, y)

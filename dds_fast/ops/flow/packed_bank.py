@@ -74,9 +74,8 @@ def shape_of(flow: FrozenFlow, precision: str, n_ctas: int) -> Any:
         if step.mixing is not None:
             raise ValueError("serves banks, whose steps permute, not flows that mix by a matrix")
         coupling = step.coupling
-        if [
-            w.shape[1] for w in coupling.weights[:-1]
-        ] != widths or coupling.activation != first.activation:
+        same_widths = [w.shape[1] for w in coupling.weights[:-1]] == widths
+        if not same_widths or coupling.activation != first.activation:
             raise ValueError("serves flows whose steps are all of one size and activation")
     return _native.cuda().Bank(
         precision, flow.n_features, first.n_passing, widths, len(flow.steps), n_ctas
@@ -211,7 +210,7 @@ class PackedBank:
         stash = None
         if keep:
             size = self.stash_bytes(n_blocks, n_rows)
-            stash = torch.empty(size, dtype=torch.uint8, device=rows.device)
+            stash = torch.empty(size // 4, dtype=torch.float32, device=rows.device)
         if rows.numel():
             _native.cuda().bank_forward(
                 self.plan("forward", n_rows),
