@@ -68,7 +68,7 @@ PRESETS = {
                 max_epochs=150, learning_rate=1e-3, one_cycle=True, equalizer_db=5.0
             ),
             "dds3": TrainingConfig(
-                max_epochs=50, learning_rate=2e-4, one_cycle=True, max_norm=50.0, equalizer_db=5.0
+                max_epochs=40, learning_rate=2e-4, one_cycle=True, max_norm=50.0, equalizer_db=5.0
             ),
         },
         {"dds2": lambda F: (8, F // 8, 4), "dds3": lambda F: (8, F // 2, 3)},
