@@ -124,31 +124,31 @@ def _both(thing: Any) -> dict[str, Any]:
     return dict.fromkeys(COMPONENTS, thing)
 
 
-SMALL = Sizes(T=200, F=128, S=12, K=10, N=3000, L=4)
+SMALL = Sizes(T=200, F=256, S=6, K=80, N=3000, L=4)
 PAPER_SIZE = Sizes(T=300, F=512, S=60, K=20, N=20_000, L=16)
 BASES: dict[str, dict[str, Sizes]] = {
     "T": _both(SMALL),
-    "N": _both(SMALL),
+    "N": _both(replace(SMALL, T=400)),
     "F": {
-        "reconstruction": Sizes(T=128, F=256, S=128, K=64, N=4000, L=1),
-        "dictionary": Sizes(T=64, F=256, S=1, K=64, N=4000, L=4),
+        "reconstruction": Sizes(T=256, F=256, S=128, K=64, N=4000, L=1),
+        "dictionary": Sizes(T=128, F=256, S=1, K=128, N=4000, L=8),
     },
     "S": {
-        "reconstruction": Sizes(T=4096, F=128, S=16, K=64, N=2000, L=1),
-        "dictionary": Sizes(T=256, F=128, S=16, K=256, N=2000, L=1),
+        "reconstruction": Sizes(T=8192, F=128, S=16, K=64, N=2000, L=1),
+        "dictionary": Sizes(T=256, F=512, S=16, K=256, N=2000, L=1),
     },
     "K": _both(Sizes(T=256, F=128, S=16, K=64, N=2000, L=1)),
-    "L": _both(Sizes(T=32, F=512, S=4, K=32, N=2000, L=4)),
+    "L": _both(Sizes(T=64, F=512, S=4, K=64, N=2000, L=4)),
 }
-"""Chosen so that the leading terms of as many cells as possible can be seen, and that tensors of
-the flows stay below the 32 MB from which C libraries fetch fresh pages for each of them."""
+"""Chosen so that the leading terms of as many cells as possible can be seen: matrix products that
+arithmetic binds on both sides of the caches, and streams that lie beyond them."""
 
-_LONG = {"reconstruction": (10_000, 15_000, 20_000), "dictionary": ()}
-"""Frames in which the leading term of the reconstruction's space shows."""
+_LONG = {"reconstruction": (10_000, 20_000, 40_000, 60_000, 80_000), "dictionary": ()}
+"""Frames in which the leading term of the reconstruction shows."""
 
 _QUICK = {
     "T": {c: (5, 50, 200, 1000, 2000, 5000, *_LONG[c]) for c in COMPONENTS},
-    "F": _both((16, 64, 256, 512, 1024, 2048, 4096)),
+    "F": _both((16, 64, 256, 384, 512, 1024, 2048, 3072, 4096)),
     "S": _both((1, 4, 16, 32, 64, 80, 100)),
     "K": _both((16, 64, 256, 800, 1200, 1600)),
     "N": _both((1000, 3000, 10_000, 20_000, 50_000, 100_000)),
@@ -156,7 +156,7 @@ _QUICK = {
 }
 _FULL = {
     "T": {c: (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, *_LONG[c]) for c in COMPONENTS},
-    "F": _both((16, 32, 64, 128, 256, 512, 1024, 2048, 4096)),
+    "F": _both((16, 32, 64, 128, 256, 384, 512, 768, 1024, 2048, 3072, 4096)),
     "S": _both((1, 2, 4, 8, 16, 32, 64, 80, 100)),
     "K": _both((16, 32, 64, 128, 256, 512, 800, 1200, 1600)),
     "N": _both((1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)),
@@ -253,6 +253,15 @@ class Case:
         matrices = [w for step in self.flow.steps for w in step.coupling.weights]
         matrices += [step.mixing for step in self.flow.steps if step.mixing is not None]
         return sum(t.nbytes for t in (*matrices, *self.inputs, *self.inputs))
+
+    def workspace(self) -> int:
+        """Bytes of the compiled flow's workspace, which depends on threads and blocks of rows."""
+        from dds_fast.ops.packed import packed_flow
+
+        assert self.flow is not None
+        packed = packed_flow(self.flow, "decode", "float32")
+        shape = self.inputs[0].shape[:2]
+        return packed.scratch(*shape, False, torch.get_num_threads()).nbytes
 
     def held(self) -> int:
         """Bytes of all tensors alive between calls, what backends have packed included."""

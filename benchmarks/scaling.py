@@ -29,15 +29,16 @@ LEAST_SPAN = 2
 """Times, from first to last point of a range."""
 
 LEAST_WORK = 3e7
-"""Multiply-adds of a call, above which the cost of starting its operations is small."""
+"""Multiply-adds of a reconstruction or a flow step, above which starting its operations costs
+little."""
 
-LEAST_STREAMED = 1e7
-"""The same for the reconstruction of DDS-1, which reads an entry for each: past the caches."""
+LEAST_STREAMED = 128e6
+"""Bytes of a reconstruction of DDS-1, past the caches: it reads an entry for each multiply-add."""
 
 LEAST_ROWS = 64
 """Vectors per flow, above which arithmetic binds and not the reading of the weights."""
 
-LEAST_INTENSITY = 256
+LEAST_INTENSITY = 512
 """Multiply-adds per element-wise operation of a flow; asked for where both grow with the axis, but
 differently: over F."""
 
@@ -96,17 +97,20 @@ def curves(results: Results) -> dict[tuple[str, str, str, str], Points]:
 
 def _timed(points: Points, component: str, method: str, axis: str) -> tuple[Points, str]:
     """Where the leading term dominates the time, by what is counted of each point."""
-    streamed = component == "reconstruction" and method == "DDS-1"
-    least = LEAST_STREAMED if streamed else LEAST_WORK
-    kept = [p for p in points if p["multiply_adds"] >= least]
-    why = f"at least {least:.0e} multiply-adds"
-    if component == "dictionary":
-        if axis != "L":
-            kept = [p for p in kept if Sizes(**p["sizes"]).rows(method) >= LEAST_ROWS]
-            why += f", {LEAST_ROWS} rows per flow"
-        if axis == "F":
-            kept = [p for p in kept if _intensity(p, method) >= LEAST_INTENSITY]
-            why += f", {LEAST_INTENSITY} multiply-adds per element-wise operation"
+    if component == "reconstruction" and method == "DDS-1":
+        kept = [p for p in points if p["bytes"] >= LEAST_STREAMED]
+        return kept, f"at least {LEAST_STREAMED / 1e6:.0f} MB"
+    why = f"at least {LEAST_WORK:.0e} multiply-adds"
+    if component == "reconstruction":
+        return [p for p in points if p["multiply_adds"] >= LEAST_WORK], why
+    kept = [p for p in points if p["multiply_adds"] >= LEAST_WORK * p["sizes"]["L"]]
+    why += " a step"
+    if axis != "L":
+        kept = [p for p in kept if Sizes(**p["sizes"]).rows(method) >= LEAST_ROWS]
+        why += f", {LEAST_ROWS} rows per flow"
+    if axis == "F":
+        kept = [p for p in kept if _intensity(p, method) >= LEAST_INTENSITY]
+        why += f", {LEAST_INTENSITY} multiply-adds per element-wise operation"
     return kept, why
 
 

@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
 import scaling
 from complexity import PRESETS
 from jobs import Job, run_all
+
+KEEP_PAGES = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+"""glibc keeps what is freed: a call is timed without the kernel handing out zeroed pages anew."""
 
 
 def chosen(preset: str, only: str | None) -> list[Job]:
@@ -55,6 +59,7 @@ def main() -> int:
         print(f"dds-fast: {error}", file=sys.stderr)
         return 1
     flags = ["--preset", options.preset, "--device", options.device]
+    os.environ |= KEEP_PAGES
     failed = run_all(jobs, folder, flags)
     scaling.write(folder)
     print(folder / "README.md")
