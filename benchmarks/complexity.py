@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from cases import Shape, make_flow
+from tensor_memory import peak_bytes
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -131,11 +132,11 @@ BASES: dict[str, dict[str, Sizes]] = {
     "N": _both(replace(SMALL, T=400)),
     "F": {
         "reconstruction": Sizes(T=256, F=256, S=128, K=64, N=4000, L=1),
-        "dictionary": Sizes(T=128, F=256, S=1, K=128, N=4000, L=8),
+        "dictionary": Sizes(T=96, F=256, S=1, K=96, N=4000, L=2),
     },
     "S": {
         "reconstruction": Sizes(T=8192, F=128, S=16, K=64, N=2000, L=1),
-        "dictionary": Sizes(T=256, F=512, S=16, K=256, N=2000, L=1),
+        "dictionary": Sizes(T=512, F=256, S=16, K=512, N=2000, L=1),
     },
     "K": _both(Sizes(T=256, F=128, S=16, K=64, N=2000, L=1)),
     "L": _both(Sizes(T=64, F=512, S=4, K=64, N=2000, L=4)),
@@ -143,25 +144,35 @@ BASES: dict[str, dict[str, Sizes]] = {
 """Chosen so that the leading terms of as many cells as possible can be seen: matrix products that
 arithmetic binds on both sides of the caches, and streams that lie beyond them."""
 
-_LONG = {"reconstruction": (10_000, 20_000, 40_000, 60_000, 80_000), "dictionary": ()}
-"""Frames in which the leading term of the reconstruction shows."""
+_LARGE: dict[str, dict[str, tuple[int, ...]]] = {
+    "T": {
+        "reconstruction": (5000, 10_000, 20_000, 40_000, 60_000, 80_000),
+        "dictionary": (5000, 10_000, 20_000, 30_000, 40_000),
+    },
+    "F": {
+        "reconstruction": (512, 1024, 2048, 3072, 4096),
+        "dictionary": (512, 1152, 1536, 2304, 4096, 6144, 8192, 12_288),
+    },
+}
+"""Where the leading terms show: later in a reconstruction's time over T, and in a flow's over F."""
 
 _QUICK = {
-    "T": {c: (5, 50, 200, 1000, 2000, 5000, *_LONG[c]) for c in COMPONENTS},
-    "F": _both((16, 64, 256, 384, 512, 1024, 2048, 3072, 4096)),
-    "S": _both((1, 4, 16, 32, 64, 80, 100)),
-    "K": _both((16, 64, 256, 800, 1200, 1600)),
+    "T": {c: (5, 50, 200, 1000, *_LARGE["T"][c]) for c in COMPONENTS},
+    "F": {c: (16, 64, 256, *_LARGE["F"][c]) for c in COMPONENTS},
+    "S": _both((1, 4, 16, 32, 64, 100, 128)),
+    "K": _both((16, 64, 256, 800, 1600, 2400, 3200)),
     "N": _both((1000, 3000, 10_000, 20_000, 50_000, 100_000)),
     "L": _both((1, 5, 10, 20, 50, 100)),
 }
 _FULL = {
-    "T": {c: (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, *_LONG[c]) for c in COMPONENTS},
-    "F": _both((16, 32, 64, 128, 256, 384, 512, 768, 1024, 2048, 3072, 4096)),
-    "S": _both((1, 2, 4, 8, 16, 32, 64, 80, 100)),
-    "K": _both((16, 32, 64, 128, 256, 512, 800, 1200, 1600)),
+    "T": {c: (5, 10, 20, 50, 100, 200, 500, 1000, 2000, *_LARGE["T"][c]) for c in COMPONENTS},
+    "F": {c: (16, 32, 64, 128, 256, *_LARGE["F"][c]) for c in COMPONENTS},
+    "S": _both((1, 2, 4, 8, 16, 32, 64, 100, 128)),
+    "K": _both((16, 32, 64, 128, 256, 512, 800, 1600, 2400, 3200)),
     "N": _both((1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)),
     "L": _both((1, 2, 5, 10, 20, 50, 100)),
 }
+_MOST_WEIGHTS = 210_000_000
 
 
 def _at_paper_size(name: str, values: tuple[int, ...]) -> Axis:
@@ -170,11 +181,11 @@ def _at_paper_size(name: str, values: tuple[int, ...]) -> Axis:
 
 PRESETS: dict[str, dict[str, Axis]] = {
     "full": {
-        **{name: Axis(name, _FULL[name], BASES[name], 210_000_000) for name in AXES},
+        **{name: Axis(name, _FULL[name], BASES[name], _MOST_WEIGHTS) for name in AXES},
         "paperT": _at_paper_size("T", (10, 20, 50, 100, 200, 500, 1000)),
         "paperN": _at_paper_size("N", (1000, 3000, 10_000, 30_000, 100_000, 300_000)),
     },
-    "quick": {name: Axis(name, _QUICK[name], BASES[name], 110_000_000) for name in AXES},
+    "quick": {name: Axis(name, _QUICK[name], BASES[name], _MOST_WEIGHTS) for name in AXES},
     "check": {
         name: Axis(
             name, _both((4, 8, 12)), _both(Sizes(T=8, F=16, S=2, K=2, N=32, L=1)), 10_000_000
@@ -254,14 +265,18 @@ class Case:
         matrices += [step.mixing for step in self.flow.steps if step.mixing is not None]
         return sum(t.nbytes for t in (*matrices, *self.inputs, *self.inputs))
 
-    def workspace(self) -> int:
-        """Bytes of the compiled flow's workspace, which depends on threads and blocks of rows."""
-        from dds_fast.ops.packed import packed_flow
-
+    def workspace(self, backend: str, device: str) -> int:
+        """Bytes that a flow's decode needs beside its result: of the compiled one what it asks for,
+        of others from calls with one row and with two."""
         assert self.flow is not None
-        packed = packed_flow(self.flow, "decode", "float32")
-        shape = self.inputs[0].shape[:2]
-        return packed.scratch(*shape, False, torch.get_num_threads()).nbytes
+        (z,) = self.inputs
+        if backend == "cpu":
+            from dds_fast.ops.packed import packed_flow
+
+            packed = packed_flow(self.flow, "decode", "float32")
+            return packed.scratch(*z.shape[:2], False, torch.get_num_threads()).nbytes
+        one, two = (peak_bytes(self.call(backend, n_rows), device) for n_rows in (1, 2))
+        return one + (two - one) * (z.shape[1] - 1) - z.nbytes
 
     def held(self) -> int:
         """Bytes of all tensors alive between calls, what backends have packed included."""

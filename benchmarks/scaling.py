@@ -38,9 +38,11 @@ LEAST_STREAMED = 128e6
 LEAST_ROWS = 64
 """Vectors per flow, above which arithmetic binds and not the reading of the weights."""
 
-LEAST_INTENSITY = 512
+LEAST_INTENSITY = 2000
 """Multiply-adds per element-wise operation of a flow; asked for where both grow with the axis, but
-differently: over F."""
+differently: over F. In PyTorch an element-wise operation takes as long as about 230 multiply-adds
+(DDS-2, F = 1024 to 4096, 256 rows), so that from 9 times as many on slopes are too small by less
+than 0.1."""
 
 LEADING = 0.1
 """How far the counted bytes may be from the leading power, between neighbouring points."""
@@ -123,11 +125,11 @@ def _intensity(point: dict[str, Any], method: str) -> float:
 
 
 def _present(point: dict[str, Any]) -> int:
-    """The counted bytes, and what Table I leaves out: packed weights and workspaces of fixed size,
-    and the reconstruction."""
+    """The counted bytes, and what Table I leaves out: packed weights, workspaces, and the
+    reconstruction."""
     result = 4 * point["sizes"]["F"] * point["sizes"]["T"]
     is_result = point["component"] == "reconstruction"
-    return point["bytes"] + point["fixed_bytes"] + (result if is_result else 0)
+    return point["bytes"] + point["other_bytes"] + (result if is_result else 0)
 
 
 def _spacious(points: Points, power: int) -> tuple[Points, str]:
@@ -139,7 +141,9 @@ def _spacious(points: Points, power: int) -> tuple[Points, str]:
         if abs(slope - power) > LEADING:
             break
         first = i
-    return points[first:], f"counted slope, with what is fixed, within {LEADING} of the exponent"
+    return points[
+        first:
+    ], f"slope of counted bytes, packed weights and workspaces within {LEADING} of the exponent"
 
 
 def fit(quantity: str, component: str, method: str, axis: str, backend: str, points: Points) -> Fit:

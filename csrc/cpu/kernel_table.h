@@ -19,9 +19,8 @@ struct FlowKernels {
 struct Kernels {
   FlowKernels flow[3];  // by format
   double (*squares)(const float* x, int64_t n);
-  void (*residual)(const float* entries, int64_t entry_stride, const float* activations,
-                   int64_t activation_stride, int64_t n_sources, const float* target, int64_t n,
-                   float* residual);
+  void (*add_entries)(const float* entries, const float* activations, int64_t n_frames, int64_t n,
+                      float* residual);
   float (*correlation)(const float* x, const float* y, int64_t n);
   void (*activations)(const ActivationTensors& tensors, int64_t row);
   void (*pack_matrix_panel)(const MatrixProduct& product, int64_t panel, char* packed);

@@ -63,7 +63,7 @@ constexpr FlowKernels kFlowKernels = {forward<kFormat>, backward<kFormat>, updat
 static constexpr Kernels kKernels = {
     {kFlowKernels<Format::float32>, kFlowKernels<Format::bfloat16>, kFlowKernels<Format::split>},
     row_squares,
-    row_residual,
+    add_entries,
     row_correlation,
     row_of_activations,
     pack_matrix_panel,

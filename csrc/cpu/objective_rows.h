@@ -17,18 +17,18 @@ static double row_squares(const float* x, int64_t n) {
   return sum.reduce();
 }
 
-// residual = sum_s activations[s * stride_a] * entries[s * stride_e] - target.
-static void row_residual(const float* entries, int64_t entry_stride, const float* activations,
-                         int64_t activation_stride, int64_t n_sources, const float* target,
-                         int64_t n, float* residual) {
-  for (int64_t i = 0; i < n; i += kLanes) {
-    const int64_t left = n - i;
-    Vec sum = -load(target + i, left);
-    for (int64_t s = 0; s < n_sources; ++s) {
-      const float activation = activations[s * activation_stride];
-      if (activation > 0.0f) sum += load(entries + s * entry_stride + i, left) * activation;
+// residual[t] += activations[t] * entries[t]
+static void add_entries(const float* entries, const float* activations, int64_t n_frames, int64_t n,
+                        float* residual) {
+  for (int64_t t = 0; t < n_frames; ++t) {
+    const float activation = activations[t];
+    if (activation <= 0.0f) continue;
+    const float* x = entries + t * n;
+    float* sum = residual + t * n;
+    for (int64_t i = 0; i < n; i += kLanes) {
+      const int64_t left = n - i;
+      store(sum + i, load(sum + i, left) + load(x + i, left) * activation, left);
     }
-    store(residual + i, sum, left);
   }
 }
 
