@@ -144,29 +144,35 @@ BASES: dict[str, dict[str, Sizes]] = {
 """Chosen so that the leading terms of as many cells as possible can be seen: matrix products that
 arithmetic binds on both sides of the caches, and streams that lie beyond them."""
 
-_LARGE: dict[str, dict[str, tuple[int, ...]]] = {
-    "T": {
-        "reconstruction": (5000, 10_000, 20_000, 40_000, 60_000, 80_000),
-        "dictionary": (5000, 10_000, 20_000, 30_000, 40_000),
-    },
-    "F": {
-        "reconstruction": (512, 1024, 2048, 3072, 4096),
-        "dictionary": (512, 1152, 1536, 2304, 4096, 6144, 8192, 12_288),
-    },
+_WIDE = {
+    "reconstruction": (512, 1024, 2048, 3072, 4096),
+    "dictionary": (512, 1152, 1536, 2304, 4096, 6144, 8192, 12_288),
 }
-"""Where the leading terms show: later in a reconstruction's time over T, and in a flow's over F."""
+"""Bins at which the leading terms show: later in the time of a flow."""
 
 _QUICK = {
-    "T": {c: (5, 50, 200, 1000, *_LARGE["T"][c]) for c in COMPONENTS},
-    "F": {c: (16, 64, 256, *_LARGE["F"][c]) for c in COMPONENTS},
-    "S": _both((1, 4, 16, 32, 64, 100, 128)),
+    "T": {
+        "reconstruction": (5, 50, 200, 1000, 5000, 25_000, 40_000, 60_000),
+        "dictionary": (5, 50, 200, 1000, 5000, 10_000, 20_000),
+    },
+    "F": {c: (16, 64, 256, *_WIDE[c]) for c in COMPONENTS},
+    "S": _both((1, 4, 16, 32, 64, 100)),
     "K": _both((16, 64, 256, 800, 1600, 2400, 3200)),
     "N": _both((1000, 3000, 10_000, 20_000, 50_000, 100_000)),
     "L": _both((1, 5, 10, 20, 50, 100)),
 }
 _FULL = {
-    "T": {c: (5, 10, 20, 50, 100, 200, 500, 1000, 2000, *_LARGE["T"][c]) for c in COMPONENTS},
-    "F": {c: (16, 32, 64, 128, 256, *_LARGE["F"][c]) for c in COMPONENTS},
+    "T": {
+        "reconstruction": (
+            *(5, 10, 20, 50, 100, 200, 500, 1000, 2000),
+            *(5000, 10_000, 20_000, 40_000, 60_000, 80_000),
+        ),
+        "dictionary": (
+            *(5, 10, 20, 50, 100, 200, 500, 1000, 2000),
+            *(5000, 10_000, 20_000, 30_000, 40_000),
+        ),
+    },
+    "F": {c: (16, 32, 64, 128, 256, *_WIDE[c]) for c in COMPONENTS},
     "S": _both((1, 2, 4, 8, 16, 32, 64, 100, 128)),
     "K": _both((16, 32, 64, 128, 256, 512, 800, 1600, 2400, 3200)),
     "N": _both((1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)),

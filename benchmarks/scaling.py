@@ -141,9 +141,8 @@ def _spacious(points: Points, power: int) -> tuple[Points, str]:
         if abs(slope - power) > LEADING:
             break
         first = i
-    return points[
-        first:
-    ], f"slope of counted bytes, packed weights and workspaces within {LEADING} of the exponent"
+    why = f"slope of counted bytes, packed weights and workspaces within {LEADING} of the exponent"
+    return points[first:], why
 
 
 def fit(quantity: str, component: str, method: str, axis: str, backend: str, points: Points) -> Fit:
