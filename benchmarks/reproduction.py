@@ -82,7 +82,6 @@ REASONS: dict[str, dict[int, tuple[str, str]]] = {
             "where a search of DDS-2 ended after a jump of the cost, entries of a huge norm "
             "outweigh all others once activations are rescaled.",
         ),
-        9: (UNDECIDED, "the multiply-adds were counted; time was not measured on this set yet."),
     },
     "generated": {
         1: (
@@ -118,12 +117,6 @@ REASONS: dict[str, dict[int, tuple[str, str]]] = {
             "not known.",
         ),
         8: (UNDECIDED, "as above: DDS-2 after jumps of the cost."),
-        9: (
-            FAILS,
-            "the multiply-adds are as claimed; the time of NMF grew with N^1.12 where 1.1 was the "
-            "bound: the smallest dictionary, 588 frames, stays in the caches and the largest does "
-            "not. Over the range of Table I it grew with N^1.05 and N^1.10.",
-        ),
     },
 }
 """Likely reasons by source and trend, each with the verdict that it explains."""
