@@ -37,11 +37,17 @@ static inline Vec dot_pairs(Vec sum, IntVec a, IntVec w) {
 #endif
 }
 
+// How far into a panel's pairs the weights of its vector `v` begin, in elements.
+constexpr int64_t pairs_of(int v) {
+  const int column = v * kLanes;
+  return column / kTileColumns * kTileBytes / 2 + column % kTileColumns * 2;
+}
+
 // values[m][:] = bias[:] + the products of a[m] with one panel.
 template <Format kFormat, int kRows>
 static void pair_tile(const uint16_t* a, int64_t stride, int64_t n_in, const char* panel,
                       float* values) {
-  constexpr int kVectors = power_of_two_below(kAccumulators / kRows, kTileColumns / kLanes);
+  constexpr int kVectors = power_of_two_below(kAccumulators / kRows, kPanel / kLanes);
   const int64_t plane = plane_of(kFormat, stride);
   for (int64_t column = 0; column < kPanel; column += kVectors * kLanes) {
     Vec sums[kRows][kVectors];
@@ -56,19 +62,23 @@ static void pair_tile(const uint16_t* a, int64_t stride, int64_t n_in, const cha
       const auto* weights = reinterpret_cast<const uint16_t*>(tile) + column % kTileColumns * 2;
       const auto* rest = weights + kTilesPerPanel * kTileBytes / 2;
       for (int64_t i = k; i < k + kInputBlock; i += 2) {
+        IntVec w[kVectors], w_rest[kVectors];
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) {
-          const IntVec w = load_pairs(weights + v * kLanes * 2);
+          w[v] = load_pairs(weights + pairs_of(v));
+          if (kFormat == Format::split) w_rest[v] = load_pairs(rest + pairs_of(v));
+        }
 #pragma GCC unroll 8
-          for (int m = 0; m < kRows; ++m) {
-            sums[m][v] = dot_pairs(sums[m][v], broadcast_pair(a + m * stride + i), w);
-          }
+        for (int m = 0; m < kRows; ++m) {
+          const IntVec leading = broadcast_pair(a + m * stride + i);
+#pragma GCC unroll 4
+          for (int v = 0; v < kVectors; ++v) sums[m][v] = dot_pairs(sums[m][v], leading, w[v]);
           if (kFormat == Format::split) {
-            const IntVec w_rest = load_pairs(rest + v * kLanes * 2);
-#pragma GCC unroll 8
-            for (int m = 0; m < kRows; ++m) {
-              sums[m][v] = dot_pairs(sums[m][v], broadcast_pair(a + m * stride + i), w_rest);
-              sums[m][v] = dot_pairs(sums[m][v], broadcast_pair(a + m * stride + plane + i), w);
+            const IntVec remainder = broadcast_pair(a + m * stride + plane + i);
+#pragma GCC unroll 4
+            for (int v = 0; v < kVectors; ++v) {
+              sums[m][v] = dot_pairs(sums[m][v], leading, w_rest[v]);
+              sums[m][v] = dot_pairs(sums[m][v], remainder, w[v]);
             }
           }
         }
