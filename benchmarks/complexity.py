@@ -144,11 +144,15 @@ BASES: dict[str, dict[str, Sizes]] = {
 """Chosen so that the leading terms of as many cells as possible can be seen: matrix products that
 arithmetic binds on both sides of the caches, and streams that lie beyond them."""
 
+_LONG = {
+    "reconstruction": (5000, 10_000, 20_000, 40_000, 60_000, 80_000),
+    "dictionary": (5000, 10_000, 20_000, 30_000, 40_000),
+}
 _WIDE = {
     "reconstruction": (512, 1024, 2048, 3072, 4096),
     "dictionary": (512, 1152, 1536, 2304, 4096, 6144, 8192, 12_288),
 }
-"""Bins at which the leading terms show: later in the time of a flow."""
+"""Frames and bins at which the leading terms show."""
 
 _QUICK = {
     "T": {
@@ -162,16 +166,7 @@ _QUICK = {
     "L": _both((1, 5, 10, 20, 50, 100)),
 }
 _FULL = {
-    "T": {
-        "reconstruction": (
-            *(5, 10, 20, 50, 100, 200, 500, 1000, 2000),
-            *(5000, 10_000, 20_000, 40_000, 60_000, 80_000),
-        ),
-        "dictionary": (
-            *(5, 10, 20, 50, 100, 200, 500, 1000, 2000),
-            *(5000, 10_000, 20_000, 30_000, 40_000),
-        ),
-    },
+    "T": {c: (5, 10, 20, 50, 100, 200, 500, 1000, 2000, *_LONG[c]) for c in COMPONENTS},
     "F": {c: (16, 32, 64, 128, 256, *_WIDE[c]) for c in COMPONENTS},
     "S": _both((1, 2, 4, 8, 16, 32, 64, 100, 128)),
     "K": _both((16, 32, 64, 128, 256, 512, 800, 1600, 2400, 3200)),

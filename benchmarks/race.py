@@ -78,6 +78,19 @@ class Entry:
     info: dict[str, Any] = field(default_factory=dict)
 
 
+def tell(
+    entry: Entry,
+    contender: str,
+    benchmark: BenchmarkFixture,
+    refuse: Callable[[str, str, str], None],
+) -> None:
+    """Hand an entry to pytest-benchmark, or say why there is none."""
+    if entry.refusal is not None:
+        refuse(benchmark.group, contender, entry.refusal)
+    benchmark.extra_info |= {"contender": contender} | entry.info
+    replay(entry.samples, benchmark)
+
+
 def again(call: Callable[[], Any]) -> Calls:
     """A call as `Calls`; what the last one returned is given back."""
 

@@ -40,9 +40,9 @@ LEAST_ROWS = 64
 
 LEAST_INTENSITY = 2000
 """Multiply-adds per element-wise operation of a flow; asked for where both grow with the axis, but
-differently: over F. In PyTorch an element-wise operation takes as long as about 230 multiply-adds
-(DDS-2, F = 1024 to 4096, 256 rows), so that from 9 times as many on slopes are too small by less
-than 0.1."""
+differently: over F. In PyTorch an element-wise operation takes as long as about 240 multiply-adds
+(DDS-2, F = 1024 to 4096, 256 rows), so that slopes are too small by 0.1 at the low end of such a
+range and less beyond."""
 
 LEADING = 0.1
 """How far the counted bytes may be from the leading power, between neighbouring points."""

@@ -215,6 +215,5 @@ def test_decompose(
         else:
             entry = _ours(setting, exact, contender.removeprefix("dds_fast, "), whole)
     except Exception as refusal:
-        refuse(benchmark.group, contender, race.reason(refusal))
-    benchmark.extra_info |= {"contender": contender} | entry.info
-    race.replay(entry.samples, benchmark)
+        entry = race.Entry(refusal=race.reason(refusal))
+    race.tell(entry, contender, benchmark, refuse)

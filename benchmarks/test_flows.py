@@ -94,10 +94,7 @@ def test_flow(
     benchmark.group = f"{case} {quantity}"
     suite, seconds = pytestconfig.getoption("suite"), pytestconfig.getoption("race_seconds")
     entry = raced(suite, case, quantity, quick, seconds, device)[contender]
-    if entry.refusal is not None:
-        refuse(benchmark.group, contender, entry.refusal)
-    benchmark.extra_info |= {"contender": contender} | entry.info
-    race.replay(entry.samples, benchmark)
+    race.tell(entry, contender, benchmark, refuse)
 
 
 @pytest.mark.benchmark(timer=race.replay_clock)

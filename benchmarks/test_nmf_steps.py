@@ -211,7 +211,4 @@ def test_step(
 ) -> None:
     benchmark.group = f"{case} {quantity}"
     entry = raced(case, quantity, quick, pytestconfig.getoption("race_seconds"), device)[contender]
-    if entry.refusal is not None:
-        refuse(benchmark.group, contender, entry.refusal)
-    benchmark.extra_info |= {"contender": contender} | entry.info
-    race.replay(entry.samples, benchmark)
+    race.tell(entry, contender, benchmark, refuse)

@@ -207,10 +207,7 @@ def test_training_step(
     benchmark.group = f"{case} training"
     suite, seconds = pytestconfig.getoption("suite"), pytestconfig.getoption("race_seconds")
     entry = raced(suite, case, quick, seconds, device)[contender]
-    if entry.refusal is not None:
-        refuse(benchmark.group, contender, entry.refusal)
-    benchmark.extra_info |= {"contender": contender} | entry.info
-    race.replay(entry.samples, benchmark)
+    race.tell(entry, contender, benchmark, refuse)
 
 
 def test_limit(limit: str, quick: bool, benchmark: BenchmarkFixture) -> None:
