@@ -204,8 +204,8 @@ struct AmxProduct {
   template <class Epilogue>
   void backward(const uint16_t* a, int64_t stride, const Part& part, Fetcher& fetcher,
                 char* workspace, const Epilogue& epilogue) const {
-    if (rows <= kMaxDotRows) {
-      return multiply_few_rows_backward<kFormat>(rows, a, stride, part, epilogue);
+    if (rows <= kFewPairRows) {
+      return backward_of_few_pair_rows<kFormat>(rows, a, stride, part, fetcher, epilogue);
     }
     const int64_t n_in = part.layer->n_panels * kPanel;
     Bands<Epilogue> bands{*this, epilogue};
@@ -220,6 +220,7 @@ struct AmxProduct {
   int64_t forward_turns(const PackedLayer& layer) const { return turns(layer.n_in); }
 
   int64_t backward_turns(const PackedLayer& layer) const {
+    if (rows <= kFewPairRows) return layer.n_panels * kPanel / 2;
     return tiles_of_block<kFormat>(layer) + turns(layer.n_panels * kPanel);
   }
 

@@ -12,6 +12,8 @@
 namespace dds::DDS_LEVEL {
 
 constexpr int kMaxPairRows = 6;
+// Fewer than in float32: a transposed panel serves more rows better.
+constexpr int64_t kFewPairRows = 3;
 
 typedef int32_t UnalignedIntVec
     __attribute__((vector_size(DDS_VECTOR_BYTES), aligned(4), may_alias));
@@ -46,7 +48,8 @@ constexpr int64_t pairs_of(int v) {
 // values[m][:] = bias[:] + the products of a[m] with one panel.
 template <Format kFormat, int kRows>
 static void pair_tile(const uint16_t* a, int64_t stride, int64_t n_in, const char* panel,
-                      float* values) {
+                      Fetcher& shared_fetcher, float* values) {
+  Fetcher fetcher = shared_fetcher;
   constexpr int kVectors = power_of_two_below(kAccumulators / kRows, kPanel / kLanes);
   const int64_t plane = plane_of(kFormat, stride);
   for (int64_t column = 0; column < kPanel; column += kVectors * kLanes) {
@@ -59,6 +62,7 @@ static void pair_tile(const uint16_t* a, int64_t stride, int64_t n_in, const cha
     }
     const char* tile = panel + kBiasBytes + column / kTileColumns * kTileBytes;
     for (int64_t k = 0; k < n_in; k += kInputBlock) {
+      fetcher.turn();
       const auto* weights = reinterpret_cast<const uint16_t*>(tile) + column % kTileColumns * 2;
       const auto* rest = weights + kTilesPerPanel * kTileBytes / 2;
       for (int64_t i = k; i < k + kInputBlock; i += 2) {
@@ -95,80 +99,76 @@ static void pair_tile(const uint16_t* a, int64_t stride, int64_t n_in, const cha
       }
     }
   }
+  shared_fetcher = fetcher;
 }
 
-// values[m][j] = sum_n a[m][n] * weights[j][n] for kDotOutputs inputs j of the layer: its
-// transpose, read along the tiles' rows.
+// `add_dots` for pairs of inputs.
 template <Format kFormat, int kRows>
-static void pair_dot_tile(const uint16_t* a, int64_t stride, const char* weights,
-                          int64_t panel_bytes, int64_t n_panels, float* values) {
+static void add_pair_dots(const uint16_t* a, int64_t stride, const char* weights, int64_t n_inputs,
+                          Fetcher& shared_fetcher, Vec* sums) {
+  constexpr int64_t kPlaneStep = kTilesPerPanel * kTileBytes;
+  constexpr int64_t kPairBytes = kTileColumns * 4;  // of one pair of inputs in a tile
   const int32_t high = static_cast<int32_t>(0xffff0000);
-  const int64_t plane = plane_of(kFormat, stride);
-  Vec sums[kRows][kDotOutputs] = {};
-  for (int64_t p = 0; p < n_panels; ++p, weights += panel_bytes, a += kPanel) {
-    for (int64_t column = 0; column < kPanel; column += kLanes) {
-      Vec held[kRows];
+  Fetcher fetcher = shared_fetcher;
+  alignas(64) float held[kRows][kPanel];
+  for (int m = 0; m < kRows; ++m) {
+    for (int64_t c = 0; c < kPanel; c += kLanes) {
+      store(held[m] + c, Operand<kFormat>::get(a + m * stride, plane_of(kFormat, stride), c));
+    }
+  }
+  for (int64_t j = 0; j < n_inputs; j += 2, sums += 2 * kRows) {
+    fetcher.turn();
+    const char* pairs =
+        weights + j / kInputBlock * kPlaneStep * planes(kFormat) + j % kInputBlock / 2 * kPairBytes;
+    Vec first_sum[kRows], second_sum[kRows];
+#pragma GCC unroll 4
+    for (int m = 0; m < kRows; ++m) {
+      first_sum[m] = sums[m];
+      second_sum[m] = sums[kRows + m];
+    }
+#pragma GCC unroll 16
+    for (int c = 0; c < kPanel; c += kLanes) {
+      const char* place = pairs + c / kTileColumns * kTileBytes + c % kTileColumns * 4;
+      const IntVec w = load_pairs(reinterpret_cast<const uint16_t*>(place));
+      Vec first = from_bits(w << 16), second = from_bits(w & high);
+      if (kFormat == Format::split) {
+        const IntVec rest = load_pairs(reinterpret_cast<const uint16_t*>(place + kPlaneStep));
+        first += from_bits(rest << 16);
+        second += from_bits(rest & high);
+      }
 #pragma GCC unroll 4
       for (int m = 0; m < kRows; ++m) {
-        held[m] = Operand<kFormat>::get(a + m * stride, plane, column);
-      }
-      const char* tile = weights + column / kTileColumns * kTileBytes + column % kTileColumns * 4;
-#pragma GCC unroll 4
-      for (int i = 0; i < kDotOutputs / 2; ++i) {
-        const char* pairs = tile + i * kTileColumns * 4;
-        const IntVec w = load_pairs(reinterpret_cast<const uint16_t*>(pairs));
-        Vec first = from_bits(w << 16), second = from_bits(w & high);
-        if (kFormat == Format::split) {
-          pairs += kTilesPerPanel * kTileBytes;
-          const IntVec rest = load_pairs(reinterpret_cast<const uint16_t*>(pairs));
-          first += from_bits(rest << 16);
-          second += from_bits(rest & high);
-        }
-#pragma GCC unroll 4
-        for (int m = 0; m < kRows; ++m) {
-          sums[m][2 * i] += held[m] * first;
-          sums[m][2 * i + 1] += held[m] * second;
-        }
+        const Vec input = load(held[m] + c);
+        first_sum[m] += input * first;
+        second_sum[m] += input * second;
       }
     }
-  }
 #pragma GCC unroll 4
-  for (int m = 0; m < kRows; ++m) {
-    const Vec sum = sum_lanes<kDotOutputs>(sums[m]);
-    __builtin_memcpy(values + m * kPanel, &sum, kDotOutputs * 4);
+    for (int m = 0; m < kRows; ++m) {
+      sums[m] = first_sum[m];
+      sums[kRows + m] = second_sum[m];
+    }
   }
+  shared_fetcher = fetcher;
 }
 
-// The backward product of at most kMaxDotRows rows: too few to make a transposed panel for.
+// The backward product of at most kFewPairRows rows: too few to make a transposed panel for.
 template <Format kFormat, class Epilogue>
-static void multiply_few_rows_backward(int64_t rows, const uint16_t* a, int64_t stride,
-                                       const Part& part, const Epilogue& epilogue) {
-  using Tile = void (*)(const uint16_t*, int64_t, const char*, int64_t, int64_t, float*);
-  static constexpr Tile kTiles[kMaxDotRows] = {pair_dot_tile<kFormat, 1>, pair_dot_tile<kFormat, 2>,
-                                               pair_dot_tile<kFormat, 3>};
-  constexpr int64_t kInputStep = kTilesPerPanel * kTileBytes * planes(kFormat);
-  const PackedLayer& layer = *part.layer;
-  alignas(64) float values[kMaxDotRows * kPanel];
-  for (int64_t b = part.range.begin; b < part.range.end; ++b) {
-    for (int64_t j = 0; j < kPanel; j += kDotOutputs) {
-      const int64_t input = b * kPanel + j;
-      if (input >= round_up(layer.n_in, kInputBlock)) {
-        for (int64_t m = 0; m < rows; ++m) {
-          __builtin_memset(values + m * kPanel + j, 0, kDotOutputs * 4);
-        }
-        continue;
-      }
-      const char* weights = part.weights + kBiasBytes + input / kInputBlock * kInputStep +
-                            input % kInputBlock / 2 * kTileColumns * 4;
-      kTiles[rows - 1](a, stride, weights, layer.panel_bytes, layer.n_panels, values + j);
-    }
-    for (int64_t row = 0; row < rows; ++row) epilogue(row, b, values + row * kPanel);
-  }
+static void backward_of_few_pair_rows(int64_t rows, const uint16_t* a, int64_t stride,
+                                      const Part& part, Fetcher& fetcher,
+                                      const Epilogue& epilogue) {
+  using AddDots = void (*)(const uint16_t*, int64_t, const char*, int64_t, Fetcher&, Vec*);
+  static constexpr AddDots kAdd[kFewPairRows] = {
+      add_pair_dots<kFormat, 1>, add_pair_dots<kFormat, 2>, add_pair_dots<kFormat, 3>};
+  const auto add = [&](const uint16_t* input, const char* weights, int64_t n, Vec* sums) {
+    kAdd[rows - 1](input, stride, weights, n, fetcher, sums);
+  };
+  backward_of_few_rows(rows, a, part, fetcher, add, epilogue);
 }
 
 template <Format kFormat>
 struct PairProduct {
-  using PairTile = void (*)(const uint16_t*, int64_t, int64_t, const char*, float*);
+  using PairTile = void (*)(const uint16_t*, int64_t, int64_t, const char*, Fetcher&, float*);
   static constexpr PairTile kPairTile[kMaxPairRows] = {
       pair_tile<kFormat, 1>, pair_tile<kFormat, 2>, pair_tile<kFormat, 3>,
       pair_tile<kFormat, 4>, pair_tile<kFormat, 5>, pair_tile<kFormat, 6>,
@@ -183,10 +183,9 @@ struct PairProduct {
     const int64_t n_tiles = ceil_div(rows, kMaxPairRows);
     for (int64_t t = 0; t < n_tiles; ++t) {
       const int64_t begin = rows * t / n_tiles, end = rows * (t + 1) / n_tiles;
-      kPairTile[end - begin - 1](a + begin * stride, stride, n_in, panel, values);
+      kPairTile[end - begin - 1](a + begin * stride, stride, n_in, panel, fetcher, values);
       for (int64_t row = begin; row < end; ++row) {
         epilogue(row, index, values + (row - begin) * kPanel);
-        fetcher.turn();
       }
     }
   }
@@ -203,8 +202,8 @@ struct PairProduct {
   template <class Epilogue>
   void backward(const uint16_t* a, int64_t stride, const Part& part, Fetcher& fetcher,
                 char* workspace, const Epilogue& epilogue) const {
-    if (rows <= kMaxDotRows) {
-      return multiply_few_rows_backward<kFormat>(rows, a, stride, part, epilogue);
+    if (rows <= kFewPairRows) {
+      return backward_of_few_pair_rows<kFormat>(rows, a, stride, part, fetcher, epilogue);
     }
     for (int64_t b = part.range.begin; b < part.range.end; ++b) {
       fetcher.reading(part.layer->n_panels * kPanel * part.layer->input_bytes);
@@ -213,10 +212,15 @@ struct PairProduct {
     }
   }
 
-  int64_t forward_turns(const PackedLayer&) const { return rows; }
+  int64_t forward_turns(const PackedLayer& layer) const { return turns(layer.n_in); }
 
   int64_t backward_turns(const PackedLayer& layer) const {
-    return tiles_of_block<kFormat>(layer) + rows;
+    if (rows <= kFewPairRows) return layer.n_panels * kPanel / 2;
+    return tiles_of_block<kFormat>(layer) + turns(layer.n_panels * kPanel);
+  }
+
+  int64_t turns(int64_t n_in) const {
+    return ceil_div(rows, kMaxPairRows) * ceil_div(n_in, kInputBlock);
   }
 
   int64_t rows;

@@ -10,6 +10,12 @@ namespace dds::DDS_LEVEL {
 constexpr int kMaxTileRows = 6;
 // Few rows and many outputs: summing over lanes costs least for as many sums as there are lanes.
 constexpr int kMaxDotRows = 3;
+constexpr int kDotOutputs =
+    power_of_two_below(kAccumulators / kMaxDotRows, kLanes < 8 ? kLanes : 8);
+// Up to so many rows, a backward product takes the weights in the order in which they lie in memory
+// and keeps a vector of sums per input and row, at most kMostSums of them.
+constexpr int64_t kFewRows = 5;
+constexpr int64_t kMostSums = 1024;
 constexpr int kPanelVectors = kPanel / kLanes;
 
 // values[m][:] = bias[:] + sum_k a[m][k] * weights[k][:] for the kPanel columns of one panel. Each
@@ -81,7 +87,7 @@ struct LanePairs {
 
 // Lane i of the result is the sum over all lanes of v[i % kCount]. Overwrites v.
 template <int kCount, int kRun = 1>
-static inline Vec sum_lanes(Vec* v) {
+[[gnu::always_inline]] static inline Vec sum_lanes(Vec* v) {
   if constexpr (kRun >= kLanes) {
     return v[0];
   } else {
@@ -130,11 +136,73 @@ static inline void dot_tile(const float* a, int64_t stride, const float* weights
   }
 }
 
+// Adds to one vector of sums per input and row, sums[j][m] += a[m][:] * weights[j][:], what one
+// panel has of `n_inputs` inputs.
+template <int kRows>
+static void add_dots(const float* a, int64_t stride, const float* weights, int64_t n_inputs,
+                     Fetcher& shared_fetcher, Vec* sums) {
+  Fetcher fetcher = shared_fetcher;
+  for (int64_t j = 0; j < n_inputs; ++j, weights += kPanel, sums += kRows) {
+    fetcher.turn();
+    Vec sum[kRows];
+#pragma GCC unroll 8
+    for (int m = 0; m < kRows; ++m) sum[m] = sums[m];
+#pragma GCC unroll 16
+    for (int c = 0; c < kPanel; c += kLanes) {
+      const Vec weight = in_register(load(weights + c));
+#pragma GCC unroll 8
+      for (int m = 0; m < kRows; ++m) sum[m] += load(a + m * stride + c) * weight;
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < kRows; ++m) sums[m] = sum[m];
+  }
+  shared_fetcher = fetcher;
+}
+
+// The sums over lanes of a whole block of inputs, for each row.
+template <class Epilogue>
+static void finish_dots(const Vec* sums, int64_t rows, int64_t n_inputs, int64_t block,
+                        const Epilogue& epilogue) {
+  alignas(64) float values[kPanel];
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t j = 0; j < kPanel; j += kDotOutputs) {
+      Vec lanes[kDotOutputs];
+#pragma GCC unroll 8
+      for (int64_t i = 0; i < kDotOutputs; ++i) {
+        lanes[i] = j + i < n_inputs ? sums[(j + i) * rows + row] : Vec{};
+      }
+      const Vec sum = sum_lanes<kDotOutputs>(lanes);
+      __builtin_memcpy(values + j, &sum, kDotOutputs * 4);
+    }
+    epilogue(row, block, values);
+  }
+}
+
+// The backward product of few rows, in the order in which the weights lie in memory.
+template <class Element, class AddDots, class Epilogue>
+static void backward_of_few_rows(int64_t rows, const Element* a, const Part& part, Fetcher& fetcher,
+                                 const AddDots& add_dots, const Epilogue& epilogue) {
+  const PackedLayer& layer = *part.layer;
+  const int64_t end = smaller(part.range.end * kPanel, layer.n_in);
+  const int64_t step = kMostSums / rows / kPanel * kPanel;
+  for (int64_t first = part.range.begin * kPanel; first < end; first += step) {
+    const int64_t n_inputs = smaller(step, end - first);
+    Vec sums[kMostSums];
+    // Inputs may come in pairs.
+    for (int64_t i = 0; i < round_up(n_inputs, 2) * rows; ++i) sums[i] = Vec{};
+    const char* weights = part.weights + kBiasBytes + first * layer.input_bytes;
+    for (int64_t p = 0; p < layer.n_panels; ++p, weights += layer.panel_bytes) {
+      fetcher.reading(n_inputs * layer.input_bytes);
+      add_dots(a + p * kPanel, weights, n_inputs, sums);
+    }
+    for (int64_t j = 0; j < n_inputs; j += kPanel) {
+      finish_dots(sums + j * rows, rows, n_inputs - j, (first + j) / kPanel, epilogue);
+    }
+  }
+}
+
 using MultiplyTile = void (*)(const float*, int64_t, int64_t, const float*, Fetcher&, float*);
 using DotTile = void (*)(const float*, int64_t, const float*, int64_t, int64_t, Fetcher&, float*);
-
-constexpr int kDotOutputs =
-    power_of_two_below(kAccumulators / kMaxDotRows, kLanes < 8 ? kLanes : 8);
 
 static constexpr MultiplyTile kMultiplyTile[kMaxTileRows] = {
     multiply_tile<1>, multiply_tile<2>, multiply_tile<3>,
@@ -145,6 +213,9 @@ static constexpr DotTile kDotTile[kMaxDotRows] = {
     dot_tile<2, kDotOutputs>,
     dot_tile<3, kDotOutputs>,
 };
+using AddDots = void (*)(const float*, int64_t, const float*, int64_t, Fetcher&, Vec*);
+static constexpr AddDots kAddDots[kFewRows] = {add_dots<1>, add_dots<2>, add_dots<3>, add_dots<4>,
+                                               add_dots<5>};
 static constexpr DotTile kSingleDotTile[kMaxDotRows] = {
     dot_tile<1, 1>,
     dot_tile<2, 1>,
@@ -177,6 +248,13 @@ struct Product<Format::float32> {
   template <class Epilogue>
   void backward(const float* a, int64_t stride, const Part& part, Fetcher& fetcher, char*,
                 const Epilogue& epilogue) const {
+    if (rows <= kFewRows) {
+      const auto add = [&](const float* input, const char* weights, int64_t n, Vec* sums) {
+        kAddDots[rows - 1](input, stride, reinterpret_cast<const float*>(weights), n, fetcher,
+                           sums);
+      };
+      return backward_of_few_rows(rows, a, part, fetcher, add, epilogue);
+    }
     alignas(64) float values[kDotRows * kPanel];
     const PackedLayer& layer = *part.layer;
     for (int64_t b = part.range.begin; b < part.range.end; ++b) {
@@ -197,7 +275,9 @@ struct Product<Format::float32> {
   }
 
   int64_t backward_turns(const PackedLayer& layer) const {
-    return ceil_div(rows, kMaxDotRows) * (kPanel / kDotOutputs) * layer.n_panels;
+    const int64_t per_panel =
+        rows <= kFewRows ? kPanel : ceil_div(rows, kMaxDotRows) * (kPanel / kDotOutputs);
+    return per_panel * layer.n_panels;
   }
 
   int64_t rows;

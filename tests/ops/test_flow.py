@@ -84,6 +84,10 @@ PRECISION_CASES = {
         (2, 37, 123),
     ),
     "bank S=1 F=6 R=1": (partial(RealNVPBank, 1, 6, n_steps=2, width=5, depth=1), (1, 1, 6)),
+    "bank S=2 F=690 R=3": (
+        partial(RealNVPBank, 2, 690, n_steps=2, width=40, depth=1),
+        (2, 3, 690),
+    ),
     "bank S=3 F=256 R=20": (
         partial(RealNVPBank, 3, 256, n_steps=4, width=128, depth=4),
         (3, 20, 256),
@@ -145,8 +149,10 @@ def test_same_bits_for_any_thread_count_and_batch_of_rows(level: str, precision:
             torch.set_num_threads(n_threads)
             for actual, first in zip(run(slice(None)), expected, strict=True):
                 assert torch.equal(actual, first)
-            for actual, first in zip(run(slice(40, 47)), expected, strict=True):
-                assert torch.equal(actual, first[:, 40:47])
+            # In bfloat16, the gradient of up to three rows is summed in another order.
+            for rows in (slice(40, 47), *[slice(40, 42)] * (precision == "float32")):
+                for actual, first in zip(run(rows), expected, strict=True):
+                    assert torch.equal(actual, first[:, rows])
     finally:
         torch.set_num_threads(before)
 
