@@ -244,13 +244,10 @@ class Case:
             flow, z = self.flow, self.inputs[0][:, :n_rows]
             return lambda: module.forward(flow, z, "decode", False)
         D, H = self.inputs
-        if backend != "cpu":
+        # The search of NMF multiplies by PyTorch.
+        if backend != "cpu" or self.method == "NMF":
             return lambda: reconstruct(D, H)
-        from dds_fast.ops.update_step.products import FrameProducts, SharedProducts
-
-        Xt = torch.zeros(H.shape[1], D.shape[-1])
-        products = FrameProducts(Xt) if D.ndim == 3 else SharedProducts(Xt, "float32")
-        return lambda: products.residual(D, H)
+        return lambda: compiled_reconstruct(D, H)
 
     def multiply_adds(self) -> int:
         """Of the matrix products of the reference, counted as it runs."""
@@ -282,6 +279,25 @@ class Case:
     def held(self) -> int:
         """Bytes of all tensors alive between calls, what backends have packed included."""
         return sum({t.data_ptr(): t.nbytes for t in _tensors([self.flow, self.inputs])}.values())
+
+
+def compiled_reconstruct(D: Tensor, H: Tensor) -> Tensor:
+    """``(T, F)`` sums of entries weighted by activations, as a search on a CPU makes them."""
+    from dds_fast import _native
+
+    native, n_threads = _native.cpu(), torch.get_num_threads()
+    (J, T), F = H.shape, D.shape[-1]
+    target, result = torch.zeros(2, T, F)
+    pointers = D.data_ptr(), H.data_ptr(), target.data_ptr(), result.data_ptr()
+    if D.ndim == 3:
+        native.frame_residual(*pointers[:3], J, T, F, pointers[3], n_threads)
+        return result
+    scratch = torch.empty(native.matrix_product_bytes("float32", J, F, n_threads), dtype=torch.int8)
+    native.matrix_product(
+        "float32", T, J, F, H.data_ptr(), T, True, D.data_ptr(), F, False, *pointers[2:],
+        scratch.data_ptr(), n_threads,
+    )  # fmt: skip
+    return result
 
 
 def _tensors(thing: Any) -> Iterable[Tensor]:

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -15,9 +16,8 @@
 #include "dds/cpu_features.h"
 #include "dds/flow.h"
 #include "dds/huge_pages.h"
-#include "dds/matrix_product.h"
-#include "dds/objective.h"
 #include "dds/packed_weights.h"
+#include "dds/search.h"
 
 namespace py = pybind11;
 
@@ -41,15 +41,19 @@ Value parse(const char* what, const std::string& name,
   throw std::invalid_argument(std::string("unknown ") + what + " '" + name + "'");
 }
 
+dds::Format parse_format(const std::string& name) {
+  return parse<dds::Format>("format", name,
+                            {{"float32", dds::Format::float32},
+                             {"bfloat16", dds::Format::bfloat16},
+                             {"split", dds::Format::split}});
+}
+
 // A layout with the layers that it points to.
 struct Layout {
   Layout(const std::string& format, int64_t n_passing, int64_t n_moving,
          const std::vector<int64_t>& hidden_widths)
-      : layout(dds::make_layout(parse<dds::Format>("format", format,
-                                                   {{"float32", dds::Format::float32},
-                                                    {"bfloat16", dds::Format::bfloat16},
-                                                    {"split", dds::Format::split}}),
-                                n_passing, n_moving, hidden_widths, layers)) {}
+      : layout(dds::make_layout(parse_format(format), n_passing, n_moving, hidden_widths, layers)) {
+  }
 
   Layout(const Layout&) = delete;
 
@@ -91,6 +95,89 @@ struct PackedFlow {
 dds::Batch batch(int64_t n_groups, int64_t n_rows, Address groups) {
   return {n_groups, n_rows, pointer<const int64_t>(groups)};
 }
+
+std::optional<std::string> stop_reason(const dds::Schedule& schedule) {
+  switch (schedule.stop()) {
+    case dds::Stop::none:
+      return std::nullopt;
+    case dds::Stop::max_steps:
+      return "max_steps";
+    case dds::Stop::converged:
+      return "converged";
+    case dds::Stop::diverged:
+      return "diverged";
+    case dds::Stop::non_finite:
+      return "non-finite";
+  }
+  return std::nullopt;
+}
+
+// A search with the flow and the schedule that it refers to. The tensors come by name.
+struct BoundSearch {
+  BoundSearch(std::shared_ptr<PackedFlow> flow, std::shared_ptr<dds::Schedule> schedule,
+              const py::kwargs& named)
+      : flow(std::move(flow)),
+        schedule(std::move(schedule)),
+        search(this->flow->flow, tensors(named), *this->schedule, named["n_threads"].cast<int>()) {}
+
+  BoundSearch(const BoundSearch&) = delete;
+
+  static dds::SearchTensors tensors(const py::kwargs& named) {
+    const auto number = [&](const char* name) { return named[name].cast<int64_t>(); };
+    const auto weight = [&](const char* name) { return named[name].cast<double>(); };
+    const auto floats = [&](const char* name) {
+      return pointer<float>(named[name].cast<Address>());
+    };
+    const auto bytes = [&](const char* name) { return pointer<char>(named[name].cast<Address>()); };
+    dds::SearchTensors t = {};
+    t.n_features = number("n_features");
+    t.target = floats("target");
+    t.penalty = weight("penalty");
+    t.sparsity = weight("sparsity");
+    t.epsilon = static_cast<float>(weight("epsilon"));
+    t.products = parse_format(named["products"].cast<std::string>());
+    t.batch = batch(number("n_groups"), number("n_rows"), named["groups"].cast<Address>());
+    t.latents.data_likelihood = named["data_likelihood"].cast<bool>();
+    t.latents.n_fixed = number("n_fixed");
+    t.latents.latents = floats("latents");
+    t.latents.first_moment = floats("latents_first_moment");
+    t.latents.second_moment = floats("latents_second_moment");
+    t.latents.entries = floats("entries");
+    t.latents.constants = floats("constants");
+    t.latents.log_likelihoods = floats("log_likelihoods");
+    t.latents.stash = bytes("stash");
+    t.activations.rows = number("n_activations");
+    t.activations.frames = number("n_frames");
+    t.activations.per_frame = named["per_frame"].cast<bool>();
+    t.activations.activations = floats("activations");
+    t.activations.first_moment = floats("activations_first_moment");
+    t.activations.second_moment = floats("activations_second_moment");
+    t.activations.active = floats("active");
+    t.activations.sums = floats("sums");
+    t.activations.total = floats("total");
+    t.activations.attributed = floats("attributed");
+    t.residual = floats("residual");
+    t.gradient = floats("gradient");
+    t.correlation = floats("correlation");
+    t.likelihood_gradient = floats("likelihood_gradient");
+    t.flow_scratch = bytes("flow_scratch");
+    t.product_scratch = bytes("product_scratch");
+    return t;
+  }
+
+  std::vector<double> advance(int64_t n_steps, int n_threads) {
+    std::vector<double> costs;
+    for (int64_t i = 0; i < n_steps && schedule->stop() == dds::Stop::none; ++i) {
+      search.step(n_threads);
+      costs.push_back(search.cost());
+    }
+    return costs;
+  }
+
+  std::shared_ptr<PackedFlow> flow;
+  std::shared_ptr<dds::Schedule> schedule;
+  dds::Search search;
+};
 
 std::vector<std::string> levels() {
   std::vector<std::string> names;
@@ -154,7 +241,7 @@ PYBIND11_MODULE(_cpu, module) {
           release, py::arg("groups"), py::arg("matrix"), py::arg("bias"), py::arg("packed"),
           py::arg("n_threads"));
 
-  py::class_<PackedFlow>(module, "Flow")
+  py::class_<PackedFlow, std::shared_ptr<PackedFlow>>(module, "Flow")
       .def(py::init<std::shared_ptr<Layout>, const std::string&, const std::string&,
                     const std::vector<Step>&>(),
            py::arg("layout"), py::arg("direction"), py::arg("activation"), py::arg("steps"))
@@ -192,60 +279,68 @@ PYBIND11_MODULE(_cpu, module) {
                                pointer<char>(scratch), n_threads);
           },
           release, py::arg("n_groups"), py::arg("n_rows"), py::arg("stash"), py::arg("grad_out"),
-          py::arg("grad_log_det"), py::arg("grad_in"), py::arg("scratch"), py::arg("n_threads"))
-      .def(
-          "update",
-          [](const PackedFlow& self, int64_t n_groups, int64_t n_rows, Address groups,
-             Address grad_entries, Address row_weights, Address grad_log_likelihoods,
-             float grad_scale, bool data_likelihood, int64_t n_fixed, float step_size,
-             float rms_correction, Address latents, Address first_moment, Address second_moment,
-             Address entries, Address constants, Address log_likelihoods, Address stash,
-             Address scratch, int n_threads) {
-            dds::LatentTensors tensors;
-            tensors.grad_entries = pointer<const float>(grad_entries);
-            tensors.row_weights = pointer<const float>(row_weights);
-            tensors.grad_log_likelihoods = pointer<const float>(grad_log_likelihoods);
-            tensors.grad_scale = grad_scale;
-            tensors.data_likelihood = data_likelihood;
-            tensors.n_fixed = n_fixed;
-            tensors.step_size = step_size;
-            tensors.rms_correction = rms_correction;
-            tensors.latents = pointer<float>(latents);
-            tensors.first_moment = pointer<float>(first_moment);
-            tensors.second_moment = pointer<float>(second_moment);
-            tensors.entries = pointer<float>(entries);
-            tensors.constants = pointer<const float>(constants);
-            tensors.log_likelihoods = pointer<float>(log_likelihoods);
-            tensors.stash = pointer<char>(stash);
-            dds::flow_update(self.flow, batch(n_groups, n_rows, groups), tensors,
-                             pointer<char>(scratch), n_threads);
-          },
-          release, py::arg("n_groups"), py::arg("n_rows"), py::arg("groups"),
-          py::arg("grad_entries"), py::arg("row_weights"), py::arg("grad_log_likelihoods"),
-          py::arg("grad_scale"), py::arg("data_likelihood"), py::arg("n_fixed"),
-          py::arg("step_size"), py::arg("rms_correction"), py::arg("latents"),
-          py::arg("first_moment"), py::arg("second_moment"), py::arg("entries"),
-          py::arg("constants"), py::arg("log_likelihoods"), py::arg("stash"), py::arg("scratch"),
-          py::arg("n_threads"));
+          py::arg("grad_log_det"), py::arg("grad_in"), py::arg("scratch"), py::arg("n_threads"));
 
-  module.def("matrix_product_bytes", &dds::matrix_product_bytes, py::arg("m"), py::arg("k"),
-             py::arg("n"), py::arg("n_threads"));
+  using dds::Schedule;
+  py::class_<Schedule, std::shared_ptr<Schedule>>(
+      module, "Schedule",
+      "When a search halves its steps and when it stops; costs go to `observe`.")
+      .def(py::init<double, int64_t, int64_t, double, int64_t, double>(),
+           py::arg("step_size"), py::arg("max_steps"), py::arg("patience"), py::arg("factor"),
+           py::arg("max_increases"), py::arg("tolerance"))
+      .def("observe", &Schedule::observe, py::arg("cost"))
+      .def_property_readonly("step_size", &Schedule::step_size)
+      .def_property_readonly("stop_reason", &stop_reason, "None while the search goes on.");
+
+  py::class_<BoundSearch>(
+      module, "Search",
+      "A search for latent codes and activations. Constructing it evaluates the "
+      "objective.")
+      .def(py::init<std::shared_ptr<PackedFlow>, std::shared_ptr<Schedule>, const py::kwargs&>(),
+           py::arg("flow"), py::arg("schedule"))
+      .def(
+          "advance",
+          [](BoundSearch& self, int64_t n_steps, int n_threads) {
+            return self.advance(n_steps, n_threads);
+          },
+          release, py::arg("n_steps"), py::arg("n_threads"),
+          "Up to `n_steps` update steps, fewer if the schedule stops; returns their costs.")
+      .def_property_readonly("cost", [](const BoundSearch& self) { return self.search.cost(); });
+  module.def(
+      "search_product_bytes",
+      [](const std::string& format, int64_t n_entries, int64_t n_frames, int64_t n_features,
+         int n_threads) {
+        return dds::search_product_bytes(parse_format(format), n_entries, n_frames, n_features,
+                                         n_threads);
+      },
+      py::arg("format"), py::arg("n_entries"), py::arg("n_frames"), py::arg("n_features"),
+      py::arg("n_threads"));
+
   module.def(
       "matrix_product",
-      [](int64_t m, int64_t k, int64_t n, Address a, Address b, Address c, Address scratch,
-         int n_threads) {
-        dds::matrix_product(
-            {m, k, n, pointer<const float>(a), pointer<const float>(b), pointer<float>(c)},
-            pointer<char>(scratch), n_threads);
+      [](const std::string& format, int64_t m, int64_t k, int64_t n, Address a, int64_t a_stride,
+         bool a_transposed, Address b, int64_t b_stride, bool b_transposed, Address subtrahend,
+         Address c, Address scratch, int n_threads) {
+        dds::matrix_product(parse_format(format),
+                            {m,
+                             k,
+                             n,
+                             {pointer<const float>(a), a_stride, a_transposed},
+                             {pointer<const float>(b), b_stride, b_transposed},
+                             pointer<const float>(subtrahend),
+                             pointer<float>(c)},
+                            pointer<char>(scratch), n_threads);
       },
-      release, py::arg("m"), py::arg("k"), py::arg("n"), py::arg("a"), py::arg("b"), py::arg("c"),
-      py::arg("scratch"), py::arg("n_threads"));
+      release, py::arg("format"), py::arg("m"), py::arg("k"), py::arg("n"), py::arg("a"),
+      py::arg("a_stride"), py::arg("a_transposed"), py::arg("b"), py::arg("b_stride"),
+      py::arg("b_transposed"), py::arg("subtrahend"), py::arg("c"), py::arg("scratch"),
+      py::arg("n_threads"), "A product of the search by itself, for tests and benchmarks.");
   module.def(
-      "sum_of_squares",
-      [](Address x, int64_t rows, int64_t n, int n_threads) {
-        return dds::sum_of_squares(pointer<const float>(x), rows, n, n_threads);
+      "matrix_product_bytes",
+      [](const std::string& format, int64_t k, int64_t n, int n_threads) {
+        return dds::matrix_product_bytes(parse_format(format), k, n, n_threads);
       },
-      release, py::arg("x"), py::arg("rows"), py::arg("n"), py::arg("n_threads"));
+      py::arg("format"), py::arg("k"), py::arg("n"), py::arg("n_threads"));
   module.def(
       "frame_residual",
       [](Address entries, Address activations, Address target, int64_t n_sources, int64_t n_frames,
@@ -255,47 +350,8 @@ PYBIND11_MODULE(_cpu, module) {
                             pointer<float>(residual), n_threads);
       },
       release, py::arg("entries"), py::arg("activations"), py::arg("target"), py::arg("n_sources"),
-      py::arg("n_frames"), py::arg("n_features"), py::arg("residual"), py::arg("n_threads"));
-  module.def(
-      "frame_correlation",
-      [](Address entries, Address residual, int64_t n_sources, int64_t n_frames, int64_t n_features,
-         Address correlation, int n_threads) {
-        dds::frame_correlation(pointer<const float>(entries), pointer<const float>(residual),
-                               n_sources, n_frames, n_features, pointer<float>(correlation),
-                               n_threads);
-      },
-      release, py::arg("entries"), py::arg("residual"), py::arg("n_sources"), py::arg("n_frames"),
-      py::arg("n_features"), py::arg("correlation"), py::arg("n_threads"));
-  module.def(
-      "move_activations",
-      [](int64_t rows, int64_t frames, Address correlation, float inverse_norm,
-         Address log_likelihoods, bool per_frame, Address attributed, Address total, float penalty,
-         float sparsity, float step_size, float rms_correction, Address activations,
-         Address first_moment, Address second_moment, Address active, int n_threads) {
-        dds::ActivationTensors tensors;
-        tensors.rows = rows;
-        tensors.frames = frames;
-        tensors.correlation = pointer<const float>(correlation);
-        tensors.inverse_norm = inverse_norm;
-        tensors.log_likelihoods = pointer<const float>(log_likelihoods);
-        tensors.per_frame = per_frame;
-        tensors.attributed = pointer<const float>(attributed);
-        tensors.total = pointer<const float>(total);
-        tensors.penalty = penalty;
-        tensors.sparsity = sparsity;
-        tensors.step_size = step_size;
-        tensors.rms_correction = rms_correction;
-        tensors.activations = pointer<float>(activations);
-        tensors.first_moment = pointer<float>(first_moment);
-        tensors.second_moment = pointer<float>(second_moment);
-        tensors.active = pointer<float>(active);
-        dds::move_activations(tensors, n_threads);
-      },
-      release, py::arg("rows"), py::arg("frames"), py::arg("correlation"), py::arg("inverse_norm"),
-      py::arg("log_likelihoods"), py::arg("per_frame"), py::arg("attributed"), py::arg("total"),
-      py::arg("penalty"), py::arg("sparsity"), py::arg("step_size"), py::arg("rms_correction"),
-      py::arg("activations"), py::arg("first_moment"), py::arg("second_moment"), py::arg("active"),
-      py::arg("n_threads"));
+      py::arg("n_frames"), py::arg("n_features"), py::arg("residual"), py::arg("n_threads"),
+      "A part of the search by itself, for benchmarks.");
 
   bind_nmf(module);
 

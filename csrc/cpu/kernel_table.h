@@ -16,16 +16,29 @@ struct FlowKernels {
   void (*update)(const Flow&, const FlowBlock&, const LatentTensors&);
 };
 
+// Most rows of a left factor at a time, and the bytes that one of them takes as an operand: two
+// planes of whole panels, and an odd number of cache lines.
+constexpr int64_t kMatrixRows = 64;
+static constexpr int64_t matrix_row_bytes(int64_t k) {
+  return (2 * round_up(k, kPanel) + kPanel) * 2;
+}
+
+struct MatrixKernels {
+  void (*pack_panel)(const MatrixProduct& product, int64_t panel, char* packed);
+  void (*multiply_rows)(const MatrixProduct& product, int64_t begin, int64_t end,
+                        const PackedLayer& layer, const char* packed, char* operands);
+};
+
 struct Kernels {
+  int64_t lanes;        // numbers per vector
   FlowKernels flow[3];  // by format
   double (*squares)(const float* x, int64_t n);
   void (*add_entries)(const float* entries, const float* activations, int64_t n_frames, int64_t n,
                       float* residual);
   float (*correlation)(const float* x, const float* y, int64_t n);
   void (*activations)(const ActivationTensors& tensors, int64_t row);
-  void (*pack_matrix_panel)(const MatrixProduct& product, int64_t panel, char* packed);
-  void (*multiply_matrix_rows)(const MatrixProduct& product, int64_t begin, int64_t end,
-                               const PackedLayer& layer, const char* packed, char* operands);
+  void (*frame_sums)(const ActivationTensors& tensors, int64_t first, float epsilon);
+  MatrixKernels matrix[2];  // float32, split
   void (*exp)(const float* x, float* y, int64_t n);
   void (*expm1_negative)(const float* x, float* y, int64_t n);
   void (*tanh)(const float* x, float* y, int64_t n);

@@ -60,14 +60,19 @@ static void map(const float* x, float* y, int64_t n) {
 template <Format kFormat>
 constexpr FlowKernels kFlowKernels = {forward<kFormat>, backward<kFormat>, update<kFormat>};
 
+template <Format kFormat>
+constexpr MatrixKernels kMatrixKernels = {pack_matrix_panel<kFormat>,
+                                          multiply_matrix_rows<kFormat>};
+
 static constexpr Kernels kKernels = {
+    kLanes,
     {kFlowKernels<Format::float32>, kFlowKernels<Format::bfloat16>, kFlowKernels<Format::split>},
     row_squares,
     add_entries,
     row_correlation,
     row_of_activations,
-    pack_matrix_panel,
-    multiply_matrix_rows,
+    frame_sums,
+    {kMatrixKernels<Format::float32>, kMatrixKernels<Format::split>},
     map<exp>,
     map<expm1_negative>,
     map<tanh>};

@@ -6,48 +6,44 @@
 namespace dds {
 namespace {
 
-constexpr int64_t kRows = 64;
 // A product may read behind the last row.
 constexpr int64_t kSpareRows = 32;
 
-PackedLayer layer_of(int64_t k, int64_t n) {
+PackedLayer layer_of(Format format, int64_t k, int64_t n) {
   PackedLayer layer;
+  const bool split = format == Format::split;
   layer.n_in = k;
-  layer.input_bytes = kPanel * 2 * planes(Format::split);
+  layer.input_bytes = kPanel * (split ? 2 * planes(format) : 4);
   layer.n_panels = ceil_div(n, kPanel);
-  layer.panel_bytes = kBiasBytes + round_up(k, kInputBlock) * layer.input_bytes;
+  layer.panel_bytes = kBiasBytes + (split ? round_up(k, kInputBlock) : k) * layer.input_bytes;
   layer.offset = 0;
   return layer;
 }
 
-int64_t operand_bytes(int64_t k) {
-  return (kRows + kSpareRows) * (2 * round_up(k, kPanel) + kPanel) * 2;
-}
+int64_t operand_bytes(int64_t k) { return (kMatrixRows + kSpareRows) * matrix_row_bytes(k); }
 
 }  // namespace
 
-int64_t matrix_product_bytes(int64_t m, int64_t k, int64_t n, int n_threads) {
-  static_cast<void>(m);
-  const PackedLayer layer = layer_of(k, n);
+int64_t matrix_product_bytes(Format format, int64_t k, int64_t n, int n_threads) {
+  const PackedLayer layer = layer_of(format, k, n);
   return layer.n_panels * layer.panel_bytes + n_threads * operand_bytes(k);
 }
 
-void matrix_product(const MatrixProduct& product, char* scratch, int n_threads) {
-  const PackedLayer layer = layer_of(product.k, product.n);
-  const Kernels& kernels = active_kernels();
+void matrix_product(Format format, const MatrixProduct& product, char* scratch, int n_threads) {
+  const PackedLayer layer = layer_of(format, product.k, product.n);
+  const MatrixKernels& kernels = active_kernels().matrix[format == Format::split];
   char* operands = scratch + layer.n_panels * layer.panel_bytes;
-  const int64_t n_blocks = round_up(ceil_div(product.m, kRows), n_threads);
+  const int64_t n_blocks = round_up(ceil_div(product.m, kMatrixRows), n_threads);
 #pragma omp parallel num_threads(n_threads)
   {
 #pragma omp for
     for (int64_t p = 0; p < layer.n_panels; ++p) {
-      kernels.pack_matrix_panel(product, p, scratch + p * layer.panel_bytes);
+      kernels.pack_panel(product, p, scratch + p * layer.panel_bytes);
     }
 #pragma omp for
     for (int64_t i = 0; i < n_blocks; ++i) {
-      kernels.multiply_matrix_rows(product, product.m * i / n_blocks,
-                                   product.m * (i + 1) / n_blocks, layer, scratch,
-                                   operands + thread_index() * operand_bytes(product.k));
+      kernels.multiply_rows(product, product.m * i / n_blocks, product.m * (i + 1) / n_blocks,
+                            layer, scratch, operands + thread_index() * operand_bytes(product.k));
     }
   }
 }

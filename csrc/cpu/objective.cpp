@@ -58,6 +58,30 @@ void frame_correlation(const float* entries, const float* residual, int64_t n_so
   }
 }
 
+void sum_activations(const ActivationTensors& tensors, float epsilon, int n_threads) {
+  const auto kernel = active_kernels().frame_sums;
+  const int64_t width = active_kernels().lanes;
+#pragma omp parallel for num_threads(n_threads)
+  for (int64_t t = 0; t < tensors.frames; t += width) kernel(tensors, t, epsilon);
+}
+
+void likelihood_gradient(const ActivationTensors& tensors, float* gradient, int n_threads) {
+  const auto kernel = active_kernels().correlation;
+  const int64_t n_frames = tensors.frames;
+  std::vector<float> shares(n_frames);
+  for (int64_t t = 0; t < n_frames; ++t) shares[t] = -tensors.penalty / tensors.total[t];
+#pragma omp parallel for num_threads(n_threads)
+  for (int64_t row = 0; row < tensors.rows; ++row) {
+    const float* active = tensors.active + row * n_frames;
+    if (tensors.per_frame) {
+      std::transform(active, active + n_frames, shares.data(), gradient + row * n_frames,
+                     std::multiplies<float>());
+    } else {
+      gradient[row] = kernel(active, shares.data(), n_frames);
+    }
+  }
+}
+
 void move_activations(const ActivationTensors& tensors, int n_threads) {
   const auto kernel = active_kernels().activations;
 #pragma omp parallel for num_threads(n_threads)

@@ -46,6 +46,24 @@ static float row_correlation(const float* x, const float* y, int64_t n) {
   return total;
 }
 
+// What the cost and the gradients need of the frames [first, first + kLanes).
+static void frame_sums(const ActivationTensors& t, int64_t first, float epsilon) {
+  const int64_t left = t.frames - first;
+  CompensatedSum sums, attributed;
+  for (int64_t row = 0; row < t.rows; ++row) {
+    const int64_t at = row * t.frames + first;
+    const Vec active = load(t.active + at, left);
+    const Vec likelihood =
+        t.per_frame ? load(t.log_likelihoods + at, left) : broadcast(t.log_likelihoods[row]);
+    sums.add(active);
+    attributed.add(active * likelihood);
+  }
+  const Vec sum = sums.total + sums.errors, total = sum + epsilon;
+  store(t.sums + first, sum, left);
+  store(t.total + first, total, left);
+  store(t.attributed + first, (attributed.total + attributed.errors) / total, left);
+}
+
 static void row_of_activations(const ActivationTensors& t, int64_t row) {
   const int64_t first = row * t.frames;
   for (int64_t i = 0; i < t.frames; i += kLanes) {

@@ -1,23 +1,34 @@
-// c = a b in float32 numbers, multiplied as pairs of bfloat16 numbers (three products, sums in
-// float32): on AMX several times as fast as a float32 product, and nearly as exact.
+// c = a b - subtrahend in float32 numbers. In the split format the factors are multiplied as pairs
+// of bfloat16 numbers (three products, sums in float32): on AMX several times as fast as a float32
+// product, and nearly as exact.
 #pragma once
 
 #include <cstdint>
 
+#include "dds/packed_weights.h"
+
 namespace dds {
+
+// A matrix whose rows are `stride` numbers apart, or the transpose of one.
+struct Factor {
+  const float* values;
+  int64_t stride;
+  bool transposed;
+};
 
 struct MatrixProduct {
   int64_t m;
   int64_t k;
   int64_t n;
-  const float* a;  // (m, k), row-major and contiguous like the others
-  const float* b;  // (k, n)
-  float* c;        // (m, n)
+  Factor a;                 // (m, k)
+  Factor b;                 // (k, n)
+  const float* subtrahend;  // (m, n), contiguous like c; or null
+  float* c;
 };
 
-// Workspace in bytes.
-int64_t matrix_product_bytes(int64_t m, int64_t k, int64_t n, int n_threads);
+// Workspace in bytes; `format` is float32 or split.
+int64_t matrix_product_bytes(Format format, int64_t k, int64_t n, int n_threads);
 
-void matrix_product(const MatrixProduct& product, char* scratch, int n_threads);
+void matrix_product(Format format, const MatrixProduct& product, char* scratch, int n_threads);
 
 }  // namespace dds

@@ -1,5 +1,6 @@
-// What the objective needs beside its matrix products: the residual's norm, the reconstruction from
-// a dictionary of its own for each frame, and the step of the activations.
+// What the objective needs beside its matrix products: sums over the residual and over the
+// activations, the reconstruction from a dictionary of its own for each frame, and the step of the
+// activations.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +35,9 @@ struct ActivationTensors {
   float inverse_norm;
   const float* log_likelihoods;  // (rows), or (rows, frames) if `per_frame`
   bool per_frame;
-  const float* attributed;  // (frames)
-  const float* total;       // (frames)
+  float* sums;        // (frames) of the activations
+  float* total;       // (frames) sums + epsilon
+  float* attributed;  // (frames) sum over the rows of activation * l / total
   float penalty;
   float sparsity;
   float step_size;       // with Adam's bias correction: step_size / (1 - beta1^t)
@@ -45,6 +47,12 @@ struct ActivationTensors {
   float* second_moment;
   float* active;  // max(H, 0), which also tells what was clipped
 };
+
+// Makes `sums`, `total` and `attributed`.
+void sum_activations(const ActivationTensors& tensors, float epsilon, int n_threads);
+
+// The gradient of the penalty to the log-likelihoods, of as many numbers as these are.
+void likelihood_gradient(const ActivationTensors& tensors, float* gradient, int n_threads);
 
 void move_activations(const ActivationTensors& tensors, int n_threads);
 

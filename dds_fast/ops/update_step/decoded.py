@@ -1,21 +1,22 @@
 """The search for latent codes and activations on the CPU, compiled.
 
-Each block of rows goes through backward, Adam and the next decode back to back, so that a step
-reads a flow's weights from memory once and finds them in the cache the second time.
+Whole update steps are native. In them, each block of rows goes through backward, Adam and the next
+decode back to back, so that a step reads a flow's weights from memory once and finds them in the
+cache the second time.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
 
 from dds_fast import _native
 from dds_fast.ops.packed import address, buffer, packed_flow
-from dds_fast.ops.update_step import adam, interface, reference, survivors
+from dds_fast.ops.update_step import interface, reference, survivors
 from dds_fast.ops.update_step.interface import Problem, State
-from dds_fast.ops.update_step.products import FrameProducts, SharedProducts
 from dds_fast.ops.update_step.schedule import Controller, Schedule
 from dds_fast.ops.update_step.survivors import Survivors
 
@@ -33,7 +34,6 @@ class _Latents:
         self.Z = problem.Z.detach().clone(memory_format=torch.contiguous_format)
         moments = torch.zeros_like(self.Z[..., self.n_fixed :])
         self.moments = [moments.contiguous(), moments.clone(memory_format=torch.contiguous_format)]
-        self.n_moved = 0
         self.decode()
 
     def decode(self) -> None:
@@ -64,38 +64,6 @@ class _Latents:
         if self.data_likelihood:
             self.log_likelihoods -= (log_det + self.constants[:, None]) / D
 
-    def move(
-        self,
-        step_size: float,
-        gradient: Tensor,
-        row_weights: Tensor | None,
-        scale: float,
-        grad_log_likelihoods: Tensor,
-    ) -> None:
-        """One step down `scale` times the gradient to the dictionary, and the next decode."""
-        self.n_moved += 1
-        shape = self.Z.shape[:2]
-        self.flow.native.update(
-            *shape,
-            self.groups.data_ptr(),
-            gradient.data_ptr(),
-            address(row_weights),
-            grad_log_likelihoods.data_ptr(),
-            scale,
-            self.data_likelihood,
-            self.n_fixed,
-            *adam.corrections(step_size, self.n_moved),
-            self.Z.data_ptr(),
-            self.moments[0].data_ptr(),
-            self.moments[1].data_ptr(),
-            self.entries.data_ptr(),
-            self.constants.data_ptr(),
-            self.log_likelihoods.data_ptr(),
-            address(self.stash),
-            self.scratch.data_ptr(),
-            torch.get_num_threads(),
-        )
-
     def keep_only(self, units: Tensor) -> None:
         """Go on with the given flows or rows."""
         if self.unit_dim == 0:
@@ -112,37 +80,6 @@ class _Activations:
         self.H = H.detach().clone(memory_format=torch.contiguous_format)
         self.active = self.H.clamp_min(0)
         self.moments = [torch.zeros_like(self.H), torch.zeros_like(self.H)]
-        self.n_moved = 0
-
-    def move(
-        self,
-        step_size: float,
-        correlation: Tensor,
-        inverse_norm: float,
-        log_likelihoods: Tensor,
-        attributed: Tensor,
-        total: Tensor,
-        penalty: float,
-        sparsity: float,
-    ) -> None:
-        self.n_moved += 1
-        _native.cpu().move_activations(
-            *self.H.shape,
-            correlation.data_ptr(),
-            inverse_norm,
-            log_likelihoods.data_ptr(),
-            log_likelihoods.ndim == 2,
-            attributed.data_ptr(),
-            total.data_ptr(),
-            penalty,
-            sparsity,
-            *adam.corrections(step_size, self.n_moved),
-            self.H.data_ptr(),
-            self.moments[0].data_ptr(),
-            self.moments[1].data_ptr(),
-            self.active.data_ptr(),
-            torch.get_num_threads(),
-        )
 
     def keep_only(self, rows: Tensor) -> None:
         self.H, self.active = self.H[rows], self.active[rows]
@@ -150,22 +87,79 @@ class _Activations:
 
 
 class UpdateStep(interface.UpdateStep):
-    """One native call per half-step, and the products of the objective between them."""
+    """Holds the memory of a native search, which does whole update steps."""
 
     def __init__(self, problem: Problem, schedule: Schedule, precision: str) -> None:
         self.problem = problem
         self.controller = Controller(schedule)
-        Xt = problem.X.T.contiguous()
-        self.products: FrameProducts | SharedProducts
-        if problem.per_frame:
-            self.products = FrameProducts(Xt)
-        else:
-            self.products = SharedProducts(Xt, precision)
+        self.schedule = _native.cpu().Schedule(**asdict(schedule))
+        # Where bfloat16 is asked for and fast, float32 products would take longer than they need.
+        split = precision != "float32" and _native.cpu().level() == "amx"
+        self.products = "split" if split else "float32"
+        self.Xt = problem.X.T.contiguous()
         self.latents = _Latents(problem, precision)
         self.activations = _Activations(problem.H)
         self.survivors = Survivors(len(problem.H), problem.H.device)
-        self._evaluate()
-        self.controller.observe(self.cost)
+        self._begin()
+        self.schedule.observe(self.search.cost)
+        self._tell([self.search.cost])
+
+    def _begin(self) -> None:
+        """A native search from where the variables stand."""
+        problem, latents, activations = self.problem, self.latents, self.activations
+        (n_groups, n_rows, F), (J, T) = latents.Z.shape, activations.H.shape
+        self.n_threads = torch.get_num_threads()
+        product_bytes = _native.cpu().search_product_bytes(self.products, J, T, F, self.n_threads)
+        memory = {
+            "target": self.Xt,
+            "groups": latents.groups,
+            "latents": latents.Z,
+            "latents_first_moment": latents.moments[0],
+            "latents_second_moment": latents.moments[1],
+            "entries": latents.entries,
+            "constants": latents.constants,
+            "log_likelihoods": latents.log_likelihoods,
+            "stash": latents.stash,
+            "flow_scratch": latents.scratch,
+            "activations": activations.H,
+            "activations_first_moment": activations.moments[0],
+            "activations_second_moment": activations.moments[1],
+            "active": activations.active,
+            "sums": self.Xt.new_empty(T),
+            "total": self.Xt.new_empty(T),
+            "attributed": self.Xt.new_empty(T),
+            "residual": self.Xt.new_empty(T, F),
+            "gradient": None if problem.per_frame else self.Xt.new_empty(J, F),
+            "correlation": self.Xt.new_empty(J, T),
+            "likelihood_gradient": torch.empty_like(latents.log_likelihoods),
+            "product_scratch": None if problem.per_frame else buffer(product_bytes),
+        }
+        self.search = _native.cpu().Search(
+            latents.flow.native,
+            self.schedule,
+            n_features=F,
+            n_groups=n_groups,
+            n_rows=n_rows,
+            n_activations=J,
+            n_frames=T,
+            per_frame=problem.per_frame,
+            data_likelihood=problem.likelihood == "data",
+            n_fixed=problem.n_fixed,
+            penalty=problem.penalty,
+            sparsity=problem.sparsity,
+            epsilon=problem.epsilon,
+            products=self.products,
+            n_threads=self.n_threads,
+            **{name: address(tensor) for name, tensor in memory.items()},
+        )
+        # The search holds addresses: the tensors must live as long as it.
+        self.memory = memory
+
+    def _tell(self, costs: list[float]) -> None:
+        """Bring the view of the schedule in Python up to date."""
+        self.controller.history += costs
+        self.controller.step_size = self.schedule.step_size
+        self.controller.stop_reason = self.schedule.stop_reason
 
     @property
     def D(self) -> Tensor:
@@ -179,59 +173,6 @@ class UpdateStep(interface.UpdateStep):
         values = self.latents.log_likelihoods
         return values if self.problem.per_frame else values.view(-1)
 
-    def _evaluate(self) -> None:
-        """The objective at the current dictionary and activations."""
-        active, problem = self.activations.active, self.problem
-        self.residual = self.products.residual(self.D, active)
-        squares = _native.cpu().sum_of_squares(
-            self.residual.data_ptr(), *self.residual.shape, torch.get_num_threads()
-        )
-        self.norm = math.sqrt(squares)
-        sums = active.sum(0)
-        self.total = sums + problem.epsilon
-        if problem.per_frame:
-            self.attributed = (active * self.log_likelihoods).sum(0) / self.total
-        else:
-            self.attributed = torch.mv(active.T, self.log_likelihoods) / self.total
-        self.cost = (
-            self.norm
-            - problem.penalty * float(self.attributed.sum(dtype=torch.float64))
-            + problem.sparsity * float(sums.sum(dtype=torch.float64))
-        )
-
-    @property
-    def _inverse_norm(self) -> float:
-        return 1 / self.norm if self.norm > 0 else 0.0
-
-    def _step_latents(self) -> None:
-        active = self.activations.active
-        gradient, row_weights = self.products.gradient(active, self.residual)
-        if self.problem.per_frame:
-            grad_log_likelihoods = active / self.total * -self.problem.penalty
-        else:
-            grad_log_likelihoods = torch.mv(active, -self.problem.penalty / self.total)
-        self.latents.move(
-            self.controller.step_size,
-            gradient,
-            row_weights,
-            self._inverse_norm,
-            grad_log_likelihoods,
-        )
-        self._evaluate()
-
-    def _step_activations(self) -> None:
-        self.activations.move(
-            self.controller.step_size,
-            self.products.correlation(self.D, self.residual),
-            self._inverse_norm,
-            self.log_likelihoods,
-            self.attributed,
-            self.total,
-            self.problem.penalty,
-            self.problem.sparsity,
-        )
-        self._evaluate()
-
     def _drop_dead(self) -> None:
         """Leave out the flows or rows whose activations are dead in every frame."""
         latents, active = self.latents, self.activations.active
@@ -242,17 +183,17 @@ class UpdateStep(interface.UpdateStep):
         rows = self.survivors.keep(units, n_units, self.D, self.log_likelihoods)
         latents.keep_only(units)
         self.activations.keep_only(rows)
-        self._evaluate()
+        self._begin()
 
     def advance(self, n_steps: int = 1) -> None:
         """Z half-step, decode, H half-step, schedule; up to `n_steps` times."""
-        for _ in range(n_steps):
-            if self.controller.stop_reason is not None:
-                return
-            self._step_latents()
-            self._step_activations()
-            self.controller.observe(self.cost)
-            if (len(self.controller.history) - 1) % survivors.DROP_EVERY == 0:
+        every = survivors.DROP_EVERY
+        while n_steps > 0 and self.controller.stop_reason is None:
+            n_done = len(self.controller.history) - 1
+            n = min(n_steps, every - n_done % every)
+            self._tell(self.search.advance(n, self.n_threads))
+            n_steps -= n
+            if (len(self.controller.history) - 1) % every == 0:
                 self._drop_dead()
 
     def state(self) -> State:

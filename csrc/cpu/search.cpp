@@ -1,0 +1,120 @@
+#include "dds/search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace dds {
+namespace {
+
+// Adam's bias corrections at the t-th step (Kingma and Ba, 2015).
+template <class Tensors>
+void set_corrections(double step_size, int64_t t, Tensors& tensors) {
+  tensors.step_size = static_cast<float>(step_size / (1 - std::pow(0.9, t)));
+  tensors.rms_correction = static_cast<float>(1 / std::sqrt(1 - std::pow(0.999, t)));
+}
+
+double sum(const float* values, int64_t n) { return std::accumulate(values, values + n, 0.0); }
+
+}  // namespace
+
+int64_t search_product_bytes(Format format, int64_t n_entries, int64_t n_frames, int64_t n_features,
+                             int n_threads) {
+  return std::max({matrix_product_bytes(format, n_entries, n_features, n_threads),
+                   matrix_product_bytes(format, n_frames, n_features, n_threads),
+                   matrix_product_bytes(format, n_features, n_frames, n_threads)});
+}
+
+Search::Search(const Flow& flow, const SearchTensors& tensors, Schedule& schedule, int n_threads)
+    : flow_(flow), tensors_(tensors), schedule_(schedule) {
+  tensors_.latents.grad_entries = per_frame() ? tensors_.residual : tensors_.gradient;
+  tensors_.latents.row_weights = per_frame() ? tensors_.activations.active : nullptr;
+  tensors_.latents.grad_log_likelihoods = tensors_.likelihood_gradient;
+  ActivationTensors& h = tensors_.activations;
+  h.correlation = tensors_.correlation;
+  h.log_likelihoods = tensors_.latents.log_likelihoods;
+  h.penalty = static_cast<float>(tensors_.penalty);
+  h.sparsity = static_cast<float>(tensors_.sparsity);
+  evaluate(n_threads);
+}
+
+void Search::step(int n_threads) {
+  step_latents(n_threads);
+  step_activations(n_threads);
+  schedule_.observe(cost_);
+}
+
+void Search::multiply(const MatrixProduct& product, int n_threads) const {
+  matrix_product(tensors_.products, product, tensors_.product_scratch, n_threads);
+}
+
+float Search::inverse_norm() const { return norm_ > 0.0 ? static_cast<float>(1 / norm_) : 0.0f; }
+
+void Search::evaluate(int n_threads) {
+  const ActivationTensors& h = tensors_.activations;
+  const float* entries = tensors_.latents.entries;
+  const int64_t n_features = tensors_.n_features;
+  if (per_frame()) {
+    frame_residual(entries, h.active, tensors_.target, h.rows, h.frames, n_features,
+                   tensors_.residual, n_threads);
+  } else {
+    multiply({h.frames,
+              h.rows,
+              n_features,
+              {h.active, h.frames, true},
+              {entries, n_features, false},
+              tensors_.target,
+              tensors_.residual},
+             n_threads);
+  }
+  norm_ = std::sqrt(sum_of_squares(tensors_.residual, h.frames, n_features, n_threads));
+  sum_activations(h, tensors_.epsilon, n_threads);
+  cost_ = norm_ - tensors_.penalty * sum(h.attributed, h.frames) +
+          tensors_.sparsity * sum(h.sums, h.frames);
+}
+
+void Search::step_latents(int n_threads) {
+  const ActivationTensors& h = tensors_.activations;
+  const int64_t n_features = tensors_.n_features;
+  if (!per_frame()) {
+    multiply({h.rows,
+              h.frames,
+              n_features,
+              {h.active, h.frames, false},
+              {tensors_.residual, n_features, false},
+              nullptr,
+              tensors_.gradient},
+             n_threads);
+  }
+  likelihood_gradient(h, tensors_.likelihood_gradient, n_threads);
+  LatentTensors& z = tensors_.latents;
+  z.grad_scale = inverse_norm();
+  set_corrections(schedule_.step_size(), schedule_.n_costs(), z);
+  flow_update(flow_, tensors_.batch, z, tensors_.flow_scratch, n_threads);
+  evaluate(n_threads);
+}
+
+void Search::step_activations(int n_threads) {
+  ActivationTensors& h = tensors_.activations;
+  const float* entries = tensors_.latents.entries;
+  const int64_t n_features = tensors_.n_features;
+  if (per_frame()) {
+    frame_correlation(entries, tensors_.residual, h.rows, h.frames, n_features,
+                      tensors_.correlation, n_threads);
+  } else {
+    multiply({h.rows,
+              n_features,
+              h.frames,
+              {entries, n_features, false},
+              {tensors_.residual, n_features, true},
+              nullptr,
+              tensors_.correlation},
+             n_threads);
+  }
+  h.inverse_norm = inverse_norm();
+  set_corrections(schedule_.step_size(), schedule_.n_costs(), h);
+  move_activations(h, n_threads);
+  evaluate(n_threads);
+}
+
+}  // namespace dds
