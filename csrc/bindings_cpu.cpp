@@ -50,10 +50,10 @@ dds::Format parse_format(const std::string& name) {
 
 // A layout with the layers that it points to.
 struct Layout {
-  Layout(const std::string& format, int64_t n_passing, int64_t n_moving,
-         const std::vector<int64_t>& hidden_widths)
-      : layout(dds::make_layout(parse_format(format), n_passing, n_moving, hidden_widths, layers)) {
-  }
+  Layout(const std::string& format, const std::string& mixing_format, int64_t n_passing,
+         int64_t n_moving, const std::vector<int64_t>& hidden_widths)
+      : layout(dds::make_layout(parse_format(format), parse_format(mixing_format), n_passing,
+                                n_moving, hidden_widths, layers)) {}
 
   Layout(const Layout&) = delete;
 
@@ -212,8 +212,10 @@ PYBIND11_MODULE(_cpu, module) {
       "Asks for huge pages behind fresh memory; the system may decline.");
 
   py::class_<Layout, std::shared_ptr<Layout>>(module, "Layout")
-      .def(py::init<const std::string&, int64_t, int64_t, const std::vector<int64_t>&>(),
-           py::arg("format"), py::arg("n_passing"), py::arg("n_moving"), py::arg("hidden_widths"))
+      .def(py::init<const std::string&, const std::string&, int64_t, int64_t,
+                    const std::vector<int64_t>&>(),
+           py::arg("format"), py::arg("mixing_format"), py::arg("n_passing"), py::arg("n_moving"),
+           py::arg("hidden_widths"))
       .def_property_readonly("coupling_bytes",
                              [](const Layout& self) { return self.layout.coupling_bytes; })
       .def_property_readonly("mixing_bytes",
@@ -285,9 +287,9 @@ PYBIND11_MODULE(_cpu, module) {
   py::class_<Schedule, std::shared_ptr<Schedule>>(
       module, "Schedule",
       "When a search halves its steps and when it stops; costs go to `observe`.")
-      .def(py::init<double, int64_t, int64_t, double, int64_t, double>(),
-           py::arg("step_size"), py::arg("max_steps"), py::arg("patience"), py::arg("factor"),
-           py::arg("max_increases"), py::arg("tolerance"))
+      .def(py::init<double, int64_t, int64_t, double, int64_t, double>(), py::arg("step_size"),
+           py::arg("max_steps"), py::arg("patience"), py::arg("factor"), py::arg("max_increases"),
+           py::arg("tolerance"))
       .def("observe", &Schedule::observe, py::arg("cost"))
       .def_property_readonly("step_size", &Schedule::step_size)
       .def_property_readonly("stop_reason", &stop_reason, "None while the search goes on.");

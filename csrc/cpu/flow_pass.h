@@ -16,12 +16,9 @@ namespace dds::DDS_LEVEL {
 
 template <Format kFormat, class Activation, bool kDecode>
 class FlowPass {
-  static constexpr Format kMixing = kFormat == Format::float32 ? Format::float32 : Format::split;
   using Op = Operand<kFormat>;
   using Element = typename Op::Element;
   using Kept = typename Op::Kept;
-  using MixOp = Operand<kMixing>;
-  using MixElement = typename MixOp::Element;
   using Stash = StepStash<Element, Kept>;
 
  public:
@@ -30,8 +27,7 @@ class FlowPass {
         layout_(flow.layout),
         block_(block),
         scratch_(block.scratch),
-        product_(block.n_rows),
-        mixing_product_(block.n_rows) {}
+        product_(block.n_rows) {}
 
   // Rows of F floats, one behind the other, into the state.
   void read(const float* in) {
@@ -296,11 +292,10 @@ class FlowPass {
     if (step.permutation) {
       permute(step.permutation);
     } else if (step.mixing) {
-      int64_t stride;
-      const MixElement* input = operand_of_state<kMixing>(layout_.state_width, &stride);
-      multiply(mixing_product_, input, stride, i, mixing_index(),
-               StateEpilogue{other_state(), scratch_.state_stride});
-      state_ = other_state();
+      by_mixing_format([&](const auto& product, const auto* input, int64_t stride) {
+        multiply(product, input, stride, i, mixing_index(),
+                 StateEpilogue{other_state(), scratch_.state_stride});
+      });
     }
   }
 
@@ -309,12 +304,25 @@ class FlowPass {
     if (step.permutation) {
       permute(step.adjoint);
     } else if (step.mixing) {
-      int64_t stride;
-      const MixElement* input = operand_of_state<kMixing>(layout_.state_width, &stride);
-      multiply_transposed(mixing_product_, input, stride, i, mixing_index(),
-                          StateEpilogue{other_state(), scratch_.state_stride});
-      state_ = other_state();
+      by_mixing_format([&](const auto& product, const auto* input, int64_t stride) {
+        multiply_transposed(product, input, stride, i, mixing_index(),
+                            StateEpilogue{other_state(), scratch_.state_stride});
+      });
     }
+  }
+
+  // A product of the state in the format of the mixing's weights makes the new state.
+  template <class Multiply>
+  void by_mixing_format(const Multiply& multiply) {
+    int64_t stride;
+    if (layout_.mixing_format == Format::float32) {
+      const float* input = operand_of_state<Format::float32>(layout_.state_width, &stride);
+      multiply(Product<Format::float32>(block_.n_rows), input, stride);
+    } else if constexpr (kFormat != Format::float32) {
+      const uint16_t* input = operand_of_state<Format::split>(layout_.state_width, &stride);
+      multiply(Product<Format::split>(block_.n_rows), input, stride);
+    }
+    state_ = other_state();
   }
 
   void permute(const int32_t* permutation) {
@@ -336,7 +344,6 @@ class FlowPass {
   const FlowBlock& block_;
   const FlowScratch& scratch_;
   const Product<kFormat> product_;
-  const Product<kMixing> mixing_product_;
   float* state_ = scratch_.states[0];
   Fetcher fetcher_;
   bool fetching_ = false;

@@ -88,12 +88,12 @@ void pack_layer(Format format, const PackedLayer& layer, const Sources& inputs,
 
 }  // namespace
 
-FlowLayout make_layout(Format format, int64_t n_passing, int64_t n_moving,
+FlowLayout make_layout(Format format, Format mixing_format, int64_t n_passing, int64_t n_moving,
                        const std::vector<int64_t>& hidden_widths,
                        std::vector<PackedLayer>& layers) {
   FlowLayout layout;
   layout.format = format;
-  layout.mixing_format = format == Format::float32 ? Format::float32 : Format::split;
+  layout.mixing_format = mixing_format;
   layout.n_passing = n_passing;
   layout.n_moving = n_moving;
   layout.passing_width = round_up(n_passing, kPanel);

@@ -18,8 +18,7 @@ from dds_fast.ops.dispatch import Request, accept
 from dds_fast.ops.frozen import Coupling, FrozenFlow, FrozenStep
 
 FORMATS = {"float32": "float32", "bf16x3": "split", "bfloat16": "bfloat16"}
-"""How weights and activations are held, by precision. The state is float32 in all of them, and the
-mixing of a bfloat16 flow is split: it would round the state at every step."""
+"""How weights and activations of couplings are held, by precision. The state is float32 in all."""
 
 
 def can_run(request: Request, raise_error: bool = False) -> bool:
@@ -38,6 +37,13 @@ def can_run(request: Request, raise_error: bool = False) -> bool:
         except ImportError as error:
             reason = str(error)
     return accept(reason, raise_error)
+
+
+def state_format(precision: str) -> str:
+    """How that is multiplied which bfloat16 would spoil: a flow's state, which a Glow's mixing would
+    round at every step, and the objective. Split, where that is faster than float32."""
+    fast = precision != "float32" and _native.cpu().level() == "amx"
+    return "split" if fast else "float32"
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ class PackedFlow:
         first = flow.steps[0].coupling
         self.layout = _native.cpu().Layout(
             FORMATS[precision],
+            state_format(precision),
             first.n_passing,
             first.n_features - first.n_passing,
             [w.shape[1] for w in first.weights[:-1]],
@@ -191,7 +198,7 @@ class PackedFlow:
 
 def packed_flow(flow: FrozenFlow, direction: str, precision: str) -> PackedFlow:
     """The packed form of a flow, made when it is first asked for."""
-    key: Any = ("cpu", direction, precision)
+    key: Any = ("cpu", direction, precision, state_format(precision))
     if key not in flow.packed:
         flow.packed[key] = PackedFlow(flow, direction, precision)
     return flow.packed[key]

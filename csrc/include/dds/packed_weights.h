@@ -64,8 +64,8 @@ struct FlowLayout {
   int64_t mixing_bytes;  // of one group
 };
 
-// The layout points into `layers`.
-FlowLayout make_layout(Format format, int64_t n_passing, int64_t n_moving,
+// The layout points into `layers`. The mixing of float32 couplings is float32.
+FlowLayout make_layout(Format format, Format mixing_format, int64_t n_passing, int64_t n_moving,
                        const std::vector<int64_t>& hidden_widths, std::vector<PackedLayer>& layers);
 
 // `weights[i]`: (groups, out, in), `biases[i]`: (groups, out), contiguous, first layer first.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dds_fast import _native
-from dds_fast.ops.packed import address, buffer, packed_flow
+from dds_fast.ops.packed import address, buffer, packed_flow, state_format
 from dds_fast.ops.update_step import interface, reference, survivors
 from dds_fast.ops.update_step.interface import Problem, State
 from dds_fast.ops.update_step.schedule import Controller, Schedule
@@ -93,9 +93,7 @@ class UpdateStep(interface.UpdateStep):
         self.problem = problem
         self.controller = Controller(schedule)
         self.schedule = _native.cpu().Schedule(**asdict(schedule))
-        # Where bfloat16 is asked for and fast, float32 products would take longer than they need.
-        split = precision != "float32" and _native.cpu().level() == "amx"
-        self.products = "split" if split else "float32"
+        self.products = state_format(precision)
         self.Xt = problem.X.T.contiguous()
         self.latents = _Latents(problem, precision)
         self.activations = _Activations(problem.H)
