@@ -40,8 +40,8 @@ def can_run(request: Request, raise_error: bool = False) -> bool:
 
 
 def state_format(precision: str) -> str:
-    """How that is multiplied which bfloat16 would spoil: a flow's state, which a Glow's mixing would
-    round at every step, and the objective. Split, where that is faster than float32."""
+    """How products are made that bfloat16 would spoil: the objective's, and the mixing of a Glow,
+    which would round its state at every step. Split, where that is faster than float32."""
     fast = precision != "float32" and _native.cpu().level() == "amx"
     return "split" if fast else "float32"
 
