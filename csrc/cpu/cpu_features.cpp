@@ -24,7 +24,9 @@ std::optional<Level> chosen;
 
 // Whether the CPU has bfloat16 tiles and the operating system lets this process use them.
 bool has_amx() {
-#if defined(DDS_X86_KERNELS) && defined(__linux__)
+#ifdef DDS_EMULATE_AMX
+  return true;
+#elif defined(DDS_X86_KERNELS) && defined(__linux__)
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24;
   if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return false;

@@ -27,7 +27,8 @@ class FlowPass {
         layout_(flow.layout),
         block_(block),
         scratch_(block.scratch),
-        product_(block.n_rows) {}
+        product_(block.n_rows),
+        split_product_(block.n_rows) {}
 
   // Rows of F floats, one behind the other, into the state.
   void read(const float* in) {
@@ -320,7 +321,7 @@ class FlowPass {
       multiply(Product<Format::float32>(block_.n_rows), input, stride);
     } else if constexpr (kFormat != Format::float32) {
       const uint16_t* input = operand_of_state<Format::split>(layout_.state_width, &stride);
-      multiply(Product<Format::split>(block_.n_rows), input, stride);
+      multiply(split_product_, input, stride);
     }
     state_ = other_state();
   }
@@ -344,6 +345,8 @@ class FlowPass {
   const FlowBlock& block_;
   const FlowScratch& scratch_;
   const Product<kFormat> product_;
+  // Of a split mixing; AMX's products are made once, as they hold the tiles' configuration.
+  const Product<kFormat == Format::float32 ? Format::float32 : Format::split> split_product_;
   float* state_ = scratch_.states[0];
   Fetcher fetcher_;
   bool fetching_ = false;

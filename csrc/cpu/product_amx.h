@@ -5,8 +5,7 @@
 // the block, whose results are not used.
 #pragma once
 
-#include <immintrin.h>
-
+#include "amx_tiles.h"
 #include "dds/packed_weights.h"
 #include "product.h"
 #include "product_bfloat16.h"
@@ -15,14 +14,6 @@
 namespace dds::DDS_LEVEL {
 
 constexpr int64_t kMaxTileHeight = 16;
-
-struct TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t column_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
 
 template <Format kFormat>
 struct AmxProduct {
