@@ -347,9 +347,10 @@ PYBIND11_MODULE(_cpu, module) {
       "frame_residual",
       [](Address entries, Address activations, Address target, int64_t n_sources, int64_t n_frames,
          int64_t n_features, Address residual, int n_threads) {
-        dds::frame_residual(pointer<const float>(entries), pointer<const float>(activations),
-                            pointer<const float>(target), n_sources, n_frames, n_features,
-                            pointer<float>(residual), n_threads);
+        const auto* values = pointer<const float>(entries);
+        dds::sparse_residual(dds::Entries::of_each_frame(values, n_frames, n_features),
+                             {pointer<const float>(activations), n_sources, n_frames},
+                             pointer<const float>(target), pointer<float>(residual), n_threads);
       },
       release, py::arg("entries"), py::arg("activations"), py::arg("target"), py::arg("n_sources"),
       py::arg("n_frames"), py::arg("n_features"), py::arg("residual"), py::arg("n_threads"),

@@ -33,10 +33,10 @@ struct Kernels {
   int64_t lanes;        // numbers per vector
   FlowKernels flow[3];  // by format
   double (*squares)(const float* x, int64_t n);
-  void (*add_entries)(const float* entries, const float* activations, int64_t n_frames, int64_t n,
-                      float* residual);
+  void (*add_weighted)(const float* x, int64_t x_stride, const float* weights, int64_t n_rows,
+                       int64_t n, float* y, int64_t y_stride);
   float (*correlation)(const float* x, const float* y, int64_t n);
-  void (*activations)(const ActivationTensors& tensors, int64_t row);
+  int64_t (*activations)(const ActivationTensors& tensors, int64_t row);
   void (*frame_sums)(const ActivationTensors& tensors, int64_t first, float epsilon);
   MatrixKernels matrix[2];  // float32, split
   void (*exp)(const float* x, float* y, int64_t n);

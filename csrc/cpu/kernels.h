@@ -68,7 +68,7 @@ static constexpr Kernels kKernels = {
     kLanes,
     {kFlowKernels<Format::float32>, kFlowKernels<Format::bfloat16>, kFlowKernels<Format::split>},
     row_squares,
-    add_entries,
+    add_weighted,
     row_correlation,
     row_of_activations,
     frame_sums,

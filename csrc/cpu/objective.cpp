@@ -26,33 +26,49 @@ static int64_t frames_per_block(int64_t n_frames, int64_t n_features, int n_thre
   return std::clamp<int64_t>(kBlock / n_features, 1, std::max<int64_t>(shared, 1));
 }
 
-void frame_residual(const float* entries, const float* activations, const float* target,
-                    int64_t n_sources, int64_t n_frames, int64_t n_features, float* residual,
-                    int n_threads) {
-  const auto kernel = active_kernels().add_entries;
+void sparse_residual(const Entries& entries, const Active& active, const float* target,
+                     float* residual, int n_threads) {
+  const auto kernel = active_kernels().add_weighted;
+  const int64_t n_frames = active.frames, n_features = entries.n_features;
   const int64_t block = frames_per_block(n_frames, n_features, n_threads);
 #pragma omp parallel for num_threads(n_threads)
   for (int64_t t = 0; t < n_frames; t += block) {
     const int64_t n = std::min(block, n_frames - t), at = t * n_features;
     std::transform(target + at, target + at + n * n_features, residual + at, std::negate<float>());
-    for (int64_t s = 0; s < n_sources; ++s) {
-      kernel(entries + s * n_frames * n_features + at, activations + s * n_frames + t, n,
-             n_features, residual + at);
+    for (int64_t j = 0; j < active.rows; ++j) {
+      kernel(entries.values + j * entries.row_stride + t * entries.frame_stride,
+             entries.frame_stride, active.values + j * n_frames + t, n, n_features, residual + at,
+             n_features);
     }
   }
 }
 
-void frame_correlation(const float* entries, const float* residual, int64_t n_sources,
-                       int64_t n_frames, int64_t n_features, float* correlation, int n_threads) {
+void sparse_gradient(const Active& active, const float* residual, int64_t n_features,
+                     float* gradient, int n_threads) {
+  const auto kernel = active_kernels().add_weighted;
+#pragma omp parallel for num_threads(n_threads)
+  for (int64_t j = 0; j < active.rows; ++j) {
+    float* row = gradient + j * n_features;
+    std::fill(row, row + n_features, 0.0f);
+    kernel(residual, n_features, active.values + j * active.frames, active.frames, n_features, row,
+           0);
+  }
+}
+
+void sparse_correlation(const Entries& entries, const Active& active, const float* residual,
+                        float* correlation, int n_threads) {
   const auto kernel = active_kernels().correlation;
+  const int64_t n_frames = active.frames, n_features = entries.n_features;
   const int64_t block = frames_per_block(n_frames, n_features, n_threads);
 #pragma omp parallel for num_threads(n_threads)
   for (int64_t first = 0; first < n_frames; first += block) {
     const int64_t end = std::min(first + block, n_frames);
-    for (int64_t s = 0; s < n_sources; ++s) {
+    for (int64_t j = 0; j < active.rows; ++j) {
       for (int64_t t = first; t < end; ++t) {
-        const int64_t i = s * n_frames + t;
-        correlation[i] = kernel(entries + i * n_features, residual + t * n_features, n_features);
+        if (!(active.values[j * n_frames + t] > 0.0f)) continue;
+        correlation[j * n_frames + t] =
+            kernel(entries.values + j * entries.row_stride + t * entries.frame_stride,
+                   residual + t * n_features, n_features);
       }
     }
   }
@@ -82,10 +98,12 @@ void likelihood_gradient(const ActivationTensors& tensors, float* gradient, int 
   }
 }
 
-void move_activations(const ActivationTensors& tensors, int n_threads) {
+int64_t move_activations(const ActivationTensors& tensors, int n_threads) {
   const auto kernel = active_kernels().activations;
-#pragma omp parallel for num_threads(n_threads)
-  for (int64_t row = 0; row < tensors.rows; ++row) kernel(tensors, row);
+  int64_t n_active = 0;
+#pragma omp parallel for num_threads(n_threads) reduction(+ : n_active)
+  for (int64_t row = 0; row < tensors.rows; ++row) n_active += kernel(tensors, row);
+  return n_active;
 }
 
 }  // namespace dds

@@ -17,17 +17,16 @@ static double row_squares(const float* x, int64_t n) {
   return sum.reduce();
 }
 
-// residual[t] += activations[t] * entries[t]
-static void add_entries(const float* entries, const float* activations, int64_t n_frames, int64_t n,
-                        float* residual) {
-  for (int64_t t = 0; t < n_frames; ++t) {
-    const float activation = activations[t];
-    if (activation <= 0.0f) continue;
-    const float* x = entries + t * n;
-    float* sum = residual + t * n;
-    for (int64_t i = 0; i < n; i += kLanes) {
-      const int64_t left = n - i;
-      store(sum + i, load(sum + i, left) + load(x + i, left) * activation, left);
+// y[i] += weights[i] * x[i] for rows of n numbers, `x_stride` and `y_stride` apart; weights that
+// are not positive are zeros.
+static void add_weighted(const float* x, int64_t x_stride, const float* weights, int64_t n_rows,
+                         int64_t n, float* y, int64_t y_stride) {
+  for (int64_t i = 0; i < n_rows; ++i, x += x_stride, y += y_stride) {
+    const float weight = weights[i];
+    if (weight <= 0.0f) continue;
+    for (int64_t k = 0; k < n; k += kLanes) {
+      const int64_t left = n - k;
+      store(y + k, load(y + k, left) + load(x + k, left) * weight, left);
     }
   }
 }
@@ -64,7 +63,9 @@ static void frame_sums(const ActivationTensors& t, int64_t first, float epsilon)
   store(t.attributed + first, (attributed.total + attributed.errors) / total, left);
 }
 
-static void row_of_activations(const ActivationTensors& t, int64_t row) {
+// Returns how many are positive afterwards.
+static int64_t row_of_activations(const ActivationTensors& t, int64_t row) {
+  IntVec n_active = {};
   const int64_t first = row * t.frames;
   for (int64_t i = 0; i < t.frames; i += kLanes) {
     const int64_t at = first + i, left = t.frames - i;
@@ -81,7 +82,11 @@ static void row_of_activations(const ActivationTensors& t, int64_t row) {
     store(t.second_moment + at, second_moment, left);
     store(t.activations + at, moved, left);
     store(t.active + at, clipped(moved), left);
+    n_active -= keep_first(moved, left) > 0.0f;
   }
+  int64_t total = 0;
+  for (int lane = 0; lane < kLanes; ++lane) total += n_active[lane];
+  return total;
 }
 
 }  // namespace dds::DDS_LEVEL

@@ -1,5 +1,5 @@
-// What the objective needs beside its matrix products: sums over the residual and over the
-// activations, the reconstruction from a dictionary of its own for each frame, and the step of the
+// What the objective needs beside products of whole matrices: products over the activations that
+// are not clipped, sums over the residual and over the activations, and the step of the
 // activations.
 #pragma once
 
@@ -10,17 +10,40 @@ namespace dds {
 // Sum of the squares of (rows, n) numbers, in double precision; independent of the threads.
 double sum_of_squares(const float* x, int64_t rows, int64_t n, int n_threads);
 
-// One dictionary entry per source and frame: `entries` (sources, frames, F), `activations`
-// (sources, frames), spectra (frames, F).
-//
-// residual[t] = sum_s activations[s][t] * entries[s][t] - target[t]
-void frame_residual(const float* entries, const float* activations, const float* target,
-                    int64_t n_sources, int64_t n_frames, int64_t n_features, float* residual,
-                    int n_threads);
+// Dictionary entries of F numbers: one per row of the activations and frame, (rows, frames, F), or
+// shared by all frames, (rows, F).
+struct Entries {
+  const float* values;
+  int64_t row_stride;
+  int64_t frame_stride;
+  int64_t n_features;
 
-// correlation[s][t] = <entries[s][t], residual[t]>
-void frame_correlation(const float* entries, const float* residual, int64_t n_sources,
-                       int64_t n_frames, int64_t n_features, float* correlation, int n_threads);
+  static Entries of_each_frame(const float* values, int64_t n_frames, int64_t n_features) {
+    return {values, n_frames * n_features, n_features, n_features};
+  }
+  static Entries shared(const float* values, int64_t n_features) {
+    return {values, n_features, 0, n_features};
+  }
+};
+
+// Clipped activations (rows, frames).
+struct Active {
+  const float* values;
+  int64_t rows;
+  int64_t frames;
+};
+
+// residual[t] = sum_j active[j][t] * entries[j][t] - target[t], (frames, F)
+void sparse_residual(const Entries& entries, const Active& active, const float* target,
+                     float* residual, int n_threads);
+
+// gradient[j] = sum_t active[j][t] * residual[t], (rows, F)
+void sparse_gradient(const Active& active, const float* residual, int64_t n_features,
+                     float* gradient, int n_threads);
+
+// correlation[j][t] = <entries[j][t], residual[t]>, (rows, frames), where active[j][t] is positive.
+void sparse_correlation(const Entries& entries, const Active& active, const float* residual,
+                        float* correlation, int n_threads);
 
 // Adam on activations H (rows, frames), from the correlations of the residual with the entries:
 //
@@ -54,6 +77,7 @@ void sum_activations(const ActivationTensors& tensors, float epsilon, int n_thre
 // The gradient of the penalty to the log-likelihoods, of as many numbers as these are.
 void likelihood_gradient(const ActivationTensors& tensors, float* gradient, int n_threads);
 
-void move_activations(const ActivationTensors& tensors, int n_threads);
+// Returns how many activations are positive afterwards.
+int64_t move_activations(const ActivationTensors& tensors, int n_threads);
 
 }  // namespace dds

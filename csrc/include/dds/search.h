@@ -55,12 +55,16 @@ class Search {
   void step_latents(int n_threads);
   void step_activations(int n_threads);
   void multiply(const MatrixProduct& product, int n_threads) const;
+  // Whether so few activations are left that products over them are faster than dense ones.
+  bool sparse() const;
+  Entries entries() const;
   bool per_frame() const { return tensors_.activations.per_frame; }
   float inverse_norm() const;
 
   const Flow& flow_;
   SearchTensors tensors_;
   Schedule& schedule_;
+  int64_t n_active_;  // activations that are not clipped
   double norm_ = 0.0;
   double cost_ = 0.0;
 };
