@@ -92,8 +92,9 @@ struct PackedFlow {
   dds::Flow flow;
 };
 
-dds::Batch batch(int64_t n_groups, int64_t n_rows, Address groups) {
-  return {n_groups, n_rows, pointer<const int64_t>(groups)};
+// With addresses of 0: all rows.
+dds::Batch batch(int64_t n_groups, int64_t n_rows, Address offsets = 0, Address listed = 0) {
+  return {n_groups, n_rows, pointer<const int64_t>(offsets), pointer<const int64_t>(listed)};
 }
 
 std::optional<std::string> stop_reason(const dds::Schedule& schedule) {
@@ -136,7 +137,8 @@ struct BoundSearch {
     t.sparsity = weight("sparsity");
     t.epsilon = static_cast<float>(weight("epsilon"));
     t.products = parse_format(named["products"].cast<std::string>());
-    t.batch = batch(number("n_groups"), number("n_rows"), named["groups"].cast<Address>());
+    t.batch = batch(number("n_groups"), number("n_rows"), named["offsets"].cast<Address>(),
+                    named["listed"].cast<Address>());
     t.latents.data_likelihood = named["data_likelihood"].cast<bool>();
     t.latents.n_fixed = number("n_fixed");
     t.latents.latents = floats("latents");
@@ -253,29 +255,32 @@ PYBIND11_MODULE(_cpu, module) {
                              })
       .def(
           "scratch_bytes",
-          [](const PackedFlow& self, int64_t n_groups, int64_t n_rows, bool own_stash,
-             int n_threads) {
-            return dds::scratch_bytes(self.flow, batch(n_groups, n_rows, 0), own_stash, n_threads);
+          [](const PackedFlow& self, int64_t n_groups, int64_t n_rows, Address offsets,
+             bool own_stash, int n_threads) {
+            return dds::scratch_bytes(self.flow, batch(n_groups, n_rows, offsets), own_stash,
+                                      n_threads);
           },
-          py::arg("n_groups"), py::arg("n_rows"), py::arg("own_stash"), py::arg("n_threads"))
+          py::arg("n_groups"), py::arg("n_rows"), py::arg("offsets"), py::arg("own_stash"),
+          py::arg("n_threads"))
       .def(
           "forward",
-          [](const PackedFlow& self, int64_t n_groups, int64_t n_rows, Address groups, Address in,
-             Address out, Address log_det, Address stash, Address scratch, int n_threads) {
-            dds::flow_forward(self.flow, batch(n_groups, n_rows, groups),
+          [](const PackedFlow& self, int64_t n_groups, int64_t n_rows, Address offsets,
+             Address listed, Address in, Address out, Address log_det, Address stash,
+             Address scratch, int n_threads) {
+            dds::flow_forward(self.flow, batch(n_groups, n_rows, offsets, listed),
                               {pointer<const float>(in), pointer<float>(out),
                                pointer<float>(log_det), pointer<char>(stash)},
                               pointer<char>(scratch), n_threads);
           },
-          release, py::arg("n_groups"), py::arg("n_rows"), py::arg("groups"), py::arg("in"),
-          py::arg("out"), py::arg("log_det"), py::arg("stash"), py::arg("scratch"),
+          release, py::arg("n_groups"), py::arg("n_rows"), py::arg("offsets"), py::arg("listed"),
+          py::arg("in"), py::arg("out"), py::arg("log_det"), py::arg("stash"), py::arg("scratch"),
           py::arg("n_threads"))
       .def(
           "backward",
           [](const PackedFlow& self, int64_t n_groups, int64_t n_rows, Address stash,
              Address grad_out, Address grad_log_det, Address grad_in, Address scratch,
              int n_threads) {
-            dds::flow_backward(self.flow, batch(n_groups, n_rows, 0),
+            dds::flow_backward(self.flow, batch(n_groups, n_rows),
                                {pointer<const char>(stash), pointer<const float>(grad_out),
                                 pointer<const float>(grad_log_det), pointer<float>(grad_in)},
                                pointer<char>(scratch), n_threads);

@@ -61,27 +61,70 @@ int64_t workspace_bytes(const FlowLayout& layout) {
                                layout.mixing.n_panels * panel * planes(layout.mixing_format));
 }
 
+int64_t rows_of(const Batch& batch, int64_t group) {
+  return batch.offsets ? batch.offsets[group + 1] - batch.offsets[group] : batch.n_rows;
+}
+
+int64_t most_rows(const Batch& batch) {
+  int64_t most = 0;
+  for (int64_t g = 0; g < batch.n_groups; ++g) most = std::max(most, rows_of(batch, g));
+  return most;
+}
+
 // How a batch is cut into blocks and these are given to teams of threads. Results do not depend on
 // it: every output element is summed in the same order whatever the block.
 struct Partition {
-  int64_t n_blocks;    // per group
   int64_t block_rows;  // at most
+  int64_t n_blocks;    // of all groups
   int n_teams;
   int team_size;
 };
 
+int64_t blocks_of(const Batch& batch, int64_t group, int64_t block_rows) {
+  return ceil_div(rows_of(batch, group), block_rows);
+}
+
+// Of a batch that is not empty.
 Partition partition(const FlowLayout& layout, const Batch& batch, int n_threads) {
+  const int64_t n_rows = most_rows(batch);
   const int64_t most = std::max(kMinBlockRows, kScratchGoal / scratch_row_bytes(layout));
-  int64_t n_blocks = ceil_div(batch.n_rows, most);
+  int64_t per_group = ceil_div(n_rows, most);
   // Whole rounds of blocks for all threads, as far as the blocks stay large.
-  const int64_t rounds = ceil_div(n_blocks * batch.n_groups, n_threads);
+  const int64_t rounds = ceil_div(per_group * batch.n_groups, n_threads);
   const int64_t balanced = ceil_div(rounds * n_threads, batch.n_groups);
-  if (balanced > n_blocks && batch.n_rows / balanced >= kMinSplitRows) n_blocks = balanced;
+  if (balanced > per_group && n_rows / balanced >= kMinSplitRows) per_group = balanced;
   Partition result;
-  result.n_blocks = n_blocks;
-  result.block_rows = ceil_div(batch.n_rows, n_blocks);
-  result.n_teams = static_cast<int>(std::min<int64_t>(n_threads, n_blocks * batch.n_groups));
+  result.block_rows = ceil_div(n_rows, per_group);
+  result.n_blocks = 0;
+  for (int64_t g = 0; g < batch.n_groups; ++g) {
+    result.n_blocks += blocks_of(batch, g, result.block_rows);
+  }
+  result.n_teams = static_cast<int>(std::min<int64_t>(n_threads, result.n_blocks));
   result.team_size = n_threads / result.n_teams;
+  return result;
+}
+
+// The blocks of a batch, large ones first: the threads then end together.
+std::vector<BlockRows> blocks(const Batch& batch, const Partition& cut) {
+  std::vector<BlockRows> result;
+  int64_t first = 0;
+  for (int64_t g = 0; g < batch.n_groups; ++g) {
+    BlockRows block;
+    block.group = g;
+    block.group_rows = rows_of(batch, g);
+    block.group_first = first;
+    block.tensor_rows = batch.n_rows;
+    first += block.group_rows;
+    const int64_t n = blocks_of(batch, g, cut.block_rows);
+    for (int64_t i = 0; i < n; ++i) {
+      block.row = block.group_rows * i / n;
+      block.n_rows = block.group_rows * (i + 1) / n - block.row;
+      block.listed = batch.listed ? batch.listed + batch.offsets[g] + block.row : nullptr;
+      result.push_back(block);
+    }
+  }
+  std::stable_sort(result.begin(), result.end(),
+                   [](const BlockRows& a, const BlockRows& b) { return a.n_rows > b.n_rows; });
   return result;
 }
 
@@ -152,10 +195,11 @@ template <class Tensors>
 void for_each_block(const Flow& flow, const Batch& batch, const Tensors& tensors, bool own_stash,
                     char* scratch, int n_threads,
                     void (*kernel)(const Flow&, const FlowBlock&, const Tensors&)) {
-  if (batch.n_groups == 0 || batch.n_rows == 0) return;
+  if (most_rows(batch) == 0) return;
   const Partition cut = partition(flow.layout, batch, n_threads);
   const TeamScratch sizes = team_scratch(flow, cut, own_stash);
-  const int64_t n_items = cut.n_blocks * batch.n_groups;
+  const std::vector<BlockRows> items = blocks(batch, cut);
+  const auto n_items = static_cast<int64_t>(items.size());
   std::vector<Team> teams(cut.n_teams);
   std::atomic<int64_t> next{0};
   scratch = reinterpret_cast<char*>(
@@ -170,8 +214,7 @@ void for_each_block(const Flow& flow, const Batch& batch, const Tensors& tensors
     const int team = index / team_size, rank = index % team_size;
     if (team < n_teams) {
       teams[team].size = team_size;
-      FlowBlock block;
-      block.group_rows = batch.n_rows;
+      FlowBlock block = {};
       block.team_size = team_size;
       block.rank = rank;
       block.team = &teams[team];
@@ -200,11 +243,7 @@ void for_each_block(const Flow& flow, const Batch& batch, const Tensors& tensors
       for (int64_t turn = team;; turn += n_teams) {
         const int64_t item = team_size == 1 ? next.fetch_add(1) : turn;
         if (item >= n_items) break;
-        const int64_t i = item % cut.n_blocks;
-        block.index = item / cut.n_blocks;
-        block.group = batch.groups ? batch.groups[block.index] : block.index;
-        block.row = batch.n_rows * i / cut.n_blocks;
-        block.n_rows = batch.n_rows * (i + 1) / cut.n_blocks - block.row;
+        static_cast<BlockRows&>(block) = items[item];
         kernel(flow, block, tensors);
         if (team_size > 1) teams[team].wait();
       }
@@ -224,7 +263,7 @@ int64_t stash_row_bytes(const FlowLayout& layout, int64_t n_steps) {
 }
 
 int64_t scratch_bytes(const Flow& flow, const Batch& batch, bool own_stash, int n_threads) {
-  if (batch.n_groups == 0 || batch.n_rows == 0) return 0;
+  if (most_rows(batch) == 0) return 0;
   const Partition cut = partition(flow.layout, batch, n_threads);
   return cut.n_teams * team_scratch(flow, cut, own_stash).total(cut.team_size) + kAlignment;
 }

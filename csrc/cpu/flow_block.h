@@ -23,12 +23,20 @@ struct FlowScratch {
   char* workspace;     // a transposed panel
 };
 
-struct FlowBlock {
-  int64_t index;  // of the group within the batch
-  int64_t group;  // the flow that the rows pass through
-  int64_t row;    // first row within the group
+struct BlockRows {
+  int64_t group;
+  int64_t row;  // the first, among those of the group that pass
   int64_t n_rows;
-  int64_t group_rows;
+  int64_t group_rows;     // rows of the group that pass
+  int64_t group_first;    // rows of earlier groups that pass
+  int64_t tensor_rows;    // rows per group in the tensors
+  const int64_t* listed;  // where the rows stand in the tensors; null: one behind the other
+
+  // Where a row of the block stands in the tensors.
+  int64_t at(int64_t i) const { return listed ? listed[i] : group * tensor_rows + row + i; }
+};
+
+struct FlowBlock : BlockRows {
   char* own_stash;  // of the block alone, null: the batch's is used
   int64_t team_size;
   int64_t rank;  // of this thread within the team

@@ -30,10 +30,10 @@ class FlowPass {
         product_(block.n_rows),
         split_product_(block.n_rows) {}
 
-  // Rows of F floats, one behind the other, into the state.
+  // The block's rows of a tensor into the state.
   void read(const float* in) {
     for (int64_t row = mine().begin; row < mine().end; ++row) {
-      place(in + row * n_features(), state(row));
+      place(in + block_.at(row) * n_features(), state(row));
     }
     wait();
   }
@@ -41,7 +41,7 @@ class FlowPass {
   void write(float* out) const {
     for (int64_t row = mine().begin; row < mine().end; ++row) {
       const float* from = state(row);
-      float* to = out + row * n_features();
+      float* to = out + block_.at(row) * n_features();
       __builtin_memcpy(to, from, layout_.n_passing * 4);
       __builtin_memcpy(to + layout_.n_passing, from + layout_.passing_width, layout_.n_moving * 4);
     }
@@ -86,8 +86,7 @@ class FlowPass {
   // The stash of this block's group in that of the batch, which may be null.
   char* of_group(char* stash) const {
     if (block_.own_stash) return block_.own_stash;
-    return stash ? stash + block_.index * block_.group_rows * flow_.n_steps * step_bytes()
-                 : nullptr;
+    return stash ? stash + block_.group_first * flow_.n_steps * step_bytes() : nullptr;
   }
 
   // The rows that this thread takes where rows are shared out.
@@ -356,25 +355,24 @@ class FlowPass {
 template <Format kFormat, class Activation, bool kDecode>
 static void forward_block(const Flow& flow, const FlowBlock& block, const ForwardTensors& t) {
   FlowPass<kFormat, Activation, kDecode> pass(flow, block);
-  const int64_t n_features = flow.layout.n_passing + flow.layout.n_moving;
-  const int64_t first = block.index * block.group_rows + block.row;
-  pass.read(t.in + first * n_features);
+  pass.read(t.in);
   pass.forward(pass.of_group(t.stash));
-  pass.write(t.out + first * n_features);
+  pass.write(t.out);
   for (int64_t row = pass.mine().begin; row < pass.mine().end; ++row) {
-    t.log_det[first + row] = static_cast<float>(pass.log_det(row));
+    t.log_det[block.at(row)] = static_cast<float>(pass.log_det(row));
   }
 }
 
 template <Format kFormat, class Activation, bool kDecode>
 static void backward_block(const Flow& flow, const FlowBlock& block, const BackwardTensors& t) {
   FlowPass<kFormat, Activation, kDecode> pass(flow, block);
-  const int64_t n_features = flow.layout.n_passing + flow.layout.n_moving;
-  const int64_t first = block.index * block.group_rows + block.row;
-  pass.read(t.grad_out + first * n_features);
-  pass.backward(pass.of_group(const_cast<char*>(t.stash)),
-                t.grad_log_det ? t.grad_log_det + first : nullptr);
-  pass.write(t.grad_in + first * n_features);
+  float* grad_log_det = block.scratch.row_values;
+  for (int64_t row = pass.mine().begin; t.grad_log_det && row < pass.mine().end; ++row) {
+    grad_log_det[row] = t.grad_log_det[block.at(row)];
+  }
+  pass.read(t.grad_out);
+  pass.backward(pass.of_group(const_cast<char*>(t.stash)), t.grad_log_det ? grad_log_det : nullptr);
+  pass.write(t.grad_in);
 }
 
 // Adam on the moving latents of one row, and the sum of their squares afterwards.
@@ -404,21 +402,21 @@ static void update_block(const Flow& flow, const FlowBlock& block, const LatentT
   FlowPass<kFormat, Activation, true> pass(flow, block);
   const int64_t n_features = flow.layout.n_passing + flow.layout.n_moving;
   const int64_t n_free = n_features - t.n_fixed;
-  const int64_t first = block.index * block.group_rows + block.row;
   char* stash = pass.of_group(t.stash);
   if (block.own_stash) {
-    pass.read(t.latents + first * n_features);
+    pass.read(t.latents);
     pass.forward(stash);
     pass.wait();
   }
 
   float* grad_log_det = block.scratch.row_values;
   for (int64_t row = pass.mine().begin; row < pass.mine().end; ++row) {
-    const float* entry = t.entries + (first + row) * n_features;
+    const int64_t index = block.at(row);
+    const float* entry = t.entries + index * n_features;
     const bool weighted = t.row_weights != nullptr;
     const float* gradient =
-        t.grad_entries + (weighted ? block.row + row : first + row) * n_features;
-    const float scale = weighted ? t.grad_scale * t.row_weights[first + row] : t.grad_scale;
+        t.grad_entries + (weighted ? index - block.group * block.tensor_rows : index) * n_features;
+    const float scale = weighted ? t.grad_scale * t.row_weights[index] : t.grad_scale;
     float* gated = block.scratch.row_buffer;
     for (int64_t i = 0; i < n_features; i += kLanes) {
       const int64_t left = n_features - i;
@@ -426,13 +424,13 @@ static void update_block(const Flow& flow, const FlowBlock& block, const LatentT
       store(gated + i, load(entry + i, left) > 0.0f ? grad : Vec{}, left);
     }
     pass.place(gated, pass.state(row));
-    grad_log_det[row] = -t.grad_log_likelihoods[first + row] / static_cast<float>(n_free);
+    grad_log_det[row] = -t.grad_log_likelihoods[index] / static_cast<float>(n_free);
   }
   pass.wait();
   pass.backward(stash, t.data_likelihood ? grad_log_det : nullptr);
 
   for (int64_t row = pass.mine().begin; row < pass.mine().end; ++row) {
-    const int64_t index = first + row;
+    const int64_t index = block.at(row);
     const float* state = pass.state(row);
     float* gradient = block.scratch.row_buffer;
     __builtin_memcpy(gradient, state, flow.layout.n_passing * 4);
@@ -448,10 +446,10 @@ static void update_block(const Flow& flow, const FlowBlock& block, const LatentT
     t.log_likelihoods[index] = -kHalfLogTwoPi - 0.5f * squares / static_cast<float>(n_free);
   }
   pass.wait();
-  pass.read(t.latents + first * n_features);
+  pass.read(t.latents);
   pass.forward(block.own_stash ? nullptr : stash);
   for (int64_t row = pass.mine().begin; row < pass.mine().end; ++row) {
-    const int64_t index = first + row;
+    const int64_t index = block.at(row);
     const float* state = pass.state(row);
     float* entry = t.entries + index * n_features;
     for (int64_t i = 0; i < flow.layout.n_passing; i += kLanes) {
@@ -463,7 +461,7 @@ static void update_block(const Flow& flow, const FlowBlock& block, const LatentT
       store(entry + i, clipped(load(state + i)), flow.layout.n_moving - i);
     }
     if (t.data_likelihood) {
-      const double log_det = pass.log_det(row) + t.constants[block.index];
+      const double log_det = pass.log_det(row) + t.constants[block.group];
       t.log_likelihoods[index] -= static_cast<float>(log_det / static_cast<double>(n_free));
     }
   }

@@ -149,9 +149,16 @@ class PackedFlow:
         )
         return packed
 
-    def scratch(self, groups: int, rows: int, own_stash: bool, n_threads: int) -> Tensor:
+    def scratch(
+        self,
+        groups: int,
+        rows: int,
+        own_stash: bool,
+        n_threads: int,
+        offsets: Tensor | None = None,
+    ) -> Tensor:
         """Workspace of a call."""
-        size = self.native.scratch_bytes(groups, rows, own_stash, n_threads)
+        size = self.native.scratch_bytes(groups, rows, address(offsets), own_stash, n_threads)
         return torch.empty(size, dtype=torch.uint8)
 
     def stash(self, groups: int, rows: int) -> Tensor:
@@ -166,6 +173,7 @@ class PackedFlow:
         scratch = self.scratch(*shape, False, n_threads)
         self.native.forward(
             *shape,
+            0,
             0,
             rows.data_ptr(),
             out.data_ptr(),

@@ -238,24 +238,28 @@ def test_compiled_step_without_room_for_a_stash(
     assert torch.equal(frugal.state().W, whole.state().W)
 
 
+@pytest.mark.parametrize("stash_bytes", [1, reference.STASH_BYTES], ids=["no stash", "stash"])
 @pytest.mark.parametrize("n_dying", [1, S - 1])
 @pytest.mark.parametrize("kind", KINDS)
 def test_compiled_step_drops_dead_entries(
-    kind: str, n_dying: int, monkeypatch: pytest.MonkeyPatch
+    kind: str, n_dying: int, stash_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem, _ = dying_problem(kind, n_dying)
+    monkeypatch.setattr(reference, "STASH_BYTES", stash_bytes)
     monkeypatch.setattr(survivors, "DROP_EVERY", 3)
     shrinking = compiled(problem)
     monkeypatch.setattr(survivors, "DROP_EVERY", 10**6)
     whole = compiled(problem)
-    alive = whole.state().H.any(dim=1)
-    assert torch.equal(shrinking.survivors.entries, alive.nonzero()[:, 0])
-    assert 0 < len(shrinking.survivors.entries) < len(problem.H)
+    # Entries by source and frame (DDS-1), or by row of H.
+    alive = whole.state().H > 0 if kind == "dds1" else whole.state().H.any(dim=1)
+    assert torch.equal(shrinking.latents.listed, alive.flatten().nonzero()[:, 0])
+    assert 0 < len(shrinking.latents.listed) < alive.numel()
     assert shrinking.controller.history == pytest.approx(whole.controller.history, rel=1e-6)
     torch.testing.assert_close(shrinking.state().H, whole.state().H, rtol=1e-4, atol=1e-6)
-    dim = 0 if kind == "dds1" else 1
-    kept = [step.state().W.movedim(dim, 0)[alive] for step in (shrinking, whole)]
+    kept = [step.state().W.transpose(-1, -2)[alive] for step in (shrinking, whole)]
     torch.testing.assert_close(*kept, rtol=1e-4, atol=1e-6)
+    likelihoods = [step.state().log_likelihoods[alive] for step in (shrinking, whole)]
+    torch.testing.assert_close(*likelihoods, rtol=1e-5, atol=1e-6)
 
 
 def test_a_state_does_not_change_with_later_steps() -> None:

@@ -32,12 +32,13 @@ struct Flow {
   int64_t n_steps;
 };
 
-// All matrices are row-major and contiguous. `groups[i]` is the flow that the i-th block of rows
-// passes through.
+// Rows (groups, rows, F), row-major and contiguous like all matrices; the i-th group passes through
+// the i-th flow. All of them, or those that are listed.
 struct Batch {
   int64_t n_groups;
-  int64_t n_rows;  // per group
-  const int64_t* groups;
+  int64_t n_rows;          // per group
+  const int64_t* offsets;  // (n_groups + 1) where each group's list begins; null: all rows
+  const int64_t* listed;   // indices among the groups * rows, ascending
 };
 
 // Bytes that a forward pass keeps per row for the gradient.
@@ -47,7 +48,7 @@ struct ForwardTensors {
   const float* in;  // (groups, rows, F)
   float* out;       // likewise
   float* log_det;   // (groups, rows), without the mixings' constants
-  char* stash;      // groups * rows * stash_row_bytes; or null
+  char* stash;      // of all rows that pass, stash_row_bytes each; or null
 };
 
 struct BackwardTensors {

@@ -18,37 +18,45 @@ from dds_fast.ops.packed import address, buffer, packed_flow, state_format
 from dds_fast.ops.update_step import interface, reference, survivors
 from dds_fast.ops.update_step.interface import Problem, State
 from dds_fast.ops.update_step.schedule import Controller, Schedule
-from dds_fast.ops.update_step.survivors import Survivors
 
 
 class _Latents:
-    """Latent codes with their moments, and the dictionary that is decoded from them."""
+    """Latent codes with their moments, and the dictionary that is decoded from them.
+
+    Only the rows in `listed` still take part; the others stay as they were last.
+    """
 
     def __init__(self, problem: Problem, precision: str) -> None:
         assert problem.flow is not None and problem.Z is not None
         self.flow = packed_flow(problem.flow, "decode", precision)
         self.data_likelihood, self.n_fixed = problem.likelihood == "data", problem.n_fixed
-        # What can be dropped as a whole: the flows of a bank (dim 0), or the rows of a single flow.
-        self.unit_dim = 0 if problem.per_frame or problem.flow.n_groups > 1 else 1
-        self.groups = torch.arange(problem.flow.n_groups)
         self.Z = problem.Z.detach().clone(memory_format=torch.contiguous_format)
         moments = torch.zeros_like(self.Z[..., self.n_fixed :])
         self.moments = [moments.contiguous(), moments.clone(memory_format=torch.contiguous_format)]
-        self.decode()
+        self.entries = torch.empty_like(self.Z)
+        self.log_likelihoods = self.Z.new_empty(self.Z.shape[:2])
+        self.keep_only(torch.ones(self.Z.shape[:2], dtype=torch.bool))
 
-    def decode(self) -> None:
+    def keep_only(self, alive: Tensor) -> None:
+        """Go on with these of the ``(G, R)`` rows."""
+        self.listed = alive.flatten().nonzero()[:, 0]
+        self.offsets = torch.zeros(len(alive) + 1, dtype=torch.int64)
+        torch.cumsum(alive.sum(1), 0, out=self.offsets[1:])
+        self._decode()
+
+    def _decode(self) -> None:
         """The dictionary ``(G, R, F)`` and its ``(G, R)`` log-likelihoods at the latents as they
         are, and what their gradient needs, if there is room to keep it."""
         shape, n_threads = self.Z.shape[:2], torch.get_num_threads()
         native = self.flow.native
-        stash_bytes = shape.numel() * native.stash_row_bytes
+        stash_bytes = len(self.listed) * native.stash_row_bytes
         self.stash = buffer(stash_bytes) if stash_bytes <= reference.STASH_BYTES else None
-        self.scratch = self.flow.scratch(*shape, self.stash is None, n_threads)
-        self.entries = torch.empty_like(self.Z)
-        log_det = self.Z.new_empty(shape)
+        self.scratch = self.flow.scratch(*shape, self.stash is None, n_threads, self.offsets)
+        log_det = torch.zeros_like(self.log_likelihoods)
         native.forward(
             *shape,
-            self.groups.data_ptr(),
+            self.offsets.data_ptr(),
+            self.listed.data_ptr(),
             self.Z.data_ptr(),
             self.entries.data_ptr(),
             log_det.data_ptr(),
@@ -57,20 +65,13 @@ class _Latents:
             n_threads,
         )
         self.entries.clamp_min_(0)
-        self.constants = self.flow.constants[self.groups]
         free = self.Z[..., self.n_fixed :]
         D = free.shape[-1]
-        self.log_likelihoods = -0.5 * math.log(2 * math.pi) - free.square().sum(-1) / (2 * D)
+        log_likelihoods = -0.5 * math.log(2 * math.pi) - free.square().sum(-1) / (2 * D)
         if self.data_likelihood:
-            self.log_likelihoods -= (log_det + self.constants[:, None]) / D
-
-    def keep_only(self, units: Tensor) -> None:
-        """Go on with the given flows or rows."""
-        if self.unit_dim == 0:
-            self.groups = self.groups[units]
-        self.Z = self.Z.index_select(self.unit_dim, units)
-        self.moments = [m.index_select(self.unit_dim, units) for m in self.moments]
-        self.decode()
+            log_likelihoods -= (log_det + self.flow.constants[:, None]) / D
+        listed = self.listed
+        self.log_likelihoods.view(-1)[listed] = log_likelihoods.view(-1)[listed]
 
 
 class _Activations:
@@ -80,10 +81,6 @@ class _Activations:
         self.H = H.detach().clone(memory_format=torch.contiguous_format)
         self.active = self.H.clamp_min(0)
         self.moments = [torch.zeros_like(self.H), torch.zeros_like(self.H)]
-
-    def keep_only(self, rows: Tensor) -> None:
-        self.H, self.active = self.H[rows], self.active[rows]
-        self.moments = [m[rows] for m in self.moments]
 
 
 class UpdateStep(interface.UpdateStep):
@@ -97,7 +94,6 @@ class UpdateStep(interface.UpdateStep):
         self.Xt = problem.X.T.contiguous()
         self.latents = _Latents(problem, precision)
         self.activations = _Activations(problem.H)
-        self.survivors = Survivors(len(problem.H), problem.H.device)
         self._begin()
         self.schedule.observe(self.search.cost)
         self._tell([self.search.cost])
@@ -110,12 +106,13 @@ class UpdateStep(interface.UpdateStep):
         product_bytes = _native.cpu().search_product_bytes(self.products, J, T, F, self.n_threads)
         memory = {
             "target": self.Xt,
-            "groups": latents.groups,
+            "offsets": latents.offsets,
+            "listed": latents.listed,
             "latents": latents.Z,
             "latents_first_moment": latents.moments[0],
             "latents_second_moment": latents.moments[1],
             "entries": latents.entries,
-            "constants": latents.constants,
+            "constants": latents.flow.constants,
             "log_likelihoods": latents.log_likelihoods,
             "stash": latents.stash,
             "flow_scratch": latents.scratch,
@@ -172,16 +169,15 @@ class UpdateStep(interface.UpdateStep):
         return values if self.problem.per_frame else values.view(-1)
 
     def _drop_dead(self) -> None:
-        """Leave out the flows or rows whose activations are dead in every frame."""
+        """Leave out the entries whose activations are dead: in their frame, or in all of them."""
         latents, active = self.latents, self.activations.active
-        n_units = latents.Z.shape[latents.unit_dim]
-        units = self.survivors.alive_units(active, n_units)
-        if units is None:
-            return
-        rows = self.survivors.keep(units, n_units, self.D, self.log_likelihoods)
-        latents.keep_only(units)
-        self.activations.keep_only(rows)
-        self._begin()
+        alive = active > 0
+        if not self.problem.per_frame:
+            alive = alive.any(dim=1)
+        n_alive = int(alive.sum())
+        if 0 < n_alive <= (1 - survivors.DROP_SHARE) * len(latents.listed):
+            latents.keep_only(alive.view(latents.Z.shape[:2]))
+            self._begin()
 
     def advance(self, n_steps: int = 1) -> None:
         """Z half-step, decode, H half-step, schedule; up to `n_steps` times."""
@@ -196,4 +192,8 @@ class UpdateStep(interface.UpdateStep):
 
     def state(self) -> State:
         """The current dictionary and activations; dropped entries as they were last."""
-        return self.survivors.state(self.D, self.activations.H, self.log_likelihoods)
+        return State(
+            self.D.clone().transpose(-1, -2),
+            self.activations.active.clone(),
+            self.log_likelihoods.clone(),
+        )
