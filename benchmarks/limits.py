@@ -1,4 +1,5 @@
-"""What the machine can do at best: memory bandwidth and matrix products, measured by PyTorch."""
+"""What the machine can do at best: memory bandwidth and matrix products, measured by PyTorch, and
+multiply-adds on registers alone."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from cases import Workload
 from contenders import tf32
 from devices import finish
 from pytest_benchmark.fixture import BenchmarkFixture
+
+from dds_fast import _native
 
 ROUNDS = 7
 GIGABYTE = 10**9
@@ -52,6 +55,17 @@ def _square(scale: float, dtype: torch.dtype, device: str = "cpu") -> Limit:
     return _product(1, *[int(SQUARE[device] * scale)] * 3, dtype, device)
 
 
+def _registers(scale: float, format: str) -> Limit:
+    """Multiply-adds whose operands stay in the registers of all threads: the processor's peak."""
+    native, n_threads = _native.cpu(), torch.get_num_threads()
+    rounds = int(10**7 * scale)
+    per_round = native.multiply_registers(format, 1, n_threads)
+    return Limit(
+        lambda: native.multiply_registers(format, rounds, n_threads),
+        multiply_adds=rounds * per_round,
+    )
+
+
 def _in_tf32(limit: Limit) -> Limit:
     def call() -> None:
         with tf32():
@@ -82,6 +96,8 @@ MACHINE: dict[str, dict[str, Callable[[float], Limit]]] = {
         "copy 1 GB": lambda scale: _copy(int(GIGABYTE * scale)),
         "float32 product": lambda scale: _square(scale, torch.float32),
         "bfloat16 product": lambda scale: _square(scale, torch.bfloat16),
+        "float32 in registers": lambda scale: _registers(scale, "float32"),
+        "bfloat16 in registers": lambda scale: _registers(scale, "bfloat16"),
     },
     "cuda": {
         "copy 4 GB": lambda scale: _copy(int(4 * GIGABYTE * scale), "cuda"),

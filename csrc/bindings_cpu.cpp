@@ -17,6 +17,7 @@
 #include "dds/flow.h"
 #include "dds/huge_pages.h"
 #include "dds/packed_weights.h"
+#include "dds/registers.h"
 #include "dds/search.h"
 
 namespace py = pybind11;
@@ -360,6 +361,14 @@ PYBIND11_MODULE(_cpu, module) {
       release, py::arg("entries"), py::arg("activations"), py::arg("target"), py::arg("n_sources"),
       py::arg("n_frames"), py::arg("n_features"), py::arg("residual"), py::arg("n_threads"),
       "A part of the search by itself, for benchmarks.");
+
+  module.def(
+      "multiply_registers",
+      [](const std::string& format, int64_t rounds, int n_threads) {
+        return dds::multiply_registers(parse_format(format), rounds, n_threads);
+      },
+      release, py::arg("format"), py::arg("rounds"), py::arg("n_threads"),
+      "Multiply-adds on registers alone, for benchmarks; returns how many.");
 
   bind_nmf(module);
 

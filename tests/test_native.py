@@ -32,6 +32,12 @@ def test_cpu_levels() -> None:
     assert native.level() in levels
 
 
+@pytest.mark.parametrize("format", ["float32", "bfloat16"])
+def test_multiply_adds_in_registers_are_counted(level: str, format: str) -> None:
+    count = _native.cpu().multiply_registers
+    assert count(format, 6, 1) == count(format, 3, 2) == 3 * count(format, 1, 2) > 0
+
+
 def test_cuda_module_reports_devices_or_reason() -> None:
     """It imports without a driver, and then says why there is no device."""
     try:

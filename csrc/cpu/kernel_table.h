@@ -38,7 +38,8 @@ struct Kernels {
   float (*correlation)(const float* x, const float* y, int64_t n);
   int64_t (*activations)(const ActivationTensors& tensors, int64_t row);
   void (*frame_sums)(const ActivationTensors& tensors, int64_t first, float epsilon);
-  MatrixKernels matrix[2];  // float32, split
+  MatrixKernels matrix[2];                                       // float32, split
+  int64_t (*multiply_registers[2])(int64_t rounds, float* sum);  // float32, bfloat16
   void (*exp)(const float* x, float* y, int64_t n);
   void (*expm1_negative)(const float* x, float* y, int64_t n);
   void (*tanh)(const float* x, float* y, int64_t n);

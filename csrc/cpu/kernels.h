@@ -16,6 +16,7 @@
 #include "product_amx.h"
 #endif
 #include "matrix_rows.h"
+#include "register_rounds.h"
 
 namespace dds::DDS_LEVEL {
 
@@ -73,6 +74,7 @@ static constexpr Kernels kKernels = {
     row_of_activations,
     frame_sums,
     {kMatrixKernels<Format::float32>, kMatrixKernels<Format::split>},
+    {float_rounds, pair_rounds},
     map<exp>,
     map<expm1_negative>,
     map<tanh>};
