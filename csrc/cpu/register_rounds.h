@@ -10,6 +10,12 @@
 
 namespace dds::DDS_LEVEL {
 
+// Zeros that the compiler cannot tell to be the same: else one sum would do for all.
+static inline void clear(Vec* sums) {
+#pragma GCC unroll 24
+  for (int i = 0; i < kAccumulators; ++i) sums[i] = in_register(Vec{});
+}
+
 static inline float sum_of(const Vec* sums, int n) {
   Vec total = {};
   for (int i = 0; i < n; ++i) total += sums[i];
@@ -18,7 +24,8 @@ static inline float sum_of(const Vec* sums, int n) {
 
 // Each returns the multiply-adds done, and leaves something in `sum` that depends on all of them.
 static int64_t float_rounds(int64_t rounds, float* sum) {
-  Vec sums[kAccumulators] = {};
+  Vec sums[kAccumulators];
+  clear(sums);
   const Vec factor = in_register(broadcast(0.5f)), term = in_register(broadcast(1.0f));
   for (int64_t i = 0; i < rounds; ++i) {
 #pragma GCC unroll 24
@@ -56,7 +63,8 @@ static int64_t pair_rounds(int64_t rounds, float* sum) {
 }
 #else
 static int64_t pair_rounds(int64_t rounds, float* sum) {
-  Vec sums[kAccumulators] = {};
+  Vec sums[kAccumulators];
+  clear(sums);
   const IntVec pairs = bits(in_register(from_bits(IntVec{} + 0x3f803f80)));  // of ones
   for (int64_t i = 0; i < rounds; ++i) {
 #pragma GCC unroll 24
