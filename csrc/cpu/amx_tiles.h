@@ -8,6 +8,8 @@
 
 namespace dds::DDS_LEVEL {
 
+constexpr int64_t kMaxTileHeight = 16;
+
 struct TileConfig {
   uint8_t palette = 1;
   uint8_t start_row = 0;
@@ -100,3 +102,19 @@ static void multiply_pairs(int sums, int a, int b) {
 
 }  // namespace dds::DDS_LEVEL::emulated
 #endif
+
+namespace dds::DDS_LEVEL {
+
+// Tiles 0..5, of sums and rows, get `height` rows; 6 and 7, of weights, all 16.
+static inline void configure_tiles(int64_t height) {
+  alignas(64) TileConfig config;
+  for (int i = 0; i < 8; ++i) {
+    config.column_bytes[i] = 64;
+    config.rows[i] = static_cast<uint8_t>(i < 6 ? height : kMaxTileHeight);
+  }
+  // GCC's intrinsic claims to read eight bytes: without the barrier the other stores may go.
+  asm volatile("" ::"r"(&config) : "memory");
+  _tile_loadconfig(&config);
+}
+
+}  // namespace dds::DDS_LEVEL

@@ -13,8 +13,6 @@
 
 namespace dds::DDS_LEVEL {
 
-constexpr int64_t kMaxTileHeight = 16;
-
 template <Format kFormat>
 struct AmxProduct {
   static constexpr int64_t kStep = kTilesPerPanel * kTileBytes;  // of one plane
@@ -26,14 +24,7 @@ struct AmxProduct {
         n_bands(ceil_div(rows, 2 * kMaxTileHeight)),
         paired(rows > kMaxTileHeight),
         height(paired ? ceil_div(rows, 2 * n_bands) : rows) {
-    alignas(64) TileConfig config;
-    for (int i = 0; i < 8; ++i) {
-      config.column_bytes[i] = 64;
-      config.rows[i] = static_cast<uint8_t>(i < 6 ? height : kMaxTileHeight);
-    }
-    // GCC's intrinsic claims to read eight bytes: without the barrier the other stores may go.
-    asm volatile("" ::"r"(&config) : "memory");
-    _tile_loadconfig(&config);
+    configure_tiles(height);
   }
 
   ~AmxProduct() { _tile_release(); }

@@ -37,15 +37,8 @@ static int64_t float_rounds(int64_t rounds, float* sum) {
 
 #ifdef DDS_AMX
 static int64_t pair_rounds(int64_t rounds, float* sum) {
-  alignas(64) TileConfig config;
   alignas(64) float values[16 * 16] = {};
-  for (int i = 0; i < 8; ++i) {
-    config.column_bytes[i] = 64;
-    config.rows[i] = 16;
-  }
-  // See AmxProduct.
-  asm volatile("" ::"r"(&config) : "memory");
-  _tile_loadconfig(&config);
+  configure_tiles(kMaxTileHeight);
   _tile_loadd(4, values, 64);
   _tile_loadd(5, values, 64);
   _tile_loadd(6, values, 64);

@@ -174,8 +174,7 @@ class UpdateStep(interface.UpdateStep):
         alive = active > 0
         if not self.problem.per_frame:
             alive = alive.any(dim=1)
-        n_alive = int(alive.sum())
-        if 0 < n_alive <= (1 - survivors.DROP_SHARE) * len(latents.listed):
+        if survivors.worth_dropping(int(alive.sum()), len(latents.listed)):
             latents.keep_only(alive.view(latents.Z.shape[:2]))
             self._begin()
 

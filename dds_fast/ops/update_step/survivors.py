@@ -18,6 +18,11 @@ DROP_SHARE = 0.1
 """Every so many steps, dead entries are dropped if they make up this share."""
 
 
+def worth_dropping(n_alive: int, n_listed: int) -> bool:
+    """Whether so many have died that it pays to go on with those alive; never without any."""
+    return 0 < n_alive <= (1 - DROP_SHARE) * n_listed
+
+
 class Survivors:
     """Which of the J entries still take part; the others as they were last.
 
@@ -33,7 +38,7 @@ class Survivors:
     def alive_units(self, active: Tensor, n_units: int) -> Tensor | None:
         """Indices of the units (equal runs of rows of `active`) to go on with, if it pays."""
         alive = active.view(n_units, -1).any(dim=1)
-        if not 0 < int(alive.sum()) <= (1 - DROP_SHARE) * n_units:
+        if not worth_dropping(int(alive.sum()), n_units):
             return None
         return alive.nonzero()[:, 0]
 
