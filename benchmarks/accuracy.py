@@ -10,7 +10,7 @@ from contenders import Contender
 from torch import Tensor
 
 from dds_fast.ops import Schedule, flow_decode, update_step
-from dds_fast.ops.graph import WARM_UP
+from dds_fast.flows.graph import WARM_UP
 
 CHECKED_STEPS = {"cpu": 3, "cuda": WARM_UP + 3}
 """By type of device: on a GPU so many that a replayed step is among them."""

@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dds_fast.ops import FrozenFlow
 from dds_fast.ops import flow as flow_op
-from dds_fast.ops.dispatch import Request
-from dds_fast.ops.objective.reference import reconstruct
+from dds_fast.search.dispatch import Request
+from dds_fast.search.reference.objective import reconstruct
 
 AXES = "TFSKNL"
 METHODS = ("NMF", "DDS-1", "DDS-2", "DDS-3")
@@ -269,7 +269,7 @@ class Case:
         assert self.flow is not None
         (z,) = self.inputs
         if backend == "cpu":
-            from dds_fast.ops.packed import packed_flow
+            from dds_fast.search.cpu.weights import packed_flow
 
             packed = packed_flow(self.flow, "decode", "float32")
             return packed.scratch(*z.shape[:2], False, torch.get_num_threads()).nbytes

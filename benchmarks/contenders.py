@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dds_fast import _native
 from dds_fast.ops import Problem, Schedule, UpdateStep, flow_decode, update_step
-from dds_fast.ops.graph import WARM_UP, Graphed
+from dds_fast.flows.graph import WARM_UP, Graphed
 
 Pass = Callable[[], tuple[Tensor, ...]]
 """Gives x, log-determinant, and perhaps the gradient to z."""

@@ -25,7 +25,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from dds_fast.methods import nmf
-from dds_fast.ops.graph import WARM_UP, Graphed
+from dds_fast.flows.graph import WARM_UP, Graphed
 from dds_fast.ops.multiplicative import fixed_update
 from dds_fast.ops.update_step import Schedule, update_step
 

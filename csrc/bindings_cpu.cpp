@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "bindings_address.h"
+#include "bindings_cpu_flow.h"
 #include "bindings_cpu_nmf.h"
+#include "bindings_cpu_staged.h"
 #include "cpu/kernel_table.h"
 #include "dds/cpu_features.h"
 #include "dds/flow.h"
@@ -25,73 +27,18 @@ namespace py = pybind11;
 namespace {
 
 using dds::Address;
+using dds::Layout;
+using dds::PackedFlow;
+using dds::parse;
+using dds::parse_format;
 using dds::pointer;
+using dds::Step;
 
 std::vector<const float*> pointers(const std::vector<Address>& addresses) {
   std::vector<const float*> result;
   for (Address address : addresses) result.push_back(pointer<const float>(address));
   return result;
 }
-
-template <class Value>
-Value parse(const char* what, const std::string& name,
-            std::initializer_list<std::pair<const char*, Value>> values) {
-  for (const auto& [known, value] : values) {
-    if (name == known) return value;
-  }
-  throw std::invalid_argument(std::string("unknown ") + what + " '" + name + "'");
-}
-
-dds::Format parse_format(const std::string& name) {
-  return parse<dds::Format>("format", name,
-                            {{"float32", dds::Format::float32},
-                             {"bfloat16", dds::Format::bfloat16},
-                             {"split", dds::Format::split}});
-}
-
-// A layout with the layers that it points to.
-struct Layout {
-  Layout(const std::string& format, const std::string& mixing_format, int64_t n_passing,
-         int64_t n_moving, const std::vector<int64_t>& hidden_widths)
-      : layout(dds::make_layout(parse_format(format), parse_format(mixing_format), n_passing,
-                                n_moving, hidden_widths, layers)) {}
-
-  Layout(const Layout&) = delete;
-
-  std::vector<dds::PackedLayer> layers;
-  dds::FlowLayout layout;
-};
-
-// coupling, alpha, beta, permutation, adjoint, mixing
-using Step = std::tuple<Address, Address, Address, Address, Address, Address>;
-
-// A flow in one direction, with the steps that it points to.
-struct PackedFlow {
-  PackedFlow(std::shared_ptr<Layout> owner, const std::string& direction,
-             const std::string& activation, const std::vector<Step>& addresses)
-      : owner(std::move(owner)) {
-    for (const auto& [coupling, alpha, beta, permutation, adjoint, mixing] : addresses) {
-      steps.push_back({pointer<const char>(coupling), pointer<const float>(alpha),
-                       pointer<const float>(beta), pointer<const int32_t>(permutation),
-                       pointer<const int32_t>(adjoint), pointer<const char>(mixing)});
-    }
-    flow.layout = this->owner->layout;
-    flow.direction = parse<dds::Direction>(
-        "direction", direction,
-        {{"encode", dds::Direction::encode}, {"decode", dds::Direction::decode}});
-    flow.activation = parse<dds::Activation>(
-        "activation", activation,
-        {{"selu", dds::Activation::selu}, {"leaky_relu", dds::Activation::leaky_relu}});
-    flow.steps = steps.data();
-    flow.n_steps = static_cast<int64_t>(steps.size());
-  }
-
-  PackedFlow(const PackedFlow&) = delete;
-
-  std::shared_ptr<Layout> owner;
-  std::vector<dds::FlowStep> steps;
-  dds::Flow flow;
-};
 
 // With addresses of 0: all rows.
 dds::Batch batch(int64_t n_groups, int64_t n_rows, Address offsets = 0, Address listed = 0) {
@@ -371,6 +318,7 @@ PYBIND11_MODULE(_cpu, module) {
       "Multiply-adds on registers alone, for benchmarks; returns how many.");
 
   bind_nmf(module);
+  bind_staged(module);
 
   module.def("elementwise", &elementwise, release, py::arg("function"), py::arg("x"), py::arg("y"),
              py::arg("n"), "One of the kernels' own functions over an array, for tests.");

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dds_fast.ops.dispatch import PRECISIONS
+from dds_fast.search.dispatch import PRECISIONS
 
 if TYPE_CHECKING:
     from dds_fast.dictionary import Dictionary

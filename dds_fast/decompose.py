@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ import torch
 from torch import Tensor
 
 from dds_fast.dictionary import PIANO, Dictionary, load
-from dds_fast.methods import PAPER, SearchSettings, dds, nmf
-from dds_fast.methods.solver import Callback, Solved, n_together, solve, solve_together
-from dds_fast.ops.dispatch import PRECISIONS
-from dds_fast.ops.update_step import Problem, Schedule
 from dds_fast.result import Decomposition, source_activations
+from dds_fast.search import Controller, Schedule, Search, SearchSettings, StagedProblem, State
+from dds_fast.search.dispatch import PRECISIONS
+from dds_fast.search.engines import choose
+from dds_fast.search.loop import Callback, run
+from dds_fast.search.problem import AnyProblem, dds_problem, latent_rows, nmf_problem
+from dds_fast.search.settings import preset_settings
 from dds_fast.source import Given, Source, read
 
 logger = logging.getLogger("dds_fast")
@@ -114,92 +117,67 @@ def decompose(
     options = {"likelihood": likelihood, "precision": precision, "random_state": random_state}
     dtype = torch.float64 if precision == "float64" else torch.float32
 
-    def spectrum(given: Given) -> Tensor:
-        return given.X.to(given.device(device), dtype)
+    def make_problem(given: Given) -> AnyProblem:
+        X = given.X.to(given.device(device), dtype)
+        return _problem(X, dictionary, settings, likelihood, random_state)
 
     results: list[Decomposition] = []
     while len(results) < len(sources):
-        given = read(sources[len(results)], sr, dictionary.spectrogram)
-        batch = [given]
-        if callback is None and dictionary.kind != "nmf":
-            X = spectrum(given)
-            flow = dictionary.frozen(X.dtype, X.device)
-            n = n_together(X, flow, precision=precision, backend=backend)
-            for other in sources[len(results) + 1 : len(results) + n]:
+        batch = [read(sources[len(results)], sr, dictionary.spectrogram)]
+        problems = [make_problem(batch[0])]
+        engine = choose(problems[0], precision, backend)
+        if callback is None:
+            for other in sources[len(results) + 1 : len(results) + engine.TOGETHER]:
                 batch.append(read(other, sr, dictionary.spectrogram))
-        steps = _search(
-            [spectrum(given) for given in batch],
-            dictionary,
-            settings,
-            **options,
-            backend=backend,
-            callback=callback,
-            progress=progress,
-        )
+                problems.append(make_problem(batch[-1]))
+        search = _search(engine, problems, settings, precision, dictionary.kind)
+        run(search, callback=callback, progress=progress)
         results += [
-            _result(given, step, dictionary, settings, options, keep_components)
-            for given, step in zip(batch, steps, strict=True)
+            _result(*found, dictionary, settings, options, keep_components)
+            for found in zip(batch, search.controllers, search.states(), strict=True)
         ]
-        if any(step.controller.stop_reason == "interrupted" for step in steps):
+        if any(controller.stop_reason == "interrupted" for controller in search.controllers):
             break
     return results if isinstance(source, list | tuple) else results[0]
 
 
 def _search(
-    spectra: Sequence[Tensor],
-    dictionary: Dictionary,
+    engine: ModuleType,
+    problems: Sequence[AnyProblem],
     settings: SearchSettings,
-    *,
-    likelihood: str,
-    random_state: int,
-    callback: Callback | None,
-    progress: bool,
-    **options: Any,
-) -> Sequence[Solved]:
-    """Run the searches of some spectrograms, as one if there are several.
-
-    A silent one is not searched: its activations start, and stay, at zero.
-    """
-    silent = [not bool(X.any()) for X in spectra]
-    if any(silent):
-        warnings.warn("the recording is silent: all activations are zero", stacklevel=3)
-    schedules = [Schedule(settings.step_size, 0 if s else settings.max_steps) for s in silent]
-    size = sum(_search_bytes(X, dictionary, settings) for X in spectra)
-    n_frames = sum(X.shape[1] for X in spectra)
+    precision: str,
+    kind: str,
+) -> Search:
+    """Begin the search of some recordings. A silent one stops where it is: at zero."""
+    size = sum(search_bytes(problem) for problem in problems)
+    n_frames = sum(problem.X.shape[1] for problem in problems)
     logger.info("searching %d frames, keeping about %.2f GiB", n_frames, size / 2**30)
+    schedules = [Schedule(settings.step_size, settings.max_steps) for _ in problems]
     try:
-        problems = []
-        for X, is_silent in zip(spectra, silent, strict=True):
-            problem = _problem(X, dictionary, settings, likelihood, random_state)
-            if is_silent:
-                problem = replace(problem, H=torch.zeros_like(problem.H))
-            problems.append(problem)
-        progress = progress and not all(silent)
-        if len(problems) > 1:
-            steps = solve_together(problems, schedules, progress=progress, **options)
-        else:
-            (problem,), (schedule,) = problems, schedules
-            steps = [solve(problem, schedule, callback=callback, progress=progress, **options)]
+        search = engine.search(problems, schedules, precision)
     except (MemoryError, RuntimeError) as error:
         if not _ran_out_of_memory(error):
             raise
-        raise MemoryError(_memory_advice(size, dictionary.kind)) from error
-    for step, is_silent in zip(steps, silent, strict=True):
-        if is_silent:
-            step.controller.stop_reason = "silent"
-    return steps
+        raise MemoryError(_memory_advice(size, kind)) from error
+    for problem, controller in zip(problems, search.controllers, strict=True):
+        if not bool(problem.X.any()):
+            warnings.warn("the recording is silent: all activations are zero", stacklevel=3)
+            controller.stop_reason = "silent"
+    return search
 
 
 def _result(
     given: Given,
-    step: Solved,
+    controller: Controller,
+    state: State,
     dictionary: Dictionary,
     settings: SearchSettings,
     options: Mapping[str, Any],
     keep_components: bool,
 ) -> Decomposition:
-    state, controller = step.state(), step.controller
-    labels = _labels(dictionary, settings).to(state.H.device)
+    labels = state.labels
+    if labels is None:
+        labels = _labels(dictionary, settings).to(state.H.device)
     summed = source_activations(state.W, state.H, labels, len(dictionary.sources))
     return Decomposition(
         components=given.give_back(state.W) if keep_components else None,
@@ -227,28 +205,55 @@ def resolve_dictionary(dictionary: Dictionary | str | Path | None) -> Dictionary
 
 
 def _settings(dictionary: Dictionary, preset: str | None, **overrides: Any) -> SearchSettings:
-    if preset not in (None, "paper"):
-        raise ValueError(f"preset must be None or 'paper', not {preset!r}")
-    base = dictionary.search if preset is None else PAPER[dictionary.kind]
+    base = dictionary.search
+    if preset is not None:
+        base = preset_settings(preset, dictionary.kind, base)
     return base.with_overrides(dictionary.kind, **overrides)
 
 
 def _problem(
     X: Tensor, dictionary: Dictionary, settings: SearchSettings, likelihood: str, random_state: int
-) -> Problem:
+) -> AnyProblem:
+    if settings.algorithm == "staged":
+        return _staged_problem(X, dictionary, settings, likelihood, random_state)
     if dictionary.kind == "nmf":
         assert dictionary.W is not None
-        return nmf.problem(X, dictionary.W.to(X), settings.sparsity)
-    return dds.problem(
+        problem = nmf_problem(X, dictionary.W.to(X), settings.sparsity)
+    else:
+        problem = dds_problem(
+            X,
+            dictionary.frozen(X.dtype, X.device),
+            dictionary.kind,
+            n_sources=len(dictionary.sources),
+            n_components=settings.n_components,
+            penalty=settings.penalty,
+            sparsity=settings.sparsity,
+            likelihood=likelihood,
+            random_state=random_state,
+        )
+    return problem if bool(X.any()) else replace(problem, H=torch.zeros_like(problem.H))
+
+
+def _staged_problem(
+    X: Tensor, dictionary: Dictionary, settings: SearchSettings, likelihood: str, random_state: int
+) -> StagedProblem:
+    n_sources = len(dictionary.sources)
+    if dictionary.kind == "nmf":
+        assert dictionary.W is not None and dictionary.labels is not None
+        return StagedProblem(
+            X, settings, n_sources, dictionary.labels.to(X.device), W=dictionary.W.to(X)
+        )
+    codes = dictionary.start_codes(random_state).to(X)
+    Z, n_fixed = latent_rows(codes, dictionary.kind)
+    return StagedProblem(
         X,
-        dictionary.frozen(X.dtype, X.device),
-        dictionary.kind,
-        n_sources=len(dictionary.sources),
-        n_components=settings.n_components,
-        penalty=settings.penalty,
-        sparsity=settings.sparsity,
+        settings,
+        n_sources,
+        torch.arange(n_sources, device=X.device).repeat_interleave(codes.shape[1]),
+        flow=dictionary.frozen(X.dtype, X.device),
+        Z=Z,
+        n_fixed=n_fixed,
         likelihood=likelihood,
-        random_state=random_state,
     )
 
 
@@ -264,15 +269,18 @@ def _ran_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate" in text
 
 
-def _search_bytes(X: Tensor, dictionary: Dictionary, settings: SearchSettings) -> int:
-    """What a search keeps: activations, codes and their Adam moments, and entries."""
-    F, T = X.shape
-    J = len(dictionary.sources) * (settings.n_components or 1)
-    if dictionary.W is not None:
-        J = dictionary.W.shape[1]
-    n_entries = J * T if dictionary.kind == "dds1" else J
-    n_codes = 0 if dictionary.kind == "nmf" else n_entries
-    return (5 * J * T + 2 * n_entries * F + 4 * n_codes * F) * X.element_size()
+def search_bytes(problem: AnyProblem) -> int:
+    """What a search keeps: activations, codes and their Adam moments, entries, what it explains."""
+    F, T = problem.X.shape
+    if isinstance(problem, StagedProblem):
+        J = len(problem.labels)
+        n_floats = 2 * J * T + min(J, 2 * F) ** 2 + 6 * J * F + 3 * F * T
+    else:
+        J = len(problem.H)
+        n_entries = J * T if problem.per_frame else J
+        n_codes = 0 if problem.flow is None else n_entries
+        n_floats = 5 * J * T + 2 * n_entries * F + 4 * n_codes * F
+    return n_floats * problem.X.element_size()
 
 
 def _memory_advice(size: int, kind: str) -> str:

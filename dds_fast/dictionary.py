@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -15,10 +16,18 @@ from dds_fast.audio import SpectrogramConfig
 from dds_fast.datasets.notes import NoteFrames
 from dds_fast.files import read_tensors, write_tensors
 from dds_fast.flows import ConditionalGlow, RealNVPBank
-from dds_fast.methods.settings import KINDS, PAPER, SearchSettings
-from dds_fast.ops.frozen import FrozenFlow
+from dds_fast.flows.frozen import FrozenFlow
+from dds_fast.search.settings import DEFAULT, KINDS, SearchSettings
 
 FLOWS = {"dds1": RealNVPBank, "dds2": RealNVPBank, "dds3": ConditionalGlow}
+logger = logging.getLogger("dds_fast")
+
+CODE_SHRINKAGE = 0.6
+"""Codes are taken so much nearer to the most likely ones: they then serve other instruments too."""
+
+N_DRAWN = 24
+"""Codes per source that are drawn where a dictionary holds none."""
+
 PIANO = Path(__file__).parent / "models" / "piano.safetensors"
 
 
@@ -34,6 +43,8 @@ class Dictionary:
         flow: the trainable `RealNVPBank` or `ConditionalGlow`, None for "nmf".
         W: ``(F, N)`` float32 tensor of training frames for "nmf", else None.
         labels: ``(N,)`` source index of each column of W, None for flows.
+        codes: ``(S, M, D)`` latent codes of each source's own frames, where a staged search begins;
+            None for "nmf" and where none were chosen.
         metadata: JSON-like record: "search" (settings by kind), "threshold" (by kind),
             "training" and whatever else was stored.
     """
@@ -47,6 +58,7 @@ class Dictionary:
         flow: RealNVPBank | ConditionalGlow | None = None,
         W: Tensor | None = None,
         labels: Tensor | None = None,
+        codes: Tensor | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         if kind not in KINDS:
@@ -64,15 +76,18 @@ class Dictionary:
             )
         if flow is not None and flow.n_sources != len(sources):
             raise ValueError(f"the flow has {flow.n_sources} sources, {len(sources)} are named")
+        if codes is not None:
+            _check_codes(codes, kind, flow, len(sources))
         self.kind = kind
         if W is not None:
             _check_labels(W, labels, len(sources))
         self.sources = sources
         self.spectrogram = spectrogram
         self.flow = flow
-        self.W, self.labels = W, labels
+        self.W, self.labels, self.codes = W, labels, codes
         self.metadata = dict(metadata or {})
         self._frozen: dict[tuple[torch.dtype, str], FrozenFlow] = {}
+        self._drawn: dict[int, Tensor] = {}
 
     @classmethod
     def from_flow(
@@ -81,6 +96,7 @@ class Dictionary:
         sources: Sequence[int | str],
         spectrogram: SpectrogramConfig | None = None,
         metadata: Mapping[str, Any] | None = None,
+        codes: Tensor | None = None,
     ) -> Dictionary:
         """Wrap a flow, trained or not: a `RealNVPBank` as "dds2", a `ConditionalGlow` as "dds3".
 
@@ -89,14 +105,16 @@ class Dictionary:
             sources: S MIDI numbers or names.
             spectrogram: by default `SpectrogramConfig.for_features(F)`.
             metadata: stored with the dictionary.
+            codes: ``(S, M, D)`` where a staged search begins, D being F for a bank and F - S for a
+                Glow.
 
         Raises:
-            ValueError: numbers of sources or bins do not fit.
+            ValueError: numbers of sources, bins or codes do not fit.
         """
         kind = "dds3" if isinstance(flow, ConditionalGlow) else "dds2"
         if spectrogram is None:
             spectrogram = SpectrogramConfig.for_features(flow.n_features)
-        return cls(kind, sources, spectrogram, flow=flow, metadata=metadata)
+        return cls(kind, sources, spectrogram, flow=flow, metadata=metadata, codes=codes)
 
     @classmethod
     def from_frames(
@@ -137,13 +155,14 @@ class Dictionary:
             flow=self.flow,
             W=self.W,
             labels=self.labels,
+            codes=self.codes,
             metadata=self.metadata,
         )
 
     @property
     def search(self) -> SearchSettings:
-        """The settings chosen for this dictionary, else the paper's."""
-        return PAPER[self.kind].with_overrides(
+        """The settings chosen for this dictionary, else `dds_fast.search.DEFAULT`."""
+        return DEFAULT[self.kind].with_overrides(
             self.kind, **self.metadata.get("search", {}).get(self.kind, {})
         )
 
@@ -151,6 +170,25 @@ class Dictionary:
     def threshold(self) -> float | None:
         """Source activation above which a note is taken to sound; None if not calibrated."""
         return self.metadata.get("threshold", {}).get(self.kind)
+
+    def start_codes(self, random_state: int = 0) -> Tensor:
+        """``(S, M, D)`` codes where a staged search begins; without `codes`, draws of the flow.
+
+        Args:
+            random_state: seed of the draws.
+        """
+        if self.codes is not None:
+            return self.codes
+        assert self.flow is not None
+        if not self._drawn:
+            logger.info("the dictionary holds no codes: searches begin at draws of its flow")
+        if random_state not in self._drawn:
+            S, D = len(self.sources), code_size(self.kind, self.flow)
+            generator = torch.Generator().manual_seed(random_state)
+            self._drawn[random_state] = CODE_SHRINKAGE * torch.randn(
+                S, N_DRAWN, D, generator=generator
+            )
+        return self._drawn[random_state]
 
     def frozen(self, dtype: torch.dtype, device: torch.device) -> FrozenFlow:
         """The flow as the ops take it; made once per dtype and device."""
@@ -181,7 +219,9 @@ class Dictionary:
         }
         if self.flow is not None:
             header["flow"] = self.flow.hyperparameters
-            tensors = self.flow.state_dict()
+            tensors = dict(self.flow.state_dict())
+            if self.codes is not None:
+                tensors["codes"] = self.codes
         else:
             assert self.W is not None and self.labels is not None
             tensors = {"W": self.W, "labels": self.labels}
@@ -191,6 +231,25 @@ class Dictionary:
         }
         stored = {name: _shrink_integers(t).contiguous() for name, t in stored.items()}
         write_tensors(path, stored, header, overwrite=overwrite)
+
+
+def code_size(kind: str, flow: RealNVPBank | ConditionalGlow) -> int:
+    """D, the latent dims of a flow that move: all but the Glow's z_s."""
+    return flow.n_features - (flow.n_sources if kind == "dds3" else 0)
+
+
+def _check_codes(
+    codes: Tensor, kind: str, flow: RealNVPBank | ConditionalGlow | None, n_sources: int
+) -> None:
+    if flow is None:
+        raise ValueError("only a dictionary with a flow has codes")
+    D = code_size(kind, flow)
+    if codes.ndim != 3 or codes.shape[::2] != (n_sources, D) or codes.shape[1] == 0:
+        raise ValueError(
+            f"codes must be ({n_sources}, M, {D}) with M > 0, not {tuple(codes.shape)}"
+        )
+    if not codes.is_floating_point() or not bool(torch.isfinite(codes).all()):
+        raise ValueError("codes must be finite floats")
 
 
 def _check_labels(W: Tensor, labels: Tensor | None, n_sources: int) -> None:
@@ -236,6 +295,9 @@ def _from_parts(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Dic
     }
     restored = {name: t.long() if t.dtype == torch.int16 else t for name, t in restored.items()}
     kind, sources, metadata = header["kind"], header["sources"], header["metadata"]
+    if header["format_version"] == 1:
+        # Settings and threshold of a search that is no longer the default.
+        metadata = {k: v for k, v in metadata.items() if k not in ("search", "threshold")}
     if kind == "nmf":
         return Dictionary(
             kind, sources, config, W=restored["W"], labels=restored["labels"], metadata=metadata
@@ -244,6 +306,7 @@ def _from_parts(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Dic
         raise ValueError(f"unknown kind {kind!r}")
     with torch.device("meta"):
         flow = FLOWS[kind](**header["flow"])
+    codes = restored.pop("codes", None)
     flow.load_state_dict(restored, assign=True)
     flow.requires_grad_(True)
-    return Dictionary(kind, sources, config, flow=flow, metadata=metadata)
+    return Dictionary(kind, sources, config, flow=flow, codes=codes, metadata=metadata)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @contextmanager

@@ -10,10 +10,11 @@ import platform
 import torch
 
 from dds_fast import _native
-from dds_fast.ops.dispatch import PRECISIONS, Request, explain
+from dds_fast.search.dispatch import PRECISIONS, Request, explain
+from dds_fast.search.engines import ENGINES
 
 PACKAGES = ("torch", "triton", "numpy", "librosa", "soundfile", "safetensors", "mir_eval")
-OPS = ("coupling_step", "flow", "objective", "update_step", "least_squares", "multiplicative")
+OPS = ("coupling_step", "flow", "objective", "least_squares", "multiplicative")
 VARIABLES = ("DDS_FAST_BACKEND", "DDS_FAST_CPU_ISA", "OMP_NUM_THREADS")
 
 
@@ -69,6 +70,7 @@ def _cuda() -> list[str]:
 def _backends() -> list[str]:
     # By name: in dds_fast.ops, functions stand where these modules would.
     ops = {op: importlib.import_module(f"dds_fast.ops.{op}").BACKENDS for op in OPS}
+    ops["search"] = ENGINES
     devices = [torch.device("cpu")]
     if torch.cuda.is_available():
         devices.append(torch.device("cuda"))

@@ -15,9 +15,9 @@ from torch import Tensor
 from dds_fast.datasets.notes import NoteFrames
 from dds_fast.dictionary import Dictionary
 from dds_fast.files import writing
+from dds_fast.flows.frozen import FrozenFlow
 from dds_fast.flows.losses import SEMANTIC_VARIANCE, log_density
 from dds_fast.ops.flow import flow_decode, flow_encode
-from dds_fast.ops.frozen import FrozenFlow
 
 N_SAMPLED_SOURCES = 6
 N_SAMPLES = 5

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from dds_fast import _native
 from dds_fast.flows import RealNVPBank
+from dds_fast.flows.reference import flow as reference
 from dds_fast.ops import FrozenFlow, FrozenStep
-from dds_fast.ops.flow import reference
 
 # Sources, features, rows, steps, width, depth. 67 rows take two blocks.
 CASES = {

@@ -20,7 +20,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from dds_fast.ops.triton_kernels import bank, layered, nmf, objective, search
+from dds_fast.search.gpu.kernels import bank, layered, nmf, objective, search
 
 POINTERS = {
     "*fp64": {"squares", "sums", "wide", "history"},

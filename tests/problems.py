@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 
 from dds_fast.flows import ConditionalGlow, RealNVPBank
-from dds_fast.methods import dds
-from dds_fast.ops.update_step import Problem
+from dds_fast.search import Problem, Schedule, Search, engines
+from dds_fast.search.problem import dds_problem
 
 S, F, T, K = 3, 11, 7, 2
 PENALTY, SPARSITY = 0.05, 0.1
@@ -25,7 +25,7 @@ def make_flow(kind: str) -> RealNVPBank | ConditionalGlow:
 def make_problem(kind: str, flow: RealNVPBank | ConditionalGlow, likelihood: str) -> Problem:
     generator = torch.Generator().manual_seed(1)
     X = torch.rand(F, T, generator=generator).double()
-    problem = dds.problem(
+    problem = dds_problem(
         X,
         flow.freeze(),
         kind,
@@ -40,3 +40,8 @@ def make_problem(kind: str, flow: RealNVPBank | ConditionalGlow, likelihood: str
     Z = problem.Z.clone()
     Z[..., problem.n_fixed :].normal_(std=0.3, generator=generator)
     return replace(problem, Z=Z)
+
+
+def start(problem: Problem, schedule: Schedule, **options: str) -> Search:
+    """The search of one recording."""
+    return engines.start([problem], [schedule], **options)

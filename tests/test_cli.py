@@ -486,7 +486,7 @@ class TestOthers:
     def test_info(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["info"]) == 0
         out = capsys.readouterr().out
-        for text in ("dds-fast ", "torch ", "cpu: ", "cpu in float64:", "update_step: ", "tf32"):
+        for text in ("dds-fast ", "torch ", "cpu: ", "cpu in float64:", "search: ", "tf32"):
             assert text in out
 
     @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tiny import CONFIG, KINDS, SOURCES, dictionary, tone
 import dds_fast
 from dds_fast import Decomposition, Spectrogram, SpectrogramConfig, audio, decompose
 from dds_fast.flows import RealNVPBank
-from dds_fast.ops.update_step import Controller, Schedule
+from dds_fast.search import Controller, Schedule
 
 WITH_COMPONENTS = ("dds2", "dds3")
 

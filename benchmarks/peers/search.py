@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dds_fast.ops.graph import Graphed
+from dds_fast.flows.graph import Graphed
 from dds_fast.ops.update_step import Controller, Problem, Schedule, State, UpdateStep
 from peers import Decode
 

@@ -115,8 +115,18 @@ struct MatrixEpilogue {
       const int64_t left = count - i;
       Vec result = load(values + i);
       if (product.subtrahend) result -= load(product.subtrahend + at + i, left);
+      if (product.rule) result = updated(*product.rule, first_row + row, column + i, result);
       store(product.c + at + i, result, left);
     }
+  }
+
+ private:
+  // The new c at one place, from a b there.
+  Vec updated(const Multiplicative& rule, int64_t row, int64_t column, Vec product_there) const {
+    const int64_t at = row * product.n + column, left = product.n - column;
+    const Vec weight = load(rule.weights + rule.labels[row] * product.n + column, left);
+    const Vec denominator = product_there + weight * rule.norms[row] + rule.tiny;
+    return load(product.c + at, left) * load(rule.numerator + at, left) / denominator;
   }
 };
 

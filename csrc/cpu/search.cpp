@@ -4,15 +4,10 @@
 #include <cmath>
 #include <numeric>
 
+#include "adam_corrections.h"
+
 namespace dds {
 namespace {
-
-// Adam's bias corrections at the t-th step (Kingma and Ba, 2015).
-template <class Tensors>
-void set_corrections(double step_size, int64_t t, Tensors& tensors) {
-  tensors.step_size = static_cast<float>(step_size / (1 - std::pow(0.9, t)));
-  tensors.rms_correction = static_cast<float>(1 / std::sqrt(1 - std::pow(0.999, t)));
-}
 
 // Products over positive activations are taken where fewer than one in so many is positive: for
 // each of these they take about four times as long as a dense float32 product takes for each of
@@ -110,7 +105,7 @@ void Search::step_latents(int n_threads) {
   likelihood_gradient(h, tensors_.likelihood_gradient, n_threads);
   LatentTensors& z = tensors_.latents;
   z.grad_scale = inverse_norm();
-  set_corrections(schedule_.step_size(), schedule_.n_costs(), z);
+  set_adam_corrections(schedule_.step_size(), schedule_.n_costs(), z);
   flow_update(flow_, tensors_.batch, z, tensors_.flow_scratch, n_threads);
   evaluate(n_threads);
 }
@@ -132,7 +127,7 @@ void Search::step_activations(int n_threads) {
              n_threads);
   }
   h.inverse_norm = inverse_norm();
-  set_corrections(schedule_.step_size(), schedule_.n_costs(), h);
+  set_adam_corrections(schedule_.step_size(), schedule_.n_costs(), h);
   n_active_ = move_activations(h, n_threads);
   evaluate(n_threads);
 }

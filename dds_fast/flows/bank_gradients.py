@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dds_fast.flows.coupling import CouplingStep
 from dds_fast.flows.realnvp import RealNVPBank
-from dds_fast.ops.coupling_step.reference import SELU_ALPHA, SELU_SCALE
+from dds_fast.flows.reference.coupling import SELU_ALPHA, SELU_SCALE
 
 STASH_BYTES = {"cpu": 64 << 20, "cuda": 8 << 30}
 """What a chunk of flows may keep between forward and backward, by type of device."""

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from dds_fast.ops.coupling_step import reference
-from dds_fast.ops.frozen import Coupling
+from dds_fast.flows.frozen import Coupling
+from dds_fast.flows.reference import coupling as reference
 
 
 class CouplingStep(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dds_fast.flows import ranks
-from dds_fast.ops.graph import Graphed
+from dds_fast.flows.graph import Graphed
 
 
 class ClippedGradient:

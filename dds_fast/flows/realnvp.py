@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dds_fast.flows.coupling import CouplingStep
-from dds_fast.ops.frozen import FrozenFlow, FrozenStep
+from dds_fast.flows.frozen import FrozenFlow, FrozenStep
 
 
 class RealNVPBank(nn.Module):

@@ -1,16 +1,5 @@
-"""The decomposition methods: what each one searches, and the loop that they share."""
+"""Relatives of the search, which share its front end, results, metrics and figures."""
 
-from dds_fast.methods import dds, langevin, nae, nmf, score_informed, solver, variational
-from dds_fast.methods.settings import PAPER, SearchSettings
+from dds_fast.methods import langevin, nae, nmf, score_informed, variational
 
-__all__ = [
-    "PAPER",
-    "SearchSettings",
-    "dds",
-    "langevin",
-    "nae",
-    "nmf",
-    "score_informed",
-    "solver",
-    "variational",
-]
+__all__ = ["langevin", "nae", "nmf", "score_informed", "variational"]

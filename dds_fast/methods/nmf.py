@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,7 +13,6 @@ from tqdm import tqdm
 from dds_fast.ops import nonnegative
 from dds_fast.ops.least_squares import least_squares
 from dds_fast.ops.multiplicative import check_loss, choose, divergence
-from dds_fast.ops.update_step import Problem
 
 CHECK_EVERY = 10
 """Multiplicative updates stop by what so many of them have changed."""
@@ -34,21 +32,6 @@ class Factorization(NamedTuple):
     H: Any
     history: list[float]
     stop_reason: str
-
-
-def problem(X: Tensor, W: Tensor, sparsity: float = 0.0) -> Problem:
-    """The over-complete NMF baseline of the DDS paper, section III-A.
-
-    ``||X - W H||_F`` by Adam on H with projection to ``H >= 0``; H starts at ``1 / N``.
-
-    Args:
-        X: ``(F, T)`` spectrogram.
-        W: ``(F, N)`` training frames.
-        sparsity: weight mu of ``mu / sqrt(T) * sum(H)``, which the paper does not have.
-    """
-    N = W.shape[1]
-    H = X.new_full((N, X.shape[1]), 1 / N)
-    return Problem(X, H, epsilon=0.0, W=W, sparsity=sparsity / math.sqrt(X.shape[1]))
 
 
 def activations(

@@ -16,8 +16,8 @@ from dds_fast.flows.bank_gradients import bank_gradients
 from dds_fast.flows.bank_training import BankTraining
 from dds_fast.flows.glow_training import GlowTraining
 from dds_fast.flows.gradient import ClippedGradient, clip_gradients
+from dds_fast.flows.graph import WARM_UP
 from dds_fast.flows.training import Task, TrainingConfig, train
-from dds_fast.ops.graph import WARM_UP
 
 CONFIG = TrainingConfig(max_epochs=6, learning_rate=1e-2, one_cycle=True, batch_size=16)
 

@@ -12,9 +12,9 @@ from tolerances import RATIO, assert_close
 from torch import Tensor
 
 from dds_fast import _native
+from dds_fast.flows.frozen import Coupling
 from dds_fast.ops.coupling_step import coupling_step, cpu, reference
-from dds_fast.ops.dispatch import Request
-from dds_fast.ops.frozen import Coupling
+from dds_fast.search.dispatch import Request
 
 DIRECTIONS = ("encode", "decode")
 ACTIVATIONS = ("selu", "leaky_relu")

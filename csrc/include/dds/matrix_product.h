@@ -16,6 +16,16 @@ struct Factor {
   bool transposed;
 };
 
+// What becomes of c where it is updated multiplicatively (Lee and Seung, NIPS 2000): it falls to
+// c numerator / (a b + norm weight + tiny), by row and column.
+struct Multiplicative {
+  const float* numerator;  // (m, n)
+  const float* norms;      // (m)
+  const int32_t* labels;   // (m) which row of the weights
+  const float* weights;    // (..., n)
+  float tiny;
+};
+
 struct MatrixProduct {
   int64_t m;
   int64_t k;
@@ -24,6 +34,7 @@ struct MatrixProduct {
   Factor b;                 // (k, n)
   const float* subtrahend;  // (m, n), contiguous like c; or null
   float* c;
+  const Multiplicative* rule = nullptr;  // null: c = a b - subtrahend; b may be c where it is given
 };
 
 // Workspace in bytes; `format` is float32 or split.

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dds_fast.ops import dispatch
-from dds_fast.ops.coupling_step import cpu, reference, triton
-from dds_fast.ops.frozen import Coupling
+from dds_fast.flows.frozen import Coupling
+from dds_fast.flows.reference import coupling as reference
+from dds_fast.ops.coupling_step import cpu, triton
 from dds_fast.ops.once import once
+from dds_fast.search import dispatch
 
 BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "triton": triton, "reference": reference}
 

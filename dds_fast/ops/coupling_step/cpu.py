@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dds_fast.ops.frozen import Coupling
-from dds_fast.ops.packed import Stash, can_run, packed_coupling
+from dds_fast.flows.frozen import Coupling
+from dds_fast.search.cpu.weights import Stash, can_run, packed_coupling
 
 __all__ = ["backward", "can_run", "forward"]
 

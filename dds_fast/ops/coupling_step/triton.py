@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dds_fast.ops.flow import triton as flow_ops
-from dds_fast.ops.frozen import Coupling, FrozenFlow, FrozenStep
-from dds_fast.ops.tiled import Stash, can_run
+from dds_fast.flows.frozen import Coupling, FrozenFlow, FrozenStep
+from dds_fast.search.gpu import flow as flow_ops
+from dds_fast.search.gpu.weights import Stash, can_run
 
 __all__ = ["backward", "can_run", "forward"]
 

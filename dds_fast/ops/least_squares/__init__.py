@@ -6,8 +6,9 @@ from types import ModuleType
 
 from torch import Tensor
 
-from dds_fast.ops import dispatch, nonnegative
+from dds_fast.ops import nonnegative
 from dds_fast.ops.least_squares import cpu, reference
+from dds_fast.search import dispatch
 
 BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "reference": reference}
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from dds_fast import _native
-from dds_fast.ops.dispatch import Request, accept
 from dds_fast.ops.least_squares.reference import MOST_NEW, unit_entries
+from dds_fast.search.dispatch import Request, accept
 
 GRAM_ENTRIES = 192
 """Up to so many entries, all are candidates of every frame, and share one Gram matrix. Measured at

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dds_fast.ops.dispatch import Request, accept
+from dds_fast.search.dispatch import Request, accept
 
 MAX_SWEEPS = 50
 SWEEP_GAIN = 1e-6

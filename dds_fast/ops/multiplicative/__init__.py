@@ -8,8 +8,9 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from dds_fast.ops import dispatch, nonnegative
+from dds_fast.ops import nonnegative
 from dds_fast.ops.multiplicative import cpu, reference, triton
+from dds_fast.search import dispatch
 
 BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "triton": triton, "reference": reference}
 

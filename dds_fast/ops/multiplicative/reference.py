@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dds_fast.ops.dispatch import Request, accept
+from dds_fast.search.dispatch import Request, accept
 
 LOSSES = ("euclidean", "kl", "is")
 EPSILON = torch.finfo(torch.float32).eps

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dds_fast.ops import tiled
-from dds_fast.ops.dispatch import Request, accept
 from dds_fast.ops.multiplicative.products import LOSSES, ProductsUpdate
 from dds_fast.ops.multiplicative.reference import EPSILON
+from dds_fast.search.dispatch import Request, accept
+from dds_fast.search.gpu import weights as tiled
 
 __all__ = ["LOSSES", "Update", "can_run"]
 

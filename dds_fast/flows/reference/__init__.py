@@ -1,0 +1,1 @@
+"""A frozen flow in plain PyTorch, in any floating dtype: the truth of a pass."""

@@ -1,0 +1,109 @@
+"""A frozen flow (bank), step by step: decode and encode, each with its own log-determinant."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dds_fast.flows.frozen import FrozenFlow, FrozenStep
+from dds_fast.flows.reference import coupling
+from dds_fast.search.dispatch import Request
+
+Stash = tuple[coupling.Stash, ...]
+
+
+def can_run(request: Request, raise_error: bool = False) -> bool:
+    """Whatever the reference coupling step can run."""
+    return coupling.can_run(request, raise_error)
+
+
+def _gather(rows: Tensor, order: Tensor) -> Tensor:
+    return rows.gather(-1, order[:, None, :].expand_as(rows))
+
+
+def unmix(step: FrozenStep, u: Tensor) -> Tensor:
+    """Mixing in the decode direction: ``(G, R, F)`` u to x."""
+    if step.order is not None:
+        return _gather(u, step.inverse_order)
+    if step.mixing is None:
+        return u
+    return torch.baddbmm(-step.shift[:, None, :], u, step.mixing.transpose(1, 2))
+
+
+def mix(step: FrozenStep, x: Tensor) -> Tensor:
+    """Mixing in the encode direction: ``(G, R, F)`` x to u."""
+    if step.order is not None:
+        return _gather(x, step.order)
+    if step.mixing is None:
+        return x
+    return torch.bmm(x + step.shift[:, None, :], step.unmixing.transpose(1, 2))
+
+
+def forward(
+    flow: FrozenFlow,
+    rows: Tensor,
+    direction: str,
+    keep: bool = True,
+    precision: str | None = None,
+) -> tuple[Tensor, Tensor, Stash | None]:
+    """Pass ``(G, R, F)`` rows through the flow.
+
+    Returns ``(G, R, F)`` rows, the ``(G, R)`` log-determinant of the direction, and the stash for
+    `backward` (None unless `keep`). Computes in the dtype of the rows, whatever `precision`.
+    """
+    log_det = flow.log_det.to(rows.dtype)[:, None].expand(rows.shape[:2])
+    stashes = []
+    if direction == "encode":
+        log_det = -log_det
+        for step in flow.steps:
+            rows, step_log_det, stash = coupling.forward(
+                step.coupling, mix(step, rows), direction, keep
+            )
+            log_det = log_det + step_log_det
+            stashes.append(stash)
+    else:
+        for step in reversed(flow.steps):
+            u, step_log_det, stash = coupling.forward(step.coupling, rows, direction, keep)
+            rows = unmix(step, u)
+            log_det = log_det + step_log_det
+            stashes.append(stash)
+    return rows, log_det, tuple(stashes) if keep else None
+
+
+def backward(
+    flow: FrozenFlow,
+    stash: Stash,
+    grad_rows: Tensor,
+    grad_log_det: Tensor | None,
+    direction: str,
+) -> Tensor:
+    """Gradient to the input rows of `forward`, in the reverse order of its steps."""
+    steps = flow.steps[::-1] if direction == "encode" else flow.steps
+    for step, step_stash in zip(steps, reversed(stash), strict=True):
+        if direction == "encode":
+            grad_rows = coupling.backward(
+                step.coupling, step_stash, grad_rows, grad_log_det, direction
+            )
+            if step.order is not None:
+                grad_rows = _gather(grad_rows, step.inverse_order)
+            elif step.mixing is not None:
+                grad_rows = torch.bmm(grad_rows, step.unmixing)
+        else:
+            if step.order is not None:
+                grad_rows = _gather(grad_rows, step.order)
+            elif step.mixing is not None:
+                grad_rows = torch.bmm(grad_rows, step.mixing)
+            grad_rows = coupling.backward(
+                step.coupling, step_stash, grad_rows, grad_log_det, direction
+            )
+    return grad_rows
+
+
+def stash_bytes_per_row(flow: FrozenFlow) -> int:
+    """Bytes that `forward` keeps per row of one group."""
+    element = torch.finfo(flow.dtype).bits // 8
+    floats = 0
+    for step in flow.steps:
+        hidden = sum(w.shape[1] for w in step.coupling.weights[:-1])
+        floats += hidden + 3 * (flow.n_features // 2)
+    return floats * element

@@ -1,0 +1,112 @@
+"""The decomposition objective: residual norm and activation-weighted likelihood penalty."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dds_fast.ops.once import once
+from dds_fast.search import dispatch
+from dds_fast.search.gpu import objective as triton
+from dds_fast.search.problem import EPSILON_PER_FRAME, EPSILON_SHARED
+from dds_fast.search.reference import objective as reference
+
+BACKENDS: dict[str, ModuleType] = {"triton": triton, "reference": reference}
+
+
+class _Objective(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        W: Tensor,
+        H: Tensor,
+        log_likelihoods: Tensor,
+        X: Tensor,
+        penalty: float,
+        epsilon: float,
+        sparsity: float,
+        backend: ModuleType,
+    ) -> Tensor:
+        D, active = W.transpose(-1, -2).clamp_min(0), H.clamp_min(0)
+        at = backend.evaluate(X.T, D, active, log_likelihoods, penalty, epsilon, sparsity)
+        ctx.at, ctx.D, ctx.active, ctx.log_likelihoods = at, D, active, log_likelihoods
+        ctx.penalty, ctx.sparsity, ctx.backend = penalty, sparsity, backend
+        return torch.tensor(at.cost, dtype=torch.float64, device=X.device)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        at, D, active, likelihoods = ctx.at, ctx.D, ctx.active, ctx.log_likelihoods
+        ops = ctx.backend
+        with torch.no_grad():
+            grad = grad.to(D.dtype)
+            to_W = grad * ops.gradient_dictionary(at, D, active).transpose(-1, -2)
+            to_H = ops.gradient_activations(at, D, active, likelihoods, ctx.penalty, ctx.sparsity)
+            to_H = grad * (to_H * (active > 0))
+            to_l = grad * ops.gradient_log_likelihoods(at, active, likelihoods, ctx.penalty)
+        gradients = (once(g, "objective") for g in (to_W, to_H, to_l))
+        return (*gradients, None, None, None, None, None)
+
+
+def objective(
+    X: Tensor,
+    W: Tensor,
+    H: Tensor,
+    log_likelihoods: Tensor,
+    *,
+    penalty: float,
+    epsilon: float | None = None,
+    sparsity: float = 0.0,
+    backend: str = "auto",
+) -> Tensor:
+    r"""``||X - max(W, 0) max(H, 0)||_F`` minus the activation-weighted likelihood penalty.
+
+    Gradients flow to W, H and the log-likelihoods, once (no double backward). The norm is not
+    squared; where it is zero its gradient is zero.
+
+    Args:
+        X: ``(F, T)`` spectrogram.
+        W: decoded dictionary before clipping, ``(F, J)``, or ``(S, F, T)`` with one entry per
+            source and frame (DDS-1).
+        H: ``(J, T)`` or ``(S, T)`` activations before clipping.
+        log_likelihoods: nats per dimension of each entry, ``(J,)`` or ``(S, T)``.
+        penalty: weight lambda.
+        epsilon: added to the per-frame sum of activations; by default 1e-3 for a shared
+            dictionary and 1e-7 for one per frame.
+        sparsity: weight mu of the sum of the activations (0 in the paper).
+        backend: a backend's name, or "auto".
+
+    Returns:
+        The cost, a float64 scalar tensor.
+
+    Raises:
+        ValueError: shapes that do not fit together.
+
+    Source: DDS paper (arXiv 2211.15524), section III.
+
+    Example:
+        >>> import torch
+        >>> X, W, H = torch.rand(6, 4), torch.rand(6, 3), torch.rand(3, 4)
+        >>> cost = objective(X, W, H, torch.zeros(3), penalty=1e-4)
+        >>> torch.allclose(cost.float(), torch.linalg.norm(X - W @ H))
+        True
+    """
+    per_frame = W.ndim == 3
+    F, T = X.shape
+    expected = (H.shape[0], F, T) if per_frame else (F, H.shape[0])
+    if tuple(W.shape) != expected or H.shape[1] != T:
+        raise ValueError(
+            f"objective: X {tuple(X.shape)}, W {tuple(W.shape)} and H {tuple(H.shape)} do not fit "
+            "together"
+        )
+    if tuple(log_likelihoods.shape) != (tuple(H.shape) if per_frame else (H.shape[0],)):
+        raise ValueError(
+            f"objective: log_likelihoods {tuple(log_likelihoods.shape)} do not fit H "
+            f"{tuple(H.shape)}"
+        )
+    if epsilon is None:
+        epsilon = EPSILON_PER_FRAME if per_frame else EPSILON_SHARED
+    module = dispatch.select("objective", BACKENDS, dispatch.Request.of(X), backend)
+    return _Objective.apply(W, H, log_likelihoods, X, penalty, epsilon, sparsity, module)

@@ -1,0 +1,148 @@
+"""The staged search on the CPU, compiled: each stage is a native object that does whole steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dds_fast import _native
+from dds_fast.search import staged
+from dds_fast.search.cpu.weights import address, buffer, packed_flow, state_format
+from dds_fast.search.problem import StagedProblem, State, log_likelihoods_of
+from dds_fast.search.schedule import Schedule
+from dds_fast.search.staged import LOOK_EVERY, Stages
+from dds_fast.search.survivors import DROP_SHARE
+
+
+class StagedSearch(Stages):
+    """Holds the memory of the native stages of one recording."""
+
+    def __init__(self, problem: StagedProblem, schedule: Schedule, precision: str) -> None:
+        super().__init__(problem, schedule)
+        self.n_threads = torch.get_num_threads()
+        self.products = state_format(precision)
+        if problem.flow is not None:
+            assert problem.Z is not None
+            self.flow = packed_flow(problem.flow, "decode", precision)
+            entries, log_likelihoods = self._decode(problem.Z)
+        else:
+            assert problem.W is not None
+            entries = problem.W.T.contiguous()
+            log_likelihoods = entries.new_zeros(len(entries))
+        self._lay_out(
+            entries,
+            log_likelihoods,
+            staged.initial_activations(problem.X, entries),
+            problem.labels,
+        )
+        self.native: Any = _native.cpu().FixedStage(n_threads=self.n_threads, **self._named())
+        self.controller.record(self.native.cost)
+
+    def _decode(self, Z: Tensor) -> tuple[Tensor, Tensor]:
+        """Entries ``(J, F)`` and their log-likelihoods from ``(G, R, F)`` codes."""
+        x, log_det, _ = self.flow.forward(Z, keep=False)
+        log_det += self.flow.constants[:, None]
+        log_likelihoods = log_likelihoods_of(
+            Z[..., self.problem.n_fixed :], log_det, self.problem.likelihood
+        )
+        return x.clamp_min_(0).flatten(0, 1), log_likelihoods.flatten()
+
+    def _lay_out(self, D: Tensor, log_likelihoods: Tensor, H: Tensor, labels: Tensor) -> None:
+        """The tensors of a stage with such entries; the native stages leave out some of them."""
+        (J, F), T, S = D.shape, H.shape[1], self.problem.n_sources
+        new = D.new_empty
+        n_gram = min(J, 2 * F)
+        scratch = _native.cpu().staged_product_bytes(self.products, J, T, F, self.n_threads)
+        self.tensors = {
+            "target": self.problem.X.T.contiguous(),
+            "entries": D,
+            "log_likelihoods": log_likelihoods,
+            "activations": H,
+            "labels": labels.int(),
+            "rows": torch.arange(J),
+            "norms": new(J),
+            "numerator": new(J, T),
+            "gram": new(n_gram, n_gram),
+            "residual": new(T, F),
+            "weights": new(S, T),
+            "sums": new(T),
+            "total": new(T),
+            "attributed": new(T),
+            "product_scratch": buffer(scratch),
+        }
+
+    def _named(self) -> dict[str, Any]:
+        """The tensors and the settings as the native stages take them."""
+        settings, tensors = self.problem.settings, self.tensors
+        J, T = tensors["activations"].shape
+        return {
+            "n_sources": self.problem.n_sources,
+            "n_entries": J,
+            "n_frames": T,
+            "n_features": tensors["entries"].shape[1],
+            "products": self.products,
+            "penalty": settings.penalty,
+            "epsilon": self.problem.epsilon,
+            "sparsity": settings.sparsity,
+            "fixed_sparsity": settings.fixed_sparsity,
+            "smoothing": settings.smoothing,
+            "floor": settings.floor,
+            "dead": staged.DEAD,
+            "drop_share": DROP_SHARE,
+            **{name: address(tensor) for name, tensor in tensors.items()},
+        }
+
+    def _alive(self, name: str) -> Tensor:
+        return self.tensors[name][: self.native.n_entries]
+
+    def _steps_fixed(self, n_updates: list[int], reweighted: bool) -> list[float]:
+        return self.native.steps(n_updates, reweighted, self.n_threads)
+
+    def _choose(self) -> None:
+        problem = self.problem
+        assert problem.flow is not None and problem.Z is not None
+        D, H, labels = self._alive("entries"), self._alive("activations"), self._alive("labels")
+        kept, H = staged.chosen(D, H, labels.long(), problem.n_sources, problem.settings)
+        rows, labels = self._alive("rows")[kept], labels[kept]
+        codes = problem.Z.flatten(0, 1)[rows]
+        # The native stage decodes them again, with what their gradient needs.
+        self._lay_out(torch.empty_like(codes), codes.new_empty(len(codes)), H, labels)
+        n_groups, (J, F), n_fixed = problem.flow.n_groups, codes.shape, problem.n_fixed
+        self.codes = {
+            "codes": codes,
+            "first_moment": codes.new_zeros(J, F - n_fixed),
+            "second_moment": codes.new_zeros(J, F - n_fixed),
+            "gradient": torch.empty_like(codes),
+            "likelihood_gradient": codes.new_empty(J),
+            "log_dets": codes.new_empty(J),
+            "constants": self.flow.constants,
+            "stash": self.flow.stash(1, J),
+        }
+        self.native = _native.cpu().AdaptedStage(
+            self.flow.native,
+            n_threads=self.n_threads,
+            n_groups=n_groups,
+            n_fixed=n_fixed,
+            data_likelihood=problem.likelihood == "data",
+            **self._named(),
+            **{name: address(tensor) for name, tensor in self.codes.items()},
+        )
+
+    def _steps_adapted(self, first: int, step_sizes: list[float]) -> list[float]:
+        n_updates = self.problem.settings.updates_per_step
+        return self.native.steps(first, step_sizes, n_updates, LOOK_EVERY, self.n_threads)
+
+    def states(self) -> list[State]:
+        """The entries that still sound, and their activations."""
+        log_likelihoods = None
+        if self.problem.flow is not None:
+            log_likelihoods = self._alive("log_likelihoods").clone()
+        state = State(
+            self._alive("entries").clone().T,
+            self._alive("activations").clone(),
+            log_likelihoods,
+            self._alive("labels").long(),
+        )
+        return [state]

@@ -1,0 +1,222 @@
+"""Frozen flows as the CPU kernels read them: packed once per precision, then run.
+
+The layout is that of csrc/include/dds/packed_weights.h. Couplings keep their packed weights, flows
+their packed mixings, for as long as they live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dds_fast import _native
+from dds_fast.flows.frozen import Coupling, FrozenFlow, FrozenStep
+from dds_fast.search.dispatch import Request, accept
+
+FORMATS = {"float32": "float32", "bf16x3": "split", "bfloat16": "bfloat16"}
+"""How weights and activations of couplings are held, by precision. The state is float32 in all."""
+
+
+def can_run(request: Request, raise_error: bool = False) -> bool:
+    """Whether the compiled kernels serve `request`: float32 on a CPU, native module present."""
+    reason = None
+    if request.device.type != "cpu":
+        reason = f"computes on cpu, not on {request.device.type}"
+    elif request.dtype != torch.float32 or request.precision not in FORMATS:
+        reason = (
+            f"computes in {', '.join(FORMATS)} with float32 tensors, not in {request.precision} "
+            f"with {str(request.dtype).removeprefix('torch.')} tensors"
+        )
+    else:
+        try:
+            _native.cpu()
+        except ImportError as error:
+            reason = str(error)
+    return accept(reason, raise_error)
+
+
+def state_format(precision: str) -> str:
+    """How products are made that bfloat16 would spoil: the objective's, and the mixing of a Glow,
+    which would round its state at every step. Split, where that is faster than float32."""
+    fast = precision != "float32" and _native.cpu().level() == "amx"
+    return "split" if fast else "float32"
+
+
+@dataclass(frozen=True)
+class Stash:
+    """What `PackedFlow.backward` needs of one forward pass, in the kernels' own layout."""
+
+    data: Tensor
+    precision: str
+
+
+def addresses(tensors: Iterable[Tensor]) -> list[int]:
+    return [tensor.data_ptr() for tensor in tensors]
+
+
+def address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def buffer(n_bytes: int) -> Tensor:
+    """Fresh memory, in huge pages if the system has them."""
+    memory = torch.empty(n_bytes, dtype=torch.uint8)
+    _native.cpu().prefer_huge_pages(memory.data_ptr(), n_bytes)
+    return memory
+
+
+class PackedFlow:
+    """A frozen flow in one direction at one precision."""
+
+    def __init__(self, flow: FrozenFlow, direction: str, precision: str) -> None:
+        first = flow.steps[0].coupling
+        self.layout = _native.cpu().Layout(
+            FORMATS[precision],
+            state_format(precision),
+            first.n_passing,
+            first.n_features - first.n_passing,
+            [w.shape[1] for w in first.weights[:-1]],
+        )
+        self.n_features, self.precision = flow.n_features, precision
+        self.constants = flow.log_det.float()
+        steps = flow.steps if direction == "encode" else flow.steps[::-1]
+        # The kernels hold addresses: the tensors must live as long as they.
+        self.tensors = [self._step(step, direction) for step in steps]
+        self.native = _native.cpu().Flow(
+            self.layout,
+            direction,
+            first.activation,
+            [tuple(address(t) for t in tensors) for tensors in self.tensors],
+        )
+
+    def _step(self, step: FrozenStep, direction: str) -> tuple[Tensor | None, ...]:
+        coupling = step.coupling
+        forward = backward = mixing = None
+        if step.order is not None:
+            forward, backward = self._places(step.order), self._places(step.inverse_order)
+            if direction == "decode":
+                forward, backward = backward, forward
+        elif step.mixing is not None:
+            mixing = self._pack_mixing(step, direction)
+        alpha, beta = coupling.alpha.detach().contiguous(), coupling.beta.detach().contiguous()
+        return self._pack_coupling(coupling), alpha, beta, forward, backward, mixing
+
+    def _places(self, order: Tensor) -> Tensor:
+        """A permutation of features as one of their places in the kernels' state."""
+        passing, width = self.layout.passing_width, self.layout.state_width
+        n_passing = (self.n_features + 1) // 2
+        feature = torch.arange(self.n_features)
+        place = torch.where(feature < n_passing, feature, feature - n_passing + passing)
+        places = torch.arange(width, dtype=torch.int32).repeat(len(order), 1)
+        places[:, place] = place[order].int()
+        return places
+
+    def _pack_coupling(self, coupling: Coupling) -> Tensor:
+        key = f"cpu {FORMATS[self.precision]}"
+        if key not in coupling.packed:
+            weights = [w.detach().contiguous() for w in coupling.weights]
+            biases = [b.detach().contiguous() for b in coupling.biases]
+            packed = buffer(coupling.n_groups * self.layout.coupling_bytes)
+            self.layout.pack_coupling(
+                coupling.n_groups,
+                addresses(weights),
+                addresses(biases),
+                packed.data_ptr(),
+                torch.get_num_threads(),
+            )
+            coupling.packed[key] = packed
+        return coupling.packed[key]
+
+    def _pack_mixing(self, step: FrozenStep, direction: str) -> Tensor:
+        assert step.mixing is not None and step.shift is not None
+        if direction == "decode":
+            matrix, bias = step.mixing, -step.shift
+        else:
+            matrix = step.unmixing
+            bias = torch.bmm(matrix, step.shift[..., None])[..., 0]
+        matrix, bias = matrix.contiguous(), bias.contiguous()
+        packed = buffer(len(matrix) * self.layout.mixing_bytes)
+        self.layout.pack_mixing(
+            len(matrix),
+            matrix.data_ptr(),
+            bias.data_ptr(),
+            packed.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return packed
+
+    def scratch(
+        self,
+        groups: int,
+        rows: int,
+        own_stash: bool,
+        n_threads: int,
+        offsets: Tensor | None = None,
+    ) -> Tensor:
+        """Workspace of a call."""
+        size = self.native.scratch_bytes(groups, rows, address(offsets), own_stash, n_threads)
+        return torch.empty(size, dtype=torch.uint8)
+
+    def stash(self, groups: int, rows: int) -> Tensor:
+        return buffer(groups * rows * self.native.stash_row_bytes)
+
+    def forward(self, rows: Tensor, keep: bool) -> tuple[Tensor, Tensor, Stash | None]:
+        """``(G, R, F)`` rows, the couplings' ``(G, R)`` log-determinant, and the stash."""
+        rows = rows.detach().contiguous()
+        shape, n_threads = rows.shape[:2], torch.get_num_threads()
+        out, log_det = torch.empty_like(rows), rows.new_empty(shape)
+        stash = self.stash(*shape) if keep else None
+        scratch = self.scratch(*shape, False, n_threads)
+        self.native.forward(
+            *shape,
+            0,
+            0,
+            rows.data_ptr(),
+            out.data_ptr(),
+            log_det.data_ptr(),
+            address(stash),
+            scratch.data_ptr(),
+            n_threads,
+        )
+        return out, log_det, None if stash is None else Stash(stash, self.precision)
+
+    def backward(self, stash: Stash, grad_out: Tensor, grad_log_det: Tensor | None) -> Tensor:
+        """Gradient to the rows of `forward`."""
+        grad_out = grad_out.detach().contiguous()
+        if grad_log_det is not None:
+            grad_log_det = grad_log_det.detach().contiguous()
+        shape, n_threads = grad_out.shape[:2], torch.get_num_threads()
+        grad_in = torch.empty_like(grad_out)
+        scratch = self.scratch(*shape, False, n_threads)
+        self.native.backward(
+            *shape,
+            stash.data.data_ptr(),
+            grad_out.data_ptr(),
+            address(grad_log_det),
+            grad_in.data_ptr(),
+            scratch.data_ptr(),
+            n_threads,
+        )
+        return grad_in
+
+
+def packed_flow(flow: FrozenFlow, direction: str, precision: str) -> PackedFlow:
+    """The packed form of a flow, made when it is first asked for."""
+    key: Any = ("cpu", direction, precision, state_format(precision))
+    if key not in flow.packed:
+        flow.packed[key] = PackedFlow(flow, direction, precision)
+    return flow.packed[key]
+
+
+def packed_coupling(coupling: Coupling, direction: str, precision: str) -> PackedFlow:
+    """A single coupling as a flow of one step."""
+    key = f"cpu {direction} {precision}"
+    if key not in coupling.packed:
+        none = torch.zeros(coupling.n_groups, dtype=torch.float64)
+        flow = FrozenFlow((FrozenStep(coupling),), none)
+        coupling.packed[key] = PackedFlow(flow, direction, precision)
+    return coupling.packed[key]

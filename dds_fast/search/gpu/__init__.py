@@ -1,0 +1,1 @@
+"""The engines on a GPU: `triton`, and `cuda`, which takes banks through kernels of its own."""

@@ -1,0 +1,151 @@
+"""Search settings: how a decomposition looks for its dictionary and activations."""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass, replace
+from typing import Any
+
+KINDS = ("nmf", "dds1", "dds2", "dds3")
+KINDS_WITH_COMPONENTS = ("dds2", "dds3")
+ALGORITHMS = ("staged", "gradient")
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    r"""Settings of one search.
+
+    The gradient search is that of the DDS paper: Adam on codes and activations in turn. The staged
+    search (docs/method.md) explains the recording by the dictionary's own codes first, keeps those
+    that do, and then moves them, while multiplicative updates follow with the activations under a
+    reweighted l1 norm.
+
+    Attributes:
+        max_steps: most steps with the codes; 0 in a staged search keeps its entries as they are.
+        step_size: initial step size of Adam.
+        penalty: weight lambda of the likelihood penalty (0 for nmf).
+        n_components: K, dictionary entries per source; None for nmf and dds1, which fix it.
+        sparsity: weight mu of the activations' l1 norm. In a gradient search
+            ``mu / sqrt(T) * sum(H)``, 0 in the paper: the root keeps its effect alike for short and
+            long recordings, as the reconstruction error is a norm over all frames. In a staged
+            search :math:`\mu \sum_{jt} u_{st} |w_j| h_{jt}` beside half the squared error, where u
+            falls with the activity of the entry's source.
+        algorithm: "staged" or "gradient".
+        updates_per_step: I, updates of the activations after each step with the codes.
+        fixed_updates: updates of the activations before the entries are chosen; and as many
+            reweighted ones where the codes do not move.
+        fixed_sparsity: mu_0, uniform weight of the l1 norm in these.
+        smoothing: frames over which the activity of a source is averaged for its weight u.
+        floor: delta, ``u = 1 / (activity / strongest activity in the frame + delta)``.
+    """
+
+    max_steps: int
+    step_size: float
+    penalty: float
+    n_components: int | None = None
+    sparsity: float = 0.0
+    algorithm: str = "gradient"
+    updates_per_step: int = 5
+    fixed_updates: int = 100
+    fixed_sparsity: float = 0.1
+    smoothing: int = 15
+    floor: float = 0.05
+
+    def with_overrides(self, kind: str, **overrides: Any) -> SearchSettings:
+        """The same settings with those that are not None replaced.
+
+        Raises:
+            ValueError: `n_components` or `penalty` for a kind that has none, or a bad value.
+        """
+        given = {name: value for name, value in overrides.items() if value is not None}
+        if "n_components" in given and kind not in KINDS_WITH_COMPONENTS:
+            raise ValueError(f"n_components has no meaning for a {kind!r} dictionary")
+        if kind == "nmf" and given.get("penalty", 0) != 0:
+            raise ValueError("penalty has no meaning for an 'nmf' dictionary: it has no likelihood")
+        settings = replace(self, **given)
+        if settings.algorithm not in ALGORITHMS:
+            raise ValueError(f"algorithm must be one of {ALGORITHMS}, not {settings.algorithm!r}")
+        if settings.algorithm == "staged" and kind == "dds1":
+            raise ValueError("a 'dds1' dictionary has no staged search")
+        checked = {
+            **{name: _integer(name, getattr(settings, name), least) for name, least in _INTEGERS},
+            **{name: _number(name, getattr(settings, name), least) for name, least in _NUMBERS},
+        }
+        if settings.n_components is not None:
+            checked["n_components"] = _integer("n_components", settings.n_components, 1)
+        return replace(settings, **checked)
+
+
+_INTEGERS = (("max_steps", 0), ("updates_per_step", 1), ("fixed_updates", 1), ("smoothing", 1))
+_NUMBERS = (
+    ("step_size", math.ulp(0.0)),
+    ("penalty", 0.0),
+    ("sparsity", 0.0),
+    ("fixed_sparsity", 0.0),
+    ("floor", math.ulp(0.0)),
+)
+
+
+def _integer(name: str, value: Any, least: int) -> int:
+    try:
+        value = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be an integer, not {value!r}") from None
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+    return value
+
+
+def _number(name: str, value: Any, least: float) -> float:
+    value = float(value)
+    if not (math.isfinite(value) and value >= least):
+        sign = "positive" if least > 0 else "not negative"
+        raise ValueError(f"{name} must be finite and {sign}, not {value!r}")
+    return value
+
+
+PAPER = {
+    "nmf": SearchSettings(max_steps=1000, step_size=1e-2, penalty=0.0),
+    "dds1": SearchSettings(max_steps=1000, step_size=1e-3, penalty=1e-4),
+    "dds2": SearchSettings(max_steps=1000, step_size=1e-3, penalty=1e-4, n_components=20),
+    "dds3": SearchSettings(max_steps=1000, step_size=1e-3, penalty=1e-4, n_components=20),
+}
+"""The DDS paper's settings by kind."""
+
+_STAGED = SearchSettings(
+    max_steps=60,
+    step_size=0.02,
+    penalty=1e-3,
+    n_components=4,
+    sparsity=0.5,
+    algorithm="staged",
+)
+DEFAULT = {
+    "nmf": replace(_STAGED, max_steps=0, penalty=0.0, n_components=None),
+    "dds1": PAPER["dds1"],
+    "dds2": _STAGED,
+    "dds3": _STAGED,
+}
+"""What a dictionary is searched with that says nothing else."""
+
+PRESETS = ("fast", "paper")
+
+
+def preset_settings(preset: str, kind: str, own: SearchSettings) -> SearchSettings:
+    """The settings of a preset for a dictionary that has settings of its own.
+
+    "paper": those of the DDS paper. "fast": the dictionary's own staged search, whose entries
+    stay as they are: no pass through a flow but the first.
+
+    Raises:
+        ValueError: unknown preset, or "fast" for a kind without a staged search.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be None or one of {PRESETS}, not {preset!r}")
+    if preset == "paper":
+        return PAPER[kind]
+    if kind == "dds1":
+        raise ValueError("preset='fast' needs a staged search, which a 'dds1' dictionary has not")
+    staged = own if own.algorithm == "staged" else DEFAULT[kind]
+    return replace(staged, max_steps=0)
