@@ -129,7 +129,7 @@ def chosen(
     Of each source that is not silent the K entries with the most activity take over all of it.
     """
     by_source = activity(D, H, labels, n_sources)
-    loud = by_source.amax(1) > SILENT * by_source.max()
+    loud = by_source.amax(1) >= SILENT * by_source.max()
     use = (H * D.norm(dim=1)[:, None]).sum(1)
     order = torch.argsort(use, descending=True, stable=True)
     order = order[torch.argsort(labels[order], stable=True)]

@@ -1,0 +1,332 @@
+"""The staged search against a plain autograd program in float64, and the compiled against both."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from problems import F, S, T, make_flow, start
+from torch import Tensor
+
+from dds_fast.search import (
+    Schedule,
+    Search,
+    SearchSettings,
+    StagedProblem,
+    engines,
+    staged,
+)
+from dds_fast.search.problem import latent_rows
+
+M, K, STEPS = 5, 2, 23
+SETTINGS = SearchSettings(
+    max_steps=STEPS,
+    step_size=0.02,
+    penalty=0.05,
+    n_components=K,
+    sparsity=0.05,
+    algorithm="staged",
+    updates_per_step=3,
+    fixed_updates=25,
+    fixed_sparsity=0.01,
+    smoothing=3,
+    floor=0.1,
+)
+SCHEDULE = Schedule(SETTINGS.step_size, STEPS)
+KINDS = ("nmf", "dds2", "dds3")
+
+
+def make(
+    kind: str, likelihood: str = "latent", settings: SearchSettings = SETTINGS
+) -> StagedProblem:
+    generator = torch.Generator().manual_seed(1)
+    X = torch.rand(F, T, generator=generator).double()
+    labels = torch.arange(S).repeat_interleave(M)
+    if kind == "nmf":
+        W = torch.rand(F, S * M, generator=generator).double()
+        return StagedProblem(X, settings, S, labels, W=W)
+    D = F - (S if kind == "dds3" else 0)
+    codes = 0.3 * torch.randn(S, M, D, generator=generator).double()
+    Z, n_fixed = latent_rows(codes, kind)
+    flow = make_flow(kind).freeze()
+    return StagedProblem(
+        X, settings, S, labels, flow=flow, Z=Z, n_fixed=n_fixed, likelihood=likelihood
+    )
+
+
+def in_float32(problem: StagedProblem) -> StagedProblem:
+    def single(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor.float()
+
+    flow = None if problem.flow is None else problem.flow.to(torch.float32)
+    tensors = {name: single(getattr(problem, name)) for name in ("X", "W", "Z")}
+    return replace(problem, flow=flow, **tensors)
+
+
+def by_source(H: Tensor, W: Tensor, labels: Tensor) -> Tensor:
+    activity = H * W.norm(dim=0)[:, None]
+    return torch.stack([activity[labels == s].sum(0) for s in range(S)])
+
+
+def weights(H: Tensor, W: Tensor, labels: Tensor, settings: SearchSettings) -> Tensor:
+    """``(J, T)`` weights of the reweighted l1 norm, with loops."""
+    activity, half = by_source(H, W, labels), settings.smoothing // 2
+    mean = torch.stack(
+        [
+            activity[:, [min(max(t + i, 0), T - 1) for i in range(-half, half + 1)]].mean(1)
+            for t in range(T)
+        ],
+        dim=1,
+    )
+    u = 1 / (mean / (mean.max(0).values + 1e-9) + settings.floor)
+    return settings.sparsity * (u / u.mean())[labels]
+
+
+def updated(H: Tensor, W: Tensor, X: Tensor, weights: Tensor | float, n: int) -> Tensor:
+    for _ in range(n):
+        H = H * (W.T @ X) / (W.T @ W @ H + weights * W.norm(dim=0)[:, None] + 1e-9)
+    return H
+
+
+def plain_program(problem: StagedProblem, kind: str) -> tuple[list[float], Tensor, Tensor]:
+    """The staged search by autograd and ``torch.optim.Adam``: costs, W and H."""
+    X, labels, settings = problem.X, problem.labels, problem.settings
+    flow = None if kind == "nmf" else make_flow(kind)
+
+    def decode(Z: Tensor) -> tuple[Tensor, Tensor]:
+        """W and the log-likelihoods of ``(J, D)`` codes."""
+        if kind == "dds3":
+            z_s = torch.eye(S, dtype=Z.dtype)[labels]
+            x, log_det = flow.decode(torch.cat([z_s, Z], 1))
+        else:
+            x, log_det = flow.decode(Z.view(S, -1, F))
+        D = Z.shape[1]
+        likelihood = -0.5 * (Z.square().sum(-1) + D * math.log(2 * math.pi))
+        if problem.likelihood == "data":
+            likelihood = likelihood - log_det.reshape(-1)
+        return torch.relu(x.reshape(-1, F)).T, likelihood / D
+
+    def cost(W: Tensor, H: Tensor, likelihood: Tensor) -> Tensor:
+        shares = H / (H.sum(0) + 1e-3)
+        return torch.linalg.norm(X - W @ H) - settings.penalty * shares.sum(1) @ likelihood
+
+    if kind == "nmf":
+        W, likelihood = problem.W, X.new_zeros(S * M)
+    else:
+        Z = problem.Z.flatten(0, 1)[:, problem.n_fixed :]
+        W, likelihood = (t.detach() for t in decode(Z))
+    H = torch.full((S * M, T), float(X.mean() / (W.mean() * S * M)), dtype=torch.float64)
+    costs = [float(cost(W, H, likelihood))]
+    for n in (10, 10, 5):
+        H = updated(H, W, X, settings.fixed_sparsity, n)
+        costs.append(float(cost(W, H, likelihood)))
+    if kind == "nmf" or settings.max_steps == 0:
+        for n in (10, 10, 5):
+            H = updated(H, W, X, weights(H, W, labels, settings), n)
+            costs.append(float(cost(W, H, likelihood)))
+        return costs, W, H
+
+    activity = by_source(H, W, labels)
+    use = (H * W.norm(dim=0)[:, None]).sum(1)
+    kept = torch.cat(
+        [
+            i[use[i].argsort(descending=True)[:K]].sort().values
+            for i in ((labels == s).nonzero()[:, 0] for s in range(S))
+        ]
+    )
+    labels = labels[kept]
+    share = activity / (by_source(H[kept], W[:, kept], labels) + 1e-9)
+    H = (H[kept] * share[labels]).clamp_min(1e-6)
+    Z = Z[kept].clone().requires_grad_()
+    adam = torch.optim.Adam([Z], lr=settings.step_size)
+    for step in range(STEPS):
+        adam.param_groups[0]["lr"] = settings.step_size * (1 - 0.9 * step / STEPS)
+        adam.zero_grad()
+        W, likelihood = decode(Z)
+        cost(W, H, likelihood).backward()
+        adam.step()
+        W, likelihood = (t.detach() for t in decode(Z))
+        if step % 10 == 0:
+            weight = weights(H, W, labels, settings)
+        H = updated(H, W, X, weight, settings.updates_per_step)
+        costs.append(float(cost(W, H, likelihood)))
+    return costs, W, H
+
+
+def finished(problem: StagedProblem, **options: str) -> Search:
+    search = start(
+        problem, Schedule(problem.settings.step_size, problem.settings.max_steps), **options
+    )
+    while search.running:
+        search.advance(7)
+    return search
+
+
+@pytest.fixture
+def nothing_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staged, "DEAD", 0.0)
+    monkeypatch.setattr(staged, "SILENT", 0.0)
+
+
+@pytest.mark.parametrize("max_steps", [0, STEPS])
+@pytest.mark.parametrize("likelihood", ["latent", "data"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_are_those_of_a_plain_program(
+    kind: str, likelihood: str, max_steps: int, nothing_dies: None
+) -> None:
+    problem = make(kind, likelihood, replace(SETTINGS, max_steps=max_steps))
+    costs, W, H = plain_program(problem, kind)
+    search = finished(problem)
+    assert search.controller.history == pytest.approx(costs, rel=1e-9)
+    assert search.controller.stop_reason == "max_steps"
+    state = search.state()
+    torch.testing.assert_close(state.W, W, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(state.H, H, rtol=1e-7, atol=1e-9)
+
+
+# Largest relative difference of costs, and of W and H by root mean square, to float64. Measured:
+# 1.1e-7 and 1.9e-6, 2.7e-6 and 5.5e-6, 1.9e-3 and 4.4e-3.
+TOLERANCES = {"float32": (5e-7, 1e-5), "bf16x3": (1e-5, 3e-5), "bfloat16": (8e-3, 2e-2)}
+
+
+@pytest.mark.parametrize("max_steps", [0, STEPS])
+@pytest.mark.parametrize("precision", TOLERANCES)
+@pytest.mark.parametrize("likelihood", ["latent", "data"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_compiled_steps_are_those_of_the_reference(
+    level: str, kind: str, likelihood: str, precision: str, max_steps: int
+) -> None:
+    problem = make(kind, likelihood, replace(SETTINGS, max_steps=max_steps))
+    exact = finished(problem)
+    search = finished(in_float32(problem), precision=precision, backend="cpu")
+    of_cost, of_factors = TOLERANCES[precision]
+    assert search.controller.history == pytest.approx(exact.controller.history, rel=of_cost)
+    state, expected = search.state(), exact.state()
+    assert torch.equal(state.labels, expected.labels)
+    for name in ("W", "H"):
+        value, truth = getattr(state, name).double(), getattr(expected, name)
+        assert float((value - truth).norm() / truth.norm()) < of_factors
+
+
+def lopsided(kind: str) -> StagedProblem:
+    """A recording that sources 0 and 2 explain, softly spoken in the others."""
+    problem = make(kind)
+    search = finished(problem)
+    state = search.state()
+    H = state.H.clone()
+    H[state.labels == 1] *= 1e-4
+    return replace(problem, X=state.W @ H)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_dead_entries_leave(kind: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left out was too faint to change what is found."""
+    settings = replace(SETTINGS, sparsity=1.0, fixed_sparsity=0.1)
+    problem = replace(lopsided(kind), settings=settings)
+    if backend == "cpu":
+        problem = in_float32(problem)
+    monkeypatch.setattr(staged, "SILENT", 0.0)
+    fewer = finished(problem, backend=backend)
+    monkeypatch.setattr(staged, "DEAD", 0.0)
+    whole = finished(problem, backend=backend)
+    state, expected = fewer.state(), whole.state()
+    assert len(state.labels) < len(expected.labels)
+    assert fewer.controller.history == pytest.approx(whole.controller.history, rel=1e-2)
+    activities = [by_source(s.H, s.W, s.labels) for s in (state, expected)]
+    assert float((activities[0] - activities[1]).abs().max()) < 2e-2 * float(activities[1].max())
+
+
+@pytest.mark.parametrize("kind", ["dds2", "dds3"])
+def test_dead_entries_leave_alike_on_both_engines(level: str, kind: str) -> None:
+    settings = replace(SETTINGS, sparsity=1.0, fixed_sparsity=0.1)
+    problem = replace(lopsided(kind), settings=settings)
+    exact, search = finished(problem), finished(in_float32(problem), backend="cpu")
+    assert len(exact.state().labels) < S * K
+    assert torch.equal(search.state().labels, exact.state().labels)
+    assert search.controller.history == pytest.approx(exact.controller.history, rel=1e-5)
+    torch.testing.assert_close(search.state().H.double(), exact.state().H, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("kind", ["dds2", "dds3"])
+def test_faint_sources_are_not_adapted(
+    kind: str, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = in_float32(lopsided(kind)) if backend == "cpu" else lopsided(kind)
+    search = start(problem, SCHEDULE, backend=backend)
+    search.advance(search.n_fixed)
+    state = search.state()
+    peaks = by_source(state.H, state.W, state.labels).amax(1)
+    monkeypatch.setattr(staged, "SILENT", float(peaks.sort().values[-2:].mean() / peaks.max()))
+    search.advance(1)
+    assert set(search.state().labels.tolist()) == {int(peaks.argmax())}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_may_be_asked_for_in_any_portions(kind: str) -> None:
+    problem = in_float32(make(kind))
+    whole, parts = (start(problem, SCHEDULE, backend="cpu") for _ in range(2))
+    whole.advance(100)
+    stages = [parts.controller.stage]
+    while parts.running:
+        parts.advance(1)
+        stages.append(parts.controller.stage)
+    assert parts.controller.history == whole.controller.history
+    assert torch.equal(parts.state().H, whole.state().H)
+    last = "reweighted" if kind == "nmf" else "adapted"
+    n = len(whole.controller.history) - 1
+    assert stages == ["fixed"] * 4 + [last] * (n - 3)
+    assert parts.most_steps == n
+
+
+def test_the_step_size_falls_to_a_tenth() -> None:
+    search = start(make("dds3"), SCHEDULE)
+    search.advance(4)
+    assert search.controller.step_size == SETTINGS.step_size
+    search.advance(STEPS)
+    assert search.controller.step_size == pytest.approx(
+        SETTINGS.step_size * (1 - 0.9 * (STEPS - 1) / STEPS)
+    )
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_silence_stays_silent_and_nan_stops(kind: str, backend: str) -> None:
+    problem = in_float32(make(kind)) if backend == "cpu" else make(kind)
+    silent = finished(replace(problem, X=torch.zeros_like(problem.X)), backend=backend)
+    assert float(silent.state().H.max()) < 1e-4
+    X = problem.X.clone()
+    X[3, 2] = torch.nan
+    search = finished(replace(problem, X=X), backend=backend)
+    assert search.controller.stop_reason == "non-finite"
+
+
+def test_other_threads_same_bits() -> None:
+    problem, n_threads = in_float32(make("dds3")), torch.get_num_threads()
+    try:
+        found = []
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            found.append(finished(problem, backend="cpu"))
+    finally:
+        torch.set_num_threads(n_threads)
+    assert found[0].controller.history == found[1].controller.history
+    assert torch.equal(found[0].state().W, found[1].state().W)
+
+
+def test_several_recordings_are_searched_each_by_itself() -> None:
+    problems = [in_float32(make("dds3")), in_float32(lopsided("dds3"))]
+    schedules = [SCHEDULE, Schedule(SETTINGS.step_size, 3)]
+    both = engines.start(problems, schedules)
+    while both.running:
+        both.advance(both.stride)
+    for problem, schedule, controller, state in zip(
+        problems, schedules, both.controllers, both.states(), strict=True
+    ):
+        alone = start(problem, schedule)
+        alone.advance(100)
+        assert controller.history == alone.controller.history
+        assert torch.equal(state.H, alone.state().H)
