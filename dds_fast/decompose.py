@@ -212,7 +212,7 @@ def _result(
         config=dictionary.spectrogram,
         history=np.array(controller.history),
         stop_reason=str(controller.stop_reason),
-        threshold=dictionary.threshold,
+        detection=dictionary.detection,
         settings={**asdict(settings), **options},
         stft=given.stft,
         n_samples=given.n_samples,

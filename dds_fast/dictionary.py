@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.datasets.notes import NoteFrames
+from dds_fast.export import Detection, stored_detection
 from dds_fast.files import read_tensors, write_tensors
 from dds_fast.flows import ConditionalGlow, RealNVPBank
 from dds_fast.methods.settings import KINDS, PAPER, SearchSettings
@@ -34,7 +35,7 @@ class Dictionary:
         flow: the trainable `RealNVPBank` or `ConditionalGlow`, None for "nmf".
         W: ``(F, N)`` float32 tensor of training frames for "nmf", else None.
         labels: ``(N,)`` source index of each column of W, None for flows.
-        metadata: JSON-like record: "search" (settings by kind), "threshold" (by kind),
+        metadata: JSON-like record: "search" (settings by kind), "detection" (by kind),
             "training" and whatever else was stored.
     """
 
@@ -148,9 +149,15 @@ class Dictionary:
         )
 
     @property
-    def threshold(self) -> float | None:
-        """Source activation above which a note is taken to sound; None if not calibrated."""
-        return self.metadata.get("threshold", {}).get(self.kind)
+    def detection(self) -> Detection | None:
+        """What of an activation is a note; None if not calibrated.
+
+        Files that have one "threshold" by kind in place of "detection" use it as both thresholds.
+        """
+        return stored_detection(
+            self.metadata.get("detection", {}).get(self.kind),
+            self.metadata.get("threshold", {}).get(self.kind),
+        )
 
     def frozen(self, dtype: torch.dtype, device: torch.device) -> FrozenFlow:
         """The flow as the ops take it; made once per dtype and device."""

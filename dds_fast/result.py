@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import torch
 
 from dds_fast import export
 from dds_fast.audio import SpectrogramConfig
+from dds_fast.export import Detection
 from dds_fast.files import writing
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Decomposition:
         history: n_steps + 1 costs, the initial one first.
         stop_reason: "max_steps", "converged", "diverged", "interrupted", "callback", "silent" or
             "non-finite".
-        threshold: source activation above which a note is taken to sound, None if not calibrated.
+        detection: what of an activation is a note, None if not calibrated.
         settings: the search settings used.
         stft: ``(F + 1, T)`` complex STFT of the recording; None for a spectrogram source and
             after `load`.
@@ -70,7 +71,7 @@ class Decomposition:
     config: SpectrogramConfig
     history: np.ndarray
     stop_reason: str
-    threshold: float | None = None
+    detection: Detection | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     stft: np.ndarray | None = field(default=None, repr=False)
     n_samples: int | None = None
@@ -84,6 +85,11 @@ class Decomposition:
     def n_steps(self) -> int:
         """Update steps done."""
         return len(self.history) - 1
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.config.frame_rate
 
     @property
     def times(self) -> np.ndarray:
@@ -111,36 +117,44 @@ class Decomposition:
             raise ValueError("the components were dropped (keep_components=False)")
         return self.components
 
-    def note_threshold(self) -> float:
-        """The calibrated threshold, else a quarter of the strongest source activation."""
-        if self.threshold is not None:
-            return self.threshold
-        return 0.25 * float(self.source_activations.max())
+    def note_detection(self) -> Detection:
+        """The calibrated detection, else one relative to the strongest source activation."""
+        return self.detection or Detection.uncalibrated(_numpy(self.source_activations))
 
     def notes(
         self,
         *,
-        threshold: float | None = None,
-        min_duration: float = 0.1,
-        max_gap: float = 0.07,
+        upper: float | None = None,
+        lower: float | None = None,
+        min_duration: float | None = None,
+        max_gap: float | None = None,
     ) -> list[export.Note]:
-        """Notes found where source activations exceed a threshold.
+        """Notes found where source activations exceed `lower` and somewhere reach `upper`.
 
         Args:
-            threshold: in the units of the source activations; by default `note_threshold()`.
-            min_duration: shorter notes are dropped, in seconds.
-            max_gap: activity of a source that pauses no longer than this is one note, in seconds.
+            upper: as of `dds_fast.export.Detection`; what is None is that of `note_detection()`.
+            lower: likewise.
+            min_duration: likewise, in seconds.
+            max_gap: likewise, in seconds.
 
         Returns:
             Notes sorted by start; see `dds_fast.export.Note`.
+
+        Raises:
+            ValueError: a value that is negative or not finite, or `lower` above `upper`.
         """
+        asked = {
+            "upper": upper,
+            "lower": lower,
+            "min_duration": min_duration,
+            "max_gap": max_gap,
+        }
+        given = {name: value for name, value in asked.items() if value is not None}
         return export.find_notes(
             _numpy(self.source_activations),
             self.sources,
-            self.config,
-            threshold=self.note_threshold() if threshold is None else threshold,
-            min_duration=min_duration,
-            max_gap=max_gap,
+            self.frame_rate,
+            replace(self.note_detection(), **given),
         )
 
     def to_midi(self, **options: Any) -> pretty_midi.PrettyMIDI:
@@ -151,13 +165,24 @@ class Decomposition:
         """
         return export.to_midi(self.notes(**options))
 
-    def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
-        """Draw the source activations as a piano-roll; see `dds_fast.plots.piano_roll`."""
+    def plot(self, ax: Axes | None = None, *, notes: bool = True, **options: Any) -> Axes:
+        """Draw the source activations as a piano-roll, by default with the notes found in them.
+
+        Args:
+            ax: where to draw; by default a new figure.
+            notes: whether to draw the notes.
+            **options: for `dds_fast.plots.piano_roll`.
+        """
         from dds_fast import plots
 
-        options.setdefault("threshold", self.note_threshold())
+        options.setdefault("threshold", self.note_detection().upper)
         return plots.piano_roll(
-            _numpy(self.source_activations), self.sources, self.times, ax=ax, **options
+            _numpy(self.source_activations),
+            self.sources,
+            self.times,
+            notes=self.notes() if notes else (),
+            ax=ax,
+            **options,
         )
 
     def separate(
@@ -256,7 +281,7 @@ class Decomposition:
             "kind": self.kind,
             "config": asdict(self.config),
             "stop_reason": self.stop_reason,
-            "threshold": self.threshold,
+            "detection": None if self.detection is None else asdict(self.detection),
             "settings": self.settings,
             "n_samples": self.n_samples,
         }
@@ -290,6 +315,9 @@ class Decomposition:
         try:
             with np.load(path, allow_pickle=False) as file:
                 header = json.loads(str(file["header"]))
+                detection = export.stored_detection(
+                    header.pop("detection", None), header.pop("threshold", None)
+                )
                 arrays = {name: file[name] for name in _REQUIRED}
                 arrays |= {name: file[name] if name in file else None for name in _OPTIONAL}
                 return cls(
@@ -300,6 +328,7 @@ class Decomposition:
                         **header,
                         "sources": tuple(header["sources"]),
                         "config": SpectrogramConfig(**header["config"]),
+                        "detection": detection,
                     },
                 )
         except Exception as error:  # zip, zlib, npy and JSON readers each raise their own
