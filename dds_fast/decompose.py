@@ -20,7 +20,7 @@ from dds_fast.methods.solver import Callback, Solved, n_together, solve, solve_t
 from dds_fast.ops.dispatch import PRECISIONS
 from dds_fast.ops.update_step import Problem, Schedule
 from dds_fast.result import Decomposition, source_activations
-from dds_fast.source import Given, Source, read
+from dds_fast.source import Given, Source, Tuning, read
 
 logger = logging.getLogger("dds_fast")
 
@@ -30,6 +30,7 @@ def decompose(
     dictionary: Dictionary | str | Path | None = None,
     *,
     sr: float | None = None,
+    tuning: Tuning = None,
     n_components: int | None = None,
     max_steps: int | None = None,
     step_size: float | None = None,
@@ -55,6 +56,11 @@ def decompose(
             a list of these, decomposed into a list of results, on a GPU several at a time.
         dictionary: a `Dictionary`, the path of one, or None for the packaged piano.
         sr: sampling rate of a waveform, in Hz.
+        tuning: by how many cents the recording's A lies above 440 Hz (432 Hz: -31.8, 415 Hz:
+            -101.3), at most 150 either way, or "auto" to estimate it; it is brought to 440 Hz by
+            resampling, and the result's times stay the recording's. An estimate is between -50 and
+            50: at 415 Hz it is about -1, and all notes are found a semitone too low. None for as
+            it is.
         n_components: K, dictionary entries per source ("dds2" and "dds3" only).
         max_steps: most update steps.
         step_size: initial Adam step size.
@@ -119,14 +125,14 @@ def decompose(
 
     results: list[Decomposition] = []
     while len(results) < len(sources):
-        given = read(sources[len(results)], sr, dictionary.spectrogram)
+        given = read(sources[len(results)], sr, dictionary.spectrogram, tuning)
         batch = [given]
         if callback is None and dictionary.kind != "nmf":
             X = spectrum(given)
             flow = dictionary.frozen(X.dtype, X.device)
             n = n_together(X, flow, precision=precision, backend=backend)
             for other in sources[len(results) + 1 : len(results) + n]:
-                batch.append(read(other, sr, dictionary.spectrogram))
+                batch.append(read(other, sr, dictionary.spectrogram, tuning))
         steps = _search(
             [spectrum(given) for given in batch],
             dictionary,
@@ -214,6 +220,8 @@ def _result(
         stop_reason=str(controller.stop_reason),
         detection=dictionary.detection,
         settings={**asdict(settings), **options},
+        gain=given.gain,
+        tuning=given.tuning,
         stft=given.stft,
         n_samples=given.n_samples,
     )

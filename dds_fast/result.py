@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dds_fast import export
-from dds_fast.audio import SpectrogramConfig
+from dds_fast.audio import SpectrogramConfig, frequency_ratio
 from dds_fast.export import Detection
 from dds_fast.files import writing
 
@@ -54,9 +54,12 @@ class Decomposition:
             "non-finite".
         detection: what of an activation is a note, None if not calibrated.
         settings: the search settings used.
-        stft: ``(F + 1, T)`` complex STFT of the recording; None for a spectrogram source and
-            after `load`.
-        n_samples: length of the recording at ``config.sr``, None for a spectrogram source.
+        gain: factor that brought the recording to the level at which it was decomposed; 1 for a
+            spectrogram source.
+        tuning: deviation of the recording's A from 440 Hz that was made up for, in cents.
+        stft: ``(F + 1, T)`` complex STFT of the recording at its own level; None for a spectrogram
+            source and after `load`.
+        n_samples: length of what was decomposed at ``config.sr``, None for a spectrogram source.
         score: the notes that informed the decomposition, aligned if it asked for that; None
             without a score and after `load`.
     """
@@ -73,6 +76,8 @@ class Decomposition:
     stop_reason: str
     detection: Detection | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    gain: float = 1.0
+    tuning: float = 0.0
     stft: np.ndarray | None = field(default=None, repr=False)
     n_samples: int | None = None
     score: Labels | None = field(default=None, repr=False)
@@ -88,21 +93,21 @@ class Decomposition:
 
     @property
     def frame_rate(self) -> float:
-        """Frames per second."""
-        return self.config.frame_rate
+        """Frames per second of the recording."""
+        return self.config.frame_rate * frequency_ratio(self.tuning)
 
     @property
     def times(self) -> np.ndarray:
-        """``(T,)`` frame centres in seconds."""
-        return self.config.times(self.activations.shape[1])
+        """``(T,)`` frame centres in seconds of the recording."""
+        return self.config.times(self.activations.shape[1]) / frequency_ratio(self.tuning)
 
     @property
     def frequencies(self) -> np.ndarray:
-        """``(F,)`` bin centres in Hz."""
+        """``(F,)`` bin centres in Hz, of the recording brought to A = 440 Hz."""
         return self.config.frequencies
 
     def reconstruction(self) -> Any:
-        """``(F, T)`` approximation of the spectrogram, W H.
+        """``(F, T)`` approximation of the spectrogram that was decomposed, W H.
 
         Raises:
             ValueError: the components were dropped.
@@ -203,8 +208,8 @@ class Decomposition:
 
         Raises:
             ValueError: the recording's phase is not known (a spectrogram source, or a loaded
-                result), or the components were dropped; no groups, unknown sources, or a source in
-                two groups.
+                result), the recording was retuned, or the components were dropped; no groups,
+                unknown sources, or a source in two groups.
         """
         if groups is None:
             return np.stack([stem for _, stem in self.stems()])
@@ -220,6 +225,11 @@ class Decomposition:
             raise ValueError(
                 "separate() needs the recording's phase: decompose a path or a waveform, not a "
                 "Spectrogram, and separate before saving"
+            )
+        if self.tuning:
+            raise ValueError(
+                f"the recording was retuned by {-self.tuning:g} cents, so that stems would not sum "
+                "to it: decompose it with tuning=None"
             )
         names, magnitudes = self._magnitudes(groups)
         stems = separation.masked(magnitudes, self.stft, self.config, self.n_samples)
@@ -283,6 +293,8 @@ class Decomposition:
             "stop_reason": self.stop_reason,
             "detection": None if self.detection is None else asdict(self.detection),
             "settings": self.settings,
+            "gain": self.gain,
+            "tuning": self.tuning,
             "n_samples": self.n_samples,
         }
         arrays = {

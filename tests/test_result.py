@@ -221,10 +221,12 @@ class TestFile:
             "stop_reason",
             "detection",
             "settings",
+            "tuning",
             "n_steps",
         ):
             assert getattr(loaded, name) == getattr(result, name), name
         assert loaded.n_samples == 3200
+        assert loaded.gain == result.gain > 1
         assert loaded.stft is None
 
     def test_dropped_components(self, tmp_path: Path) -> None:
@@ -232,7 +234,7 @@ class TestFile:
         assert Decomposition.load(tmp_path / "r.npz").components is None
 
     def test_named_sources_and_what_a_search_assumed(self, tmp_path: Path) -> None:
-        assumed = {"detection": Detection(0.25, 0.125, max_gap=0.0)}
+        assumed = {"detection": Detection(0.25, 0.125, max_gap=0.0), "gain": 3.0, "tuning": -31.8}
         result = handmade(np.ones((3, 4)), sources=("a", "b", 60), **assumed)
         result.save(tmp_path / "r.npz")
         loaded = Decomposition.load(tmp_path / "r.npz")
@@ -250,11 +252,12 @@ class TestFile:
         with np.load(tmp_path / "r.npz") as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(str(arrays.pop("header")))
-        old = {k: v for k, v in header.items() if k != "detection"}
+        old = {k: v for k, v in header.items() if k not in ("detection", "gain", "tuning")}
         header = np.array(json.dumps(old | {"threshold": threshold}))
         np.savez(tmp_path / "old.npz", header=header, **arrays)
         loaded = Decomposition.load(tmp_path / "old.npz")
         assert loaded.detection == expected
+        assert (loaded.gain, loaded.tuning) == (1, 0)
 
     def test_readable_without_pickle_or_the_library(self, tmp_path: Path) -> None:
         result = searched()
@@ -486,15 +489,22 @@ class TestSeparate:
         with pytest.raises(ValueError, match="phase"):
             Decomposition.load(tmp_path / "r.npz").separate()
 
+    def test_retuned_recordings_have_no_stems(self) -> None:
+        with pytest.raises(ValueError, match="retuned by 31.8 cents"):
+            searched(tuning=-31.8).separate()
+
     def test_dropped_components(self) -> None:
         with pytest.raises(ValueError, match="keep_components"):
             searched(keep_components=False).separate()
 
 
-def test_times_follow_the_config() -> None:
+def test_times_follow_the_config_and_the_tuning() -> None:
     config = SpectrogramConfig(sr=8000, n_fft=128, hop=32)
     result = handmade(np.ones((3, 3)), config=config)
     assert result.times.tolist() == [0, 0.004, 0.008]
+    low = handmade(np.ones((3, 3)), config=config, tuning=-1200.0)
+    assert low.times.tolist() == [0, 0.008, 0.016]
+    assert low.frame_rate == 125
 
 
 class TestGroups:
