@@ -70,18 +70,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_decompose(commands: Any) -> None:
-    parser = commands.add_parser("decompose", help="recordings to notes, MIDI and pictures")
+    parser = commands.add_parser(
+        "decompose",
+        help="recordings to notes, MIDI and pictures",
+        description="Find the notes in recordings. For each, OUT gets a folder of its name with "
+        "notes.csv, notes.mid, activations.png and activations.npz.",
+    )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="audio file")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder")
     parser.add_argument(
         "-d", "--dictionary", type=Path, help="dictionary file (default: the packaged piano)"
     )
     parser.add_argument("--components", type=int, metavar="K", help="entries per source")
-    parser.add_argument("--max-steps", type=int, metavar="N")
-    parser.add_argument("--step-size", type=float)
+    parser.add_argument("--max-steps", type=int, metavar="N", help="most update steps")
+    parser.add_argument("--step-size", type=float, help="initial step size of Adam")
     parser.add_argument("--penalty", type=float, help="weight of the likelihood penalty")
     parser.add_argument("--sparsity", type=float, help="weight of the activations' l1 norm")
-    parser.add_argument("--likelihood", choices=["latent", "data"], default="latent")
+    parser.add_argument(
+        "--likelihood", choices=["latent", "data"], default="latent", help="of codes, or of spectra"
+    )
     parser.add_argument(
         "--preset",
         choices=["fast", "paper"],
@@ -94,9 +101,9 @@ def _add_decompose(commands: Any) -> None:
         help="of the recording's A above 440 Hz (432 Hz: -31.8), or auto to estimate it",
     )
     parser.add_argument("--device", help="cpu, cuda (default: a GPU if there is one)")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
-    parser.add_argument("--backend", default="auto")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the search")
+    parser.add_argument("--backend", default="auto", help="auto or a name that dds-fast info shows")
+    parser.add_argument("--seed", type=int, default=0, help="of the initial activations")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace existing results")
     existing.add_argument(
