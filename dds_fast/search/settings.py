@@ -53,7 +53,7 @@ class SearchSettings:
     algorithm: str = "gradient"
     adapt: bool = True
     updates_per_step: int = 5
-    fixed_updates: int = 100
+    fixed_updates: int = 60
     fixed_sparsity: float = 0.1
     smoothing: int = 15
     floor: float = 0.05
@@ -121,15 +121,15 @@ PAPER = {
 }
 """The DDS paper's settings by kind."""
 
-FAST_STEPS = 20
+FAST_STEPS = 16
 """Of a staged search whose entries stay as they are."""
 
 _STAGED = SearchSettings(
-    max_steps=70,
+    max_steps=66,
     step_size=0.01,
     penalty=1e-3,
     n_components=4,
-    sparsity=0.5,
+    sparsity=0.45,
     algorithm="staged",
 )
 DEFAULT = {
