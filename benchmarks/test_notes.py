@@ -1,0 +1,89 @@
+"""From sound to notes: 10 s, 30 s and five minutes, by dds_fast and by others; stage by stage.
+
+    dds-fast bench cpu --only W7 --out DIR [--data FOLDER]
+
+The sound is made from a seed, or the recordings of a folder one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+import race
+import sound_to_notes
+import sounds
+from cases import SOUNDS
+from pytest_benchmark.fixture import BenchmarkFixture
+from sound_to_notes import CONTENDERS, OURS, Setting
+from stages import STAGES
+
+import dds_fast
+
+TINY_SECONDS = 0.5
+TURNS = 5
+"""Of the stages."""
+
+
+@lru_cache(maxsize=1)
+def setting(case: str, quick: bool, full: bool, data: str | None) -> Setting:
+    seconds = TINY_SECONDS if quick else SOUNDS[case]
+    make = sounds.piano_like if data is None else lambda s: sounds.recorded(Path(data), s)
+    dictionary = dds_fast.load(dds_fast.PIANO)
+    if quick:
+        dictionary.codes = dictionary.start_codes()[:, :2]
+    return Setting(make(seconds), dictionary, full)
+
+
+@lru_cache(maxsize=1)
+def raced(made: Setting, seconds: float) -> dict[str, race.Entry]:
+    return sound_to_notes.raced(made, seconds)
+
+
+@lru_cache(maxsize=1)
+def watched(made: Setting, n_turns: int) -> dict[str, race.Entry]:
+    return sound_to_notes.watched(made, n_turns)
+
+
+@pytest.fixture
+def made(case: str, quick: bool, pytestconfig: pytest.Config) -> Setting:
+    return setting(case, quick, pytestconfig.getoption("full"), pytestconfig.getoption("data"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    names = CONTENDERS
+    if metafunc.function.__name__ == "test_stages":
+        names = [f"{name}: {stage}" for name in OURS for stage in STAGES[OURS[name][1]]]
+    rows = [(case, name) for case in SOUNDS for name in names]
+    metafunc.parametrize("case, contender", rows, ids=["-".join(row) for row in rows])
+
+
+@pytest.mark.benchmark(timer=race.replay_clock)
+def test_notes(
+    case: str,
+    contender: str,
+    made: Setting,
+    quick: bool,
+    refuse: Callable[[str, str, str], None],
+    pytestconfig: pytest.Config,
+    benchmark: BenchmarkFixture,
+) -> None:
+    benchmark.group = f"{case} notes"
+    seconds = 0.0 if quick else pytestconfig.getoption("race_seconds")
+    race.tell(raced(made, seconds)[contender], contender, benchmark, refuse)
+
+
+@pytest.mark.benchmark(timer=race.replay_clock)
+def test_stages(
+    case: str,
+    contender: str,
+    made: Setting,
+    quick: bool,
+    refuse: Callable[[str, str, str], None],
+    benchmark: BenchmarkFixture,
+) -> None:
+    benchmark.group = f"{case} stages"
+    entry = watched(made, 1 if quick else TURNS)[contender]
+    race.tell(entry, contender, benchmark, refuse)
