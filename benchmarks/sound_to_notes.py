@@ -57,11 +57,12 @@ PRECISIONS = ("float32", "bfloat16")
 
 @dataclass(eq=False)
 class Setting:
-    """A sound, and what it is decomposed into."""
+    """A sound, what it is decomposed into, and how it was before (`former`)."""
 
     wave: np.ndarray
     dictionary: Dictionary
     full: bool = False
+    former: SearchSettings = FORMER
     exact_costs: dict[str | None, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -186,12 +187,13 @@ def _ours(setting: Setting, precision: str, preset: str | None) -> Contender:
 
 def _former(setting: Setting) -> Contender:
     """The gradient search, whole or by its first steps, before entries die."""
+    former = setting.former
     options = {
         "preset": "paper",
-        "n_components": FORMER.n_components,
-        "step_size": FORMER.step_size,
-        "penalty": FORMER.penalty,
-        "sparsity": FORMER.sparsity,
+        "n_components": former.n_components,
+        "step_size": former.step_size,
+        "penalty": former.penalty,
+        "sparsity": former.sparsity,
     }
     exact, checked = (
         setting.decompose(setting.excerpt, precision=precision, max_steps=3, **options).history
@@ -200,18 +202,18 @@ def _former(setting: Setting) -> Contender:
     error = error_ratio(torch.tensor(checked), torch.tensor(exact))
     if not error <= TOLERANCES["float32"]:
         raise Disagreement(f"history is off by {error:.1e}")
-    info = {"precision": "float32", "errors": {"history": error}, "n_steps": FORMER.max_steps}
+    info = {"precision": "float32", "errors": {"history": error}, "n_steps": former.max_steps}
 
     def run(max_steps: int) -> tuple[dds_fast.Decomposition, int]:
         return _to_notes(setting.decompose(setting.wave, max_steps=max_steps, **options))
 
     if setting.full or setting.seconds <= WHOLE_FORMER:
-        return Contender(partial(run, FORMER.max_steps), info, partial(_searched, setting))
+        return Contender(partial(run, former.max_steps), info, partial(_searched, setting))
     return Contender(
         partial(run, FORMER_STEPS),
         info | {"extrapolated_from": FORMER_STEPS},
         outside=timed(partial(run, 0), CPU),
-        repeated=FORMER.max_steps / FORMER_STEPS,
+        repeated=former.max_steps / FORMER_STEPS,
     )
 
 

@@ -24,8 +24,8 @@ from dds_fast.search import Schedule, SearchSettings, StagedProblem, engines
 from dds_fast.search.cpu.staged import StagedSearch
 from dds_fast.search.cpu.weights import packed_flow, state_format
 from dds_fast.search.problem import latent_rows
-from dds_fast.source import read
 from dds_fast.search.staged import LOOK_EVERY
+from dds_fast.source import read
 
 FRONT, START, FIXED, CHOICE, ADAPTED, REWEIGHTED, NOTES = (
     "front end",

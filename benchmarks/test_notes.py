@@ -8,6 +8,7 @@ The sound is made from a seed, or the recordings of a folder one after the other
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,12 +16,13 @@ import pytest
 import race
 import sound_to_notes
 import sounds
-from cases import SOUNDS
+from cases import DECOMPOSITIONS, FORMER, SOUNDS, make_flow
 from pytest_benchmark.fixture import BenchmarkFixture
 from sound_to_notes import CONTENDERS, OURS, Setting
 from stages import STAGES
 
 import dds_fast
+from dds_fast import Dictionary, SpectrogramConfig
 
 TINY_SECONDS = 0.5
 TURNS = 5
@@ -31,10 +33,12 @@ TURNS = 5
 def setting(case: str, quick: bool, full: bool, data: str | None) -> Setting:
     seconds = TINY_SECONDS if quick else SOUNDS[case]
     make = sounds.piano_like if data is None else lambda s: sounds.recorded(Path(data), s)
-    dictionary = dds_fast.load(dds_fast.PIANO)
-    if quick:
-        dictionary.codes = dictionary.start_codes()[:, :2]
-    return Setting(make(seconds), dictionary, full)
+    if not quick:
+        return Setting(make(seconds), dds_fast.load(dds_fast.PIANO), full)
+    shape = DECOMPOSITIONS["W5-dds3"].tiny()
+    config = SpectrogramConfig.for_features(shape.n_features)
+    dictionary = Dictionary.from_flow(make_flow(shape), range(60, 60 + shape.n_sources), config)
+    return Setting(make(seconds), dictionary, full, replace(FORMER, max_steps=5, n_components=2))
 
 
 @lru_cache(maxsize=1)
