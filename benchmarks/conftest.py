@@ -71,6 +71,7 @@ def pytest_benchmark_update_commit_info(config: pytest.Config, commit_info: dict
 def pytest_benchmark_update_json(
     config: pytest.Config, benchmarks: list, output_json: dict
 ) -> None:
+    output_json["command"] = " ".join(("pytest", *config.invocation_params.args))
     output_json["refused"] = config.stash[REFUSED]
     output_json["quick"] = config.getoption("quick") or config.getoption("preset") == "check"
     output_json["suite"] = config.getoption("suite")

@@ -265,7 +265,7 @@ def _nmf(setting: Setting, solver: str, converged: bool) -> Contender:
             "n_steps": n_done,
         }
 
-    info: dict[str, Any] = {"precision": "float32"}
+    info: dict[str, Any] = {"precision": "float32", "versions": fixed_nmf.VERSIONS}
     if converged:
         return Contender(partial(run, MOST_ITERATIONS), info, outcome)
     settings = setting.settings()

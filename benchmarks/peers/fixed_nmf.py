@@ -5,7 +5,10 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import sklearn
 from sklearn.decomposition import non_negative_factorization
+
+VERSIONS = {"scikit-learn": sklearn.__version__}
 
 
 def activations(
