@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from results import Results, load
@@ -40,8 +41,12 @@ def _factors(ax: Axes, results: Results, groups: list[str]) -> None:
             if row.contender == name and row.refusal is None
         ]
         ours = name.startswith("dds_fast") and "gradient" not in name
-        style = {"marker": "o" if ours else "x", "linestyle": "-" if ours else ":"}
-        ax.plot(*(zip(*points, strict=True) if points else ([], [])), f"C{i}", label=name, **style)
+        style = {
+            "color": colormaps["tab20"](i),
+            "marker": "o" if ours else "x",
+            "linestyle": "-" if ours else ":",
+        }
+        ax.plot(*(zip(*points, strict=True) if points else ([], [])), label=name, **style)
     ax.axhline(1, color="grey", linewidth=0.8)
     ax.set_xticks(range(len(groups)), [_case(group) for group in groups])
     ax.set(yscale="log", xlabel="sound", ylabel="× real time", title="from sound to notes")
