@@ -41,12 +41,13 @@ def _factors(ax: Axes, results: Results, groups: list[str]) -> None:
             if row.contender == name and row.refusal is None
         ]
         ours = name.startswith("dds_fast") and "gradient" not in name
-        style = {
-            "color": colormaps["tab20"](i),
-            "marker": "o" if ours else "x",
-            "linestyle": "-" if ours else ":",
-        }
-        ax.plot(*(zip(*points, strict=True) if points else ([], [])), label=name, **style)
+        ax.plot(
+            *(zip(*points, strict=True) if points else ([], [])),
+            color=colormaps["tab20"](i),
+            marker="o" if ours else "x",
+            linestyle="-" if ours else ":",
+            label=name,
+        )
     ax.axhline(1, color="grey", linewidth=0.8)
     ax.set_xticks(range(len(groups)), [_case(group) for group in groups])
     ax.set(yscale="log", xlabel="sound", ylabel="× real time", title="from sound to notes")

@@ -47,7 +47,7 @@ class Recording:
         spectrogram: of a recording, or of chords cut to their labels one after the other.
         labels: its notes.
         delay: seconds by which the sound comes after the labels.
-        files: what it was made of, with labels in the time of the file.
+        files: what it was made of, with labels in the time of the file; onsets are scored on these.
         concatenated: whether these were cut.
         seconds: of the only file that is heard; None for all.
     """
@@ -55,8 +55,8 @@ class Recording:
     spectrogram: dds_fast.Spectrogram
     labels: Labels
     delay: float
-    files: tuple[tuple[Path, Labels], ...]
-    concatenated: bool
+    files: tuple[tuple[Path, Labels], ...] = ()
+    concatenated: bool = False
     seconds: float | None = None
 
 
@@ -70,6 +70,8 @@ def test_sets(
         (path,) = (data / "real" / "ENSTDkAm").glob(f"*{name}*.flac")
         X = audio.spectrogram(audio.load(path, config.sr), config).values[:, :end]
         labels = load_labels(path.with_suffix(".txt"))
+        if seconds is not None:
+            labels = labels.select(labels.intervals[:, 0] + DISKLAVIER_DELAY < seconds)
         sets[f"Disklavier {name}"] = Recording(
             dds_fast.Spectrogram(X, config),
             labels,
@@ -114,18 +116,6 @@ def measure(
     X = spectrogram.values
     error = float(np.linalg.norm(X - result.reconstruction()) / np.linalg.norm(X))
     result.components = None
-    onset_f1 = None
-    if recording.concatenated:
-        onset_f1 = float(
-            np.mean(
-                [
-                    metrics.evaluate(dds_fast.decompose(path, dictionary, **options), own)[
-                        "note_onset_f1"
-                    ]
-                    for path, own in recording.files
-                ]
-            )
-        )
     if keep is not None:
         result.save(keep, overwrite=True)
     scores = metrics.evaluate(result, labels, label_delay=delay)
@@ -153,11 +143,29 @@ def measure(
             "average_precision": average_precision(
                 result.source_activations, labels.shifted(delay).roll(result.sources, result.times)
             ),
-            "onset_f1": scores["note_onset_f1"] if onset_f1 is None else onset_f1,
-        },
+        }
+        | onset_scores(recording, scores, dictionary, options),
         "without_rescaling": {k: without[k] for k in ("psa", "frame_f1_at_best_threshold")},
         "versions": versions(),
     }
+
+
+def onset_scores(
+    recording: Recording,
+    scores: dict[str, float],
+    dictionary: dds_fast.Dictionary,
+    options: dict[str, Any],
+) -> dict[str, float]:
+    """Onset F1, the mean over the recording's files, where these are known."""
+    if not recording.files:
+        return {}
+    if not recording.concatenated:
+        return {"onset_f1": scores["note_onset_f1"]}
+    found = [
+        metrics.evaluate(dds_fast.decompose(path, dictionary, **options), labels)["note_onset_f1"]
+        for path, labels in recording.files
+    ]
+    return {"onset_f1": float(np.mean(found))}
 
 
 def average_precision(activations: np.ndarray, roll: np.ndarray) -> float:

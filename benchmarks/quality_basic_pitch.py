@@ -23,9 +23,10 @@ SOURCES = range(36, 96)
 
 def heard(model: BasicPitch, path: Path, seconds: float | None) -> tuple[dict, Labels]:
     """Posteriorgrams and notes of a file."""
-    output = model.posteriorgrams(
-        audio.load(path, SR)[: None if seconds is None else int(seconds * SR)]
-    )
+    waveform = audio.load(path, SR)
+    if seconds is not None:
+        waveform = waveform[: int(seconds * SR)]
+    output = model.posteriorgrams(waveform)
     return output, notes_of(output).only(SOURCES)
 
 

@@ -58,13 +58,13 @@ floor is the time that they take at the rates of PyTorch's square products, in b
 them for one that is split) where the search multiplies so and it is faster, else in float32;
 spectrogram and notes count nothing. "residual" is the norm of X - W H over that of X. "error of
 the costs" compares all costs of the first two seconds with those in float64; of the gradient
-search, the first four, and PyTorch's search leaves no dead entries out. Extrapolated times of the
-gradient search come from its first steps, before entries die: they are upper bounds. scikit-learn
-fits the entries of the codes, decoded beforehand, with as many iterations as the staged search has
-updates of the activations, or until its own tolerance of 1e-4. basic-pitch reads the sound at its
-own rate, resampled beforehand, and ends with notes as its defaults find them, without pitch bends
-and MIDI. The flow's part of the adapted stage is timed by itself, the activations' is what is
-left."""
+search, the first four. PyTorch's search leaves no dead entries out, and is compared with one that
+does not either. Extrapolated times of the gradient search come from its first steps, before
+entries die: they are upper bounds. scikit-learn fits the entries of the codes, decoded beforehand,
+with as many iterations as the staged search has updates of the activations, or until its own
+tolerance of 1e-4. basic-pitch reads the sound at its own rate, resampled beforehand, and ends with
+notes as its defaults find them, without pitch bends and MIDI. The flow's part of the adapted stage
+is timed by itself, the activations' is what is left."""
 
 GPU_NOTES = """\
 A sample is many calls in a row, so that host and device overlap as they do in use. "gradient" is a
