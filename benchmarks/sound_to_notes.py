@@ -34,9 +34,9 @@ CPU = torch.device("cpu")
 EXCERPT = 2.0
 """Seconds that are searched in float64 too."""
 
-TOLERANCES = {"float32": 1e-4, "bfloat16": 5e-3}
+TOLERANCES = {"float32": 1e-4, "bfloat16": 2e-3}
 """Largest RMS error of all costs of a search over the RMS of those in float64. Which entries die
-hangs on rounding, and every search is a path of its own from there on."""
+hangs on rounding, and every search goes its own way from there on: 2e-6 and 9e-5 were seen."""
 
 WHOLE_FORMER = 10.0
 LONGEST_CD = {True: 10.0, False: 30.0}
