@@ -123,9 +123,9 @@ def test_quick_sound_to_notes(tmp_path: Path) -> None:
 
 
 def test_multiply_adds_of_a_search_are_those_of_its_stages() -> None:
-    """A search without steps decodes, explains once, and needs the entries' products."""
+    """Its start decodes, makes the numerator of the updates and explains once."""
     setting = test_notes.setting("W7-10s", True, False, None)
-    settings = replace(setting.settings(), max_steps=1, fixed_updates=1)
+    settings = replace(setting.settings(), max_steps=3, fixed_updates=1)
     watch = Watch(setting.dictionary, settings, "float32")
     stages = watch.run(setting.wave)
     frozen = setting.dictionary.frozen(torch.float32, torch.device("cpu"))
