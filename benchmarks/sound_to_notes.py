@@ -111,10 +111,10 @@ class Setting:
     def norm(self) -> float:
         return float(self.spectrogram(self.wave).double().norm())
 
-    def residual(self, W: Any, H: Any) -> float:
+    def residual(self, approximation: Any) -> float:
         """``||X - W H|| / ||X||``."""
         X = self.spectrogram(self.wave)
-        return float((X - torch.as_tensor(W) @ torch.as_tensor(H)).norm()) / self.norm
+        return float((X - torch.as_tensor(approximation)).norm()) / self.norm
 
     @cached_property
     def entries(self) -> torch.Tensor:
@@ -172,11 +172,14 @@ def _to_notes(result: dds_fast.Decomposition) -> tuple[dds_fast.Decomposition, i
 
 def _searched(setting: Setting, last: tuple[dds_fast.Decomposition, int]) -> dict[str, Any]:
     result, n_notes = last
-    return {
-        "cost": float(result.history[-1]),
-        "residual": setting.residual(result.components, result.activations),
+    outcome: dict[str, Any] = {
+        "residual": setting.residual(result.reconstruction()),
         "n_notes": n_notes,
+        "n_windows": len(result.windows),
     }
+    if len(result.windows) == 1:
+        outcome["cost"] = float(result.history[-1])
+    return outcome
 
 
 def _ours(setting: Setting, precision: str, preset: str | None) -> Contender:
@@ -245,7 +248,7 @@ def _plain(setting: Setting) -> Contender:
 
     def outcome(last: tuple[float, State, int]) -> dict[str, Any]:
         cost, state, n_notes = last
-        return {"cost": cost, "residual": setting.residual(state.W, state.H), "n_notes": n_notes}
+        return {"cost": cost, "residual": setting.residual(state.W @ state.H), "n_notes": n_notes}
 
     errors = setting.check(search(setting.excerpt)[0], None, TOLERANCES["float32"], drops=False)
     return Contender(
@@ -273,7 +276,7 @@ def _nmf(setting: Setting, solver: str, converged: bool) -> Contender:
     def outcome(last: tuple[torch.Tensor, int, int]) -> dict[str, Any]:
         H, n_done, n_notes = last
         return {
-            "residual": setting.residual(setting.entries, H),
+            "residual": setting.residual(setting.entries @ H),
             "n_notes": n_notes,
             "n_steps": n_done,
         }

@@ -1,4 +1,4 @@
-"""A staged search of the compiled engine stage by stage: seconds, and multiply-adds.
+"""A staged search of the compiled engine, stage by stage: seconds, and multiply-adds.
 
 What a stage must compute is counted from the entries that are alive in each of its steps, by the
 formulas of csrc/cpu/staged.cpp: products of entries, frames and bins, and passes through the flow.
@@ -17,7 +17,7 @@ import torch
 from cases import n_weights
 from sounds import SR
 
-from dds_fast import Dictionary
+from dds_fast import Dictionary, windows
 from dds_fast.export import Detection, find_notes
 from dds_fast.result import source_activations
 from dds_fast.search import Schedule, SearchSettings, StagedProblem, engines
@@ -111,12 +111,23 @@ class Watch:
         self.stages = {}
         with self._timed(FRONT):
             X = read(wave, SR, self.dictionary.spectrogram).X
+        self.F, n_frames = X.shape
+        rate = self.dictionary.spectrogram.frame_rate
+        length, overlap = (
+            round(seconds * rate) for seconds in (self.settings.window_seconds, windows.OVERLAP)
+        )
+        for first, end in windows.spans(n_frames, length, overlap):
+            self._search(X[:, first:end].contiguous())
+        return self.stages
+
+    def _search(self, X: torch.Tensor) -> None:
+        """That of a window, and its notes."""
+        self.T = X.shape[1]
         problem = staged_problem(X, self.dictionary, self.settings)
         with self._timed(START) as stage:
             schedule = Schedule(self.settings.step_size, self.settings.max_steps)
             search = engines.start([problem], [schedule], precision=self.precision, backend="cpu")
         assert isinstance(search, StagedSearch)
-        self.F, self.T = X.shape
         n = search.native.n_entries
         stage.multiply_adds += self._passes(n, 1) + self._prepared(n) + self._explained(n)
         self._fixed(search, FIXED, search.n_fixed)
@@ -127,7 +138,6 @@ class Watch:
         with self._timed(NOTES):
             state = search.state()
             n_found(self.dictionary, state.W, state.H, state.labels)
-        return self.stages
 
     def _fixed(self, search: StagedSearch, name: str, n_steps: int) -> None:
         left = self.settings.fixed_updates if name == FIXED else LOOK_EVERY * n_steps
@@ -149,14 +159,16 @@ class Watch:
             seconds = time.perf_counter() - start
             if before is None:
                 before = self.n_chosen
-                seconds -= self.stages[CHOICE].seconds
+                seconds -= self.choice_seconds
             self._count_adapted(seconds, before, search.native.n_entries)
         self._time_flow(search)
 
     def _around(self, choose: Callable[[], None]) -> Callable[[], None]:
         def timed() -> None:
+            start = time.perf_counter()
             with self._timed(CHOICE) as stage:
                 choose()
+            self.choice_seconds = time.perf_counter() - start
             search = choose.__self__  # type: ignore[attr-defined]
             self.n_chosen = search.native.n_entries
             stage.multiply_adds += self._passes(self.n_chosen, 1) + self._explained(self.n_chosen)
@@ -191,8 +203,10 @@ class Watch:
                 packed.backward(stash, gradient, torch.zeros_like(log_det))
                 times.append(time.perf_counter() - start)
             seconds += n_steps * min(times)
-        self.stages[FLOW].seconds = seconds
-        self.stages[GAINS].seconds = max(0.0, self.stages[ADAPTED].seconds - seconds)
+        self.stages[FLOW].seconds += seconds
+        self.stages[GAINS].seconds = max(
+            0.0, self.stages[ADAPTED].seconds - self.stages[FLOW].seconds
+        )
 
     def _count(self, format: str, n: int) -> MultiplyAdds:
         return Counter({format: n})
