@@ -17,13 +17,14 @@ from dds_fast import Decomposition, Spectrogram, SpectrogramConfig, audio, decom
 from dds_fast.export import Detection
 from dds_fast.flows import RealNVPBank
 from dds_fast.search import Controller, Schedule
+from dds_fast.search.settings import DEFAULT, FAST_STEPS
 
 WITH_COMPONENTS = ("dds2", "dds3")
 STAGED = ("nmf", "dds2", "dds3")
 """Kinds that have a staged search, their default."""
 
-FIXED_STEPS = 10
-"""Steps of the default's fixed stage: a hundred updates of the activations, ten a step."""
+FIXED_STEPS = -(-DEFAULT["dds3"].fixed_updates // 10)
+"""Steps of the default's fixed stage: ten updates of the activations in each."""
 
 SEARCHES = [
     ("dds1", None),
@@ -42,7 +43,9 @@ def search(kind: str = "dds3", source: Any = None, **options: Any) -> Any:
 
 
 def spectrogram_of_tone(dtype: type = np.float32) -> Spectrogram:
-    return audio.spectrogram(audio.normalised(tone(dtype=dtype))[0], CONFIG)
+    waveform = tone(dtype=dtype)
+    magnitude = np.abs(audio.stft(waveform, CONFIG)[1:]) * audio.normalising_gain(waveform)
+    return Spectrogram(audio.compress(magnitude, CONFIG), CONFIG)
 
 
 def assert_same(a: Decomposition, b: Decomposition) -> None:
@@ -385,12 +388,12 @@ class TestSettings:
             decompose(tone(), made, sr=16000, preset="fast", max_steps=n) for n in (0, None)
         )
         assert (result.settings["algorithm"], result.settings["adapt"]) == ("staged", False)
-        assert result.n_steps == result.settings["max_steps"] == 20
+        assert result.n_steps == result.settings["max_steps"] == FAST_STEPS
         entries = {entry.tobytes() for entry in start.components.T}
         assert {entry.tobytes() for entry in result.components.T} <= entries
 
     def test_preset_fast_keeps_what_else_a_dictionary_says(self) -> None:
-        assert self.with_settings(preset="fast") == {**self.OWN, "max_steps": 20}
+        assert self.with_settings(preset="fast") == {**self.OWN, "max_steps": FAST_STEPS}
 
     def test_preset_fast_needs_a_staged_search(self) -> None:
         with pytest.raises(ValueError, match="fast.*dds1"):
@@ -681,7 +684,7 @@ class TestStops:
         search(progress=progress)
         captured = capsys.readouterr()
         assert captured.out == ""
-        assert ("3/3" in captured.err) is progress
+        assert ("0.2/0.2 s of sound" in captured.err) is progress
 
 
 class TestSilence:
