@@ -39,11 +39,12 @@ PITCHES = range(36, 96)
 CONFIG = dds_fast.SpectrogramConfig(n_fft=1024)
 SEARCH = {
     "algorithm": "staged",
-    "max_steps": 70,
+    "max_steps": 66,
+    "fixed_updates": 60,
     "step_size": 0.01,
     "penalty": 1e-3,
     "n_components": 4,
-    "sparsity": 0.5,
+    "sparsity": 0.45,
 }
 GRID = (
     {},
@@ -54,8 +55,8 @@ GRID = (
     {"penalty": 1e-2},
     {"step_size": 0.005},
     {"step_size": 0.02},
-    {"max_steps": 130},
-    {"max_steps": 20, "adapt": False},
+    {"max_steps": 46},
+    {"max_steps": 16, "adapt": False},
 )
 """What ``--search`` changes in SEARCH."""
 
