@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -132,22 +133,27 @@ def decompose(
         X = piece.X.to(piece.recording.given.device(device), dtype)
         return _problem(X, dictionary, settings, likelihood, random_state)
 
+    def explained(piece: Piece) -> AbstractContextManager[None]:
+        size = _floats(dictionary, settings, *piece.X.shape) * dtype.itemsize
+        on_cpu = piece.recording.given.device(device).type == "cpu"
+        return memory.explained(size, dictionary.kind, on_cpu)
+
     with tqdm(total=0.0, disable=not progress, unit="s", bar_format=_BAR) as bar:
         stream = pieces()
         for piece in stream:
-            batch, problems = [piece], [problem_of(piece)]
-            engine = choose(problems[0], precision, backend)
-            if callback is None:
-                batch += islice(stream, engine.TOGETHER - 1)
-                problems += [problem_of(piece) for piece in batch[1:]]
-            schedules = [piece.schedule for piece in batch]
-            seconds, before = sum(piece.seconds for piece in batch), bar.n
+            with explained(piece):
+                batch, problems = [piece], [problem_of(piece)]
+                engine = choose(problems[0], precision, backend)
+                if callback is None:
+                    batch += islice(stream, engine.TOGETHER - 1)
+                    problems += [problem_of(piece) for piece in batch[1:]]
+                schedules = [piece.schedule for piece in batch]
+                seconds, before = sum(piece.seconds for piece in batch), bar.n
 
-            def tell(share: float, what: str, before: float = before, s: float = seconds) -> None:
-                bar.set_postfix_str(what, refresh=False)
-                bar.update(before + share * s - bar.n)
+                def tell(share: float, what: str, n: float = before, s: float = seconds) -> None:
+                    bar.set_postfix_str(what, refresh=False)
+                    bar.update(n + share * s - bar.n)
 
-            with memory.explained(problems, dictionary.kind):
                 search = engine.search(problems, schedules, precision)
                 run(search, callback=callback, progress=tell)
                 states = search.states()
@@ -222,6 +228,18 @@ def _staged_problem(
         n_fixed=n_fixed,
         likelihood=likelihood,
     )
+
+
+def _floats(dictionary: Dictionary, settings: SearchSettings, F: int, T: int) -> int:
+    """Floats that the search of a piece keeps."""
+    S = len(dictionary.sources)
+    if dictionary.W is not None:
+        J = dictionary.W.shape[1]
+    elif settings.algorithm == "staged":
+        J = S * dictionary.start_codes().shape[1]
+    else:
+        J = S * (settings.n_components or 1)
+    return memory.needed(dictionary.kind, settings.algorithm, J, F, T)
 
 
 def _labels(dictionary: Dictionary, settings: SearchSettings) -> Tensor:

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dds_fast.search.problem import AnyProblem, Problem
 
+def needed(kind: str, algorithm: str, J: int, F: int, T: int) -> int:
+    """Floats that a search of J entries keeps for T frames of F bins.
 
-def needed(problem: AnyProblem) -> int:
-    """Bytes that a search keeps: activations, codes and moments, entries, what it explains."""
-    F, T = problem.X.shape
-    if isinstance(problem, Problem):
-        J = len(problem.H)
-        n_entries = J * T if problem.per_frame else J
-        n_codes = 0 if problem.flow is None else n_entries
-        n_floats = 5 * J * T + 2 * n_entries * F + 4 * n_codes * F
-    else:
-        J = len(problem.labels)
-        n_floats = 2 * J * T + min(J, 2 * F) ** 2 + 3 * J * F + 3 * F * T
-    return n_floats * problem.X.element_size()
+    Activations, codes and their moments, entries, and what they explain.
+    """
+    if algorithm == "staged":
+        return 2 * J * T + min(J, 2 * F) ** 2 + 3 * J * F + 3 * F * T
+    n_entries = J * T if kind == "dds1" else J
+    n_codes = 0 if kind == "nmf" else n_entries
+    return 5 * J * T + 2 * n_entries * F + 4 * n_codes * F
 
 
 @contextmanager
-def explained(problems: Sequence[AnyProblem], kind: str) -> Iterator[None]:
+def explained(size: int, kind: str, on_cpu: bool) -> Iterator[None]:
     """Turns what a search raises where memory runs out into a MemoryError that says what it needs.
 
-    One that cannot fit this machine is refused before the work.
+    A search that cannot fit this machine is refused before the work.
+
+    Args:
+        size: bytes that it keeps.
+        kind: of the dictionary.
+        on_cpu: whether it computes on the CPU.
     """
-    size = sum(needed(problem) for problem in problems)
-    on_cpu = problems[0].X.device.type == "cpu"
     if on_cpu and size > _physical_memory():
         raise MemoryError(_advice(size, kind))
     try:
