@@ -1,4 +1,4 @@
-"""The CUDA kernels of flow banks on a device: `pytest -m gpu tests/ops/test_flow_cuda.py`.
+"""The CUDA kernels of flow banks on a device: `pytest -m gpu tests/search/test_flow_cuda.py`.
 
 What they compute is tested without one in test_bank_emulation.py; here is what only a device shows.
 """

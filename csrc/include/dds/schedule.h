@@ -1,5 +1,5 @@
 // When a search halves its steps and when it stops; the rules of Controller in
-// dds_fast/ops/update_step/schedule.py.
+// dds_fast/search/schedule.py.
 #pragma once
 
 #include <cmath>

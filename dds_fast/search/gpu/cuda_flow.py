@@ -199,7 +199,7 @@ def update(
         row_weights: ``(B, R)`` how much of each row of `grad_entries` a block takes, or None.
         grad_log_likelihoods: ``(B, R)``.
         scalars: ``(3,)`` the scale of `grad_entries`, Adam's step size and the correction of its
-            root (``update_step.adam.corrections``).
+            root (``search.cpu.adam.corrections``).
         latents: ``(B, R, F)``, moved in place.
         moments: two of ``(B, R, F - n_fixed)``, Adam's, moved in place.
         entries: ``(B, R, F)`` clipped dictionary entries; their signs gate `grad_entries`. The new
