@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import lru_cache, partial
 
 import torch
-from cases import Workload
+from cases import Workload, start
 from contenders import Contender
 from torch import Tensor
 
-from dds_fast.ops import Schedule, flow_decode, update_step
 from dds_fast.flows.graph import WARM_UP
+from dds_fast.ops import flow_decode
+from dds_fast.search import Schedule
 
 CHECKED_STEPS = {"cpu": 3, "cuda": WARM_UP + 3}
 """By type of device: on a GPU so many that a replayed step is among them."""
@@ -103,7 +104,7 @@ def _exact(workload: Workload) -> dict[str, dict[str, Tensor]]:
     flow = workload.frozen.to(torch.float64)
     contender = Contender(
         partial(flow_decode, flow, backend="reference"),
-        partial(update_step, backend="reference"),
+        partial(start, backend="reference"),
         workload.problem(flow),
     )
     return {name: _values(workload, name, contender) for name in workload.shape.quantities}

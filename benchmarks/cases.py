@@ -9,8 +9,9 @@ import torch
 from peers import Flow
 
 from dds_fast.flows import ConditionalGlow, RealNVPBank
-from dds_fast.methods import PAPER, dds
-from dds_fast.ops import FrozenFlow, Problem, Schedule
+from dds_fast.ops import FrozenFlow
+from dds_fast.search import PAPER, Problem, Schedule, Search, engines
+from dds_fast.search.problem import dds_problem
 
 CPU_QUANTITIES = ("forward", "backward", "step")
 GPU_QUANTITIES = ("forward", "gradient", "step")
@@ -118,6 +119,11 @@ def make_flow(shape: Shape, device: torch.device | str = "cpu") -> Flow:
     return made.requires_grad_(False)
 
 
+def start(problem: Problem, schedule: Schedule, **options: str) -> Search:
+    """Begin the search of one recording on an engine of the library."""
+    return engines.start([problem], [schedule], **options)
+
+
 class Workload:
     """A case in memory: weights, a problem, and inputs of one pass."""
 
@@ -148,7 +154,7 @@ class Workload:
 
     def problem(self, flow: FrozenFlow) -> Problem:
         """The search problem on `flow`, in its dtype, with the paper's penalty."""
-        return dds.problem(
+        return dds_problem(
             self.X.to(flow.dtype),
             flow,
             self.shape.kind,

@@ -10,14 +10,15 @@ from functools import partial
 from typing import Any
 
 import torch
-from cases import Workload
+from cases import Workload, start
 from peers import Decode, batched, loop
 from peers.search import device_starter, starter
 from torch import Tensor
 
 from dds_fast import _native
-from dds_fast.ops import Problem, Schedule, UpdateStep, flow_decode, update_step
 from dds_fast.flows.graph import WARM_UP, Graphed
+from dds_fast.ops import flow_decode
+from dds_fast.search import Problem, Schedule, Search
 
 Pass = Callable[[], tuple[Tensor, ...]]
 """Gives x, log-determinant, and perhaps the gradient to z."""
@@ -38,7 +39,7 @@ class Contender:
     """
 
     decode: Decode
-    start: Callable[[Problem, Schedule], UpdateStep]
+    start: Callable[[Problem, Schedule], Search]
     problem: Problem
     precision: str = "float32"
     during: Callable[[], AbstractContextManager[Any]] = nullcontext
@@ -123,7 +124,7 @@ def _ours(backend: str, precision: str | None = None, graphed: bool = False) -> 
             options["precision"] = precision
         return Contender(
             partial(flow_decode, workload.frozen, **options),
-            partial(update_step, **options),
+            partial(start, **options),
             workload.problem(workload.frozen),
             precision or "float32",
             graphed=graphed,
@@ -151,7 +152,7 @@ def _at_level(name: str) -> Build:
         frozen = workload.flow.freeze()  # what is packed for one level need not suit another
         return Contender(
             partial(flow_decode, frozen, backend="cpu"),
-            partial(update_step, backend="cpu"),
+            partial(start, backend="cpu"),
             workload.problem(frozen),
             during=partial(_level, name),
         )

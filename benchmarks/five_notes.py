@@ -17,7 +17,7 @@ import numpy as np
 
 import dds_fast
 from dds_fast import audio, plots
-from dds_fast.export import Note, find_notes
+from dds_fast.export import Detection, Note, find_notes
 from dds_fast.methods import nae, nmf
 
 CONFIG = dds_fast.SpectrogramConfig(sr=8000, n_fft=1024, hop=256, gamma=0)
@@ -45,9 +45,9 @@ class Explanation:
 
     def notes(self) -> list[Note]:
         """Where an activation exceeds a quarter of the strongest."""
-        return find_notes(
-            self.H, TEMPLATES, CONFIG, threshold=self.H.max() / 4, min_duration=0.1, max_gap=0.1
-        )
+        quarter = float(self.H.max()) / 4
+        detection = Detection(upper=quarter, lower=quarter, max_gap=0.1)
+        return find_notes(self.H, TEMPLATES, CONFIG.frame_rate, detection)
 
     def record(self) -> dict[str, object]:
         """What the table shows."""

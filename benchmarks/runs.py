@@ -25,11 +25,18 @@ from trained import Dictionaries
 
 from dds_fast import Spectrogram, SpectrogramConfig, _native
 from dds_fast.datasets import Labels
+from dds_fast.export import Detection
 from dds_fast.files import writing
 
 Row = dict[str, Any]
 WITH_COMPONENTS = ("DDS-2", "DDS-3")
-AT_THRESHOLD = ("threshold", "frame_precision", "frame_recall", "frame_f1")
+AT_THRESHOLD = (
+    "upper_threshold",
+    "lower_threshold",
+    "frame_precision",
+    "frame_recall",
+    "frame_f1",
+)
 """Scores that mean nothing where no threshold was chosen."""
 
 
@@ -252,7 +259,10 @@ class Runs:
         X, labels = self.snippet(run, test)
         training_seed = run.seed if budget.train_each_seed else 0
         dictionary = self.dictionaries.get(run.kind, run.n_features, training_seed)
-        dictionary.metadata["threshold"] = {} if threshold is None else {run.kind: threshold}
+        if threshold is not None:
+            # Frames, not notes, are scored: a note may be as short as one.
+            frames = Detection(upper=threshold, lower=threshold, min_duration=0, max_gap=0)
+            dictionary.metadata["detection"] = {run.kind: asdict(frames)}
         options = {
             "preset": "paper",
             "max_steps": budget.max_steps,

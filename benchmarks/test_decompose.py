@@ -31,8 +31,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import dds_fast
 from dds_fast import Dictionary, Spectrogram, SpectrogramConfig
-from dds_fast.methods import PAPER, SearchSettings, dds
-from dds_fast.ops import Schedule
+from dds_fast.search import PAPER, Schedule, SearchSettings
+from dds_fast.search.problem import dds_problem
 
 SECONDS = 10.0
 SR = 16000
@@ -173,7 +173,7 @@ def _pytorch_loop(setting: Setting, exact: np.ndarray) -> race.Entry:
     """The search alone: its result is free of charge."""
     dictionary, search, device = setting.dictionary, setting.search, setting.device
     X = torch.from_numpy(setting.spectrogram.values).to(device)
-    problem = dds.problem(
+    problem = dds_problem(
         X,
         dictionary.frozen(X.dtype, X.device),
         dictionary.kind,

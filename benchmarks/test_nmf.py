@@ -26,17 +26,18 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
+from cases import start
 from nmf_data import ENTRIES, F, T, data
 from pytest_benchmark.fixture import BenchmarkFixture
 from sklearn.decomposition import non_negative_factorization
 from torch import Tensor
 from torchnmf.nmf import NMF
 
-from dds_fast.methods import nmf
 from dds_fast.ops import least_squares
 from dds_fast.ops.least_squares import cpu as candidates
 from dds_fast.ops.multiplicative import divergence, fixed_update
-from dds_fast.ops.update_step import Schedule, update_step
+from dds_fast.search import Schedule
+from dds_fast.search.problem import nmf_problem
 
 TARGETS = (1.05, 1.01, 1.001)
 CAP = 6.0
@@ -68,7 +69,7 @@ def ours_least_squares(X: Tensor, W: Tensor, n: int) -> Tensor:
 
 
 def _adam(X: Tensor, W: Tensor, n: int, backend: str) -> Tensor:
-    step = update_step(nmf.problem(X, W), Schedule(step_size=1e-2, max_steps=n), backend=backend)
+    step = start(nmf_problem(X, W), Schedule(step_size=1e-2, max_steps=n), backend=backend)
     step.advance(n)
     return step.state().H
 
@@ -256,7 +257,7 @@ def _step(name: str, X: Tensor, W: Tensor) -> tuple[Callable[[], object], float]
     if name.startswith("adam"):
         backend = name.split()[1]
         schedule = Schedule(step_size=1e-3, max_steps=10**6, max_increases=10**6)
-        return update_step(nmf.problem(X, W), schedule, backend=backend).advance, products
+        return start(nmf_problem(X, W), schedule, backend=backend).advance, products
     if name == "least squares":
         search = candidates.Search(X, W)
         for _ in range(5):

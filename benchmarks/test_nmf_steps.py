@@ -19,15 +19,15 @@ import pytest
 import race
 import torch
 from accuracy import Disagreement, error_ratio
-from cases import NMF_CASES
+from cases import NMF_CASES, start
 from contenders import tf32
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from dds_fast.methods import nmf
 from dds_fast.flows.graph import WARM_UP, Graphed
 from dds_fast.ops.multiplicative import fixed_update
-from dds_fast.ops.update_step import Schedule, update_step
+from dds_fast.search import Schedule
+from dds_fast.search.problem import nmf_problem
 
 QUANTITIES = ("adam", "euclidean", "kl")
 CHECKED_STEPS = WARM_UP + 2
@@ -104,8 +104,8 @@ def pytorch(case: Case, quantity: str, graphed: bool = False) -> Steps:
 
 def ours(case: Case, quantity: str, backend: str, precision: str = "float32") -> Steps:
     if quantity == "adam":
-        problem = nmf.problem(case.X, case.W)
-        search = update_step(problem, ENDLESS, backend=backend, precision=precision)
+        problem = nmf_problem(case.X, case.W)
+        search = start(problem, ENDLESS, backend=backend, precision=precision)
         return Steps(search.advance, lambda: search.state().H)
     update = fixed_update(case.X, case.W, loss=quantity, n_updates=1000, backend=backend)
     H = case.start()

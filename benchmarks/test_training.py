@@ -30,9 +30,9 @@ from torch import Tensor
 from dds_fast.flows import RealNVPBank
 from dds_fast.flows.bank_gradients import bank_gradients
 from dds_fast.flows.gradient import ClippedGradient, clip_gradients
+from dds_fast.flows.graph import WARM_UP
 from dds_fast.flows.losses import glow_loss
 from dds_fast.flows.training import product_precision
-from dds_fast.flows.graph import WARM_UP
 
 SHAPES = {
     "dds2": Shape("dds2", 512, 128, 1),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,19 @@ MAX_CHANNELS = 8
 SR_RANGE = (1000, 1_000_000)
 WINDOWS = {"hann": 1.0, "sqrt_hann": 0.5}
 """Powers of the Hann window, by name."""
+
+PEAK = 0.7
+"""Peak of recordings that are decomposed: the middle of those of `dds_fast.datasets.random_chords`,
+on which searches are set. Log compression makes the shape of a spectrogram depend on its level."""
+
+PLAUSIBLE_PEAK = 4.0
+"""Float waveforms go a little over 1; far above, they are integers that were not scaled."""
+
+TUNING_SECONDS = 60.0
+"""So much of a recording, its middle, tells its tuning."""
+
+TUNING_MAX_FREQUENCY = 1500.0
+"""Hz; higher partials of piano strings are sharp, as these are stiff."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +142,12 @@ def load(path: str | Path, sr: int) -> np.ndarray:
         FileNotFoundError: no such file.
         ValueError: the file is not audio, is empty, or has more than 8 channels.
     """
+    waveform, file_sr = read_file(path)
+    return resample(waveform, sr=file_sr, target_sr=sr)
+
+
+def read_file(path: str | Path) -> tuple[np.ndarray, int]:
+    """The waveform of `load` at the file's own sampling rate, and that rate in Hz; raises alike."""
     import soundfile
 
     path = Path(path)
@@ -144,12 +164,12 @@ def load(path: str | Path, sr: int) -> np.ndarray:
     if samples.shape[1] > MAX_CHANNELS:
         raise ValueError(f"{path} has {samples.shape[1]} channels, at most {MAX_CHANNELS} are read")
     try:
-        return to_mono(samples.T, sr=file_sr, target_sr=sr)
+        return to_mono(samples.T, sr=file_sr, target_sr=file_sr), file_sr
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def to_mono(waveform: np.ndarray, *, sr: float, target_sr: int) -> np.ndarray:
+def to_mono(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:
     """Check a waveform, average its channels and resample it.
 
     Args:
@@ -190,12 +210,81 @@ def to_mono(waveform: np.ndarray, *, sr: float, target_sr: int) -> np.ndarray:
         waveform = waveform.mean(axis=0)
     if waveform.dtype == np.float16:
         waveform = waveform.astype(np.float32)
-    if sr != target_sr:
-        import librosa
+    return resample(waveform, sr=sr, target_sr=target_sr)
 
-        logger.info("resampling from %g Hz to %d Hz", sr, target_sr)
-        waveform = librosa.resample(waveform, orig_sr=sr, target_sr=target_sr)
-    return waveform
+
+def resample(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:
+    """A mono waveform ``(n,)`` brought from one sampling rate to another, both in Hz."""
+    if sr == target_sr:
+        return waveform
+    import librosa
+
+    logger.info("resampling from %g Hz to %g Hz", sr, target_sr)
+    return librosa.resample(waveform, orig_sr=sr, target_sr=target_sr)
+
+
+def normalised(waveform: np.ndarray) -> tuple[np.ndarray, float]:
+    """A waveform at the level at which recordings are decomposed: its peak at `PEAK`.
+
+    Args:
+        waveform: ``(n,)`` floats. Silence is returned as it is.
+
+    Returns:
+        ``(n,)`` waveform, and the factor by which it was multiplied.
+
+    Warns:
+        UserWarning: the peak is implausibly high.
+
+    Example:
+        >>> waveform, gain = normalised(np.array([0.0, 0.007, -0.0035]))
+        >>> waveform.round(6).tolist(), round(gain, 6)
+        ([0.0, 0.7, -0.35], 100.0)
+    """
+    peak = float(np.abs(waveform).max())
+    if peak < np.finfo(waveform.dtype).tiny:
+        return waveform, 1.0
+    if peak > PLAUSIBLE_PEAK:
+        warnings.warn(
+            f"the waveform's peak is {peak:.4g}, not about 1: are these integer samples that were "
+            "not scaled, or are they clipped?",
+            stacklevel=2,
+        )
+    gain = PEAK / peak
+    return waveform * gain, gain
+
+
+def frequency_ratio(cents: float) -> float:
+    """The ratio of two frequencies that are so many cents apart.
+
+    Example:
+        >>> round(440 * frequency_ratio(-101.27), 1)
+        415.0
+    """
+    return 2 ** (cents / 1200)
+
+
+def estimate_tuning(waveform: np.ndarray, sr: float) -> float:
+    """By how many cents a recording's notes lie above those of A = 440 Hz.
+
+    Notes do not tell their names: the result is the deviation from the nearest semitones.
+
+    Args:
+        waveform: ``(n,)`` floats.
+        sr: its sampling rate in Hz.
+
+    Returns:
+        Cents in [-50, 50), to one cent; 0 where nothing sounds.
+    """
+    import librosa
+
+    start = max(0, (len(waveform) - int(TUNING_SECONDS * sr)) // 2)
+    middle = waveform[start : len(waveform) - start]
+    if not middle.any():
+        return 0.0
+    # About a quarter of a second: the partials of low notes are apart.
+    n_fft = min(2 ** round(math.log2(sr / 4)), len(middle))
+    bins = librosa.estimate_tuning(y=middle, sr=sr, n_fft=n_fft, fmax=TUNING_MAX_FREQUENCY)
+    return float(round(100 * bins))
 
 
 def check_finite(array: np.ndarray, what: str, axis_name: str) -> None:

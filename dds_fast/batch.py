@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,11 @@ logger = logging.getLogger("dds_fast")
 ACTIVATIONS = "activations.npz"
 ALWAYS_WRITTEN = (ACTIVATIONS, "notes.csv", "activations.png")
 FILES = (*ALWAYS_WRITTEN, "notes.mid")
+SMALL_GAIN = 6.0
+"""Decibels; recordings that were raised by more are reported."""
 HEADINGS = {
+    "upper_threshold": "upper thr.",
+    "lower_threshold": "lower thr.",
     "frame_precision": "frame P",
     "frame_recall": "frame R",
     "frame_f1": "frame F1",
@@ -117,8 +122,8 @@ def run(
             failures += 1
             continue
         print(
-            f"{len(result.notes())} notes after {result.n_steps} steps ({result.stop_reason}) -> "
-            f"{job.folder}",
+            f"{len(result.notes())} notes after {result.n_steps} steps ({result.stop_reason})"
+            f"{_made_up_for(result)} -> {job.folder}",
             file=sys.stderr,
         )
         if result.stop_reason == "interrupted":
@@ -126,6 +131,17 @@ def run(
     if failures:
         print(f"dds-fast: {failures} of {len(jobs)} recordings failed", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _made_up_for(result: Decomposition) -> str:
+    """How a recording was changed before the search, where that is worth a word."""
+    said = ""
+    if result.tuning:
+        said += f", tuned {result.tuning:+g} cents from A = 440 Hz"
+    decibels = 20 * math.log10(result.gain)
+    if decibels > SMALL_GAIN:
+        said += f", raised by {decibels:.0f} dB"
+    return said
 
 
 def write(result: Decomposition, folder: Path, *, title: str, overwrite: bool = False) -> None:

@@ -70,29 +70,50 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_decompose(commands: Any) -> None:
-    parser = commands.add_parser("decompose", help="recordings to notes, MIDI and pictures")
+    parser = commands.add_parser(
+        "decompose",
+        help="recordings to notes, MIDI and pictures",
+        description="Find the notes in recordings. For each, OUT gets a folder of its name with "
+        "notes.csv, notes.mid, activations.png and activations.npz.",
+    )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="audio file")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder")
     parser.add_argument(
         "-d", "--dictionary", type=Path, help="dictionary file (default: the packaged piano)"
     )
     parser.add_argument("--components", type=int, metavar="K", help="entries per source")
-    parser.add_argument("--max-steps", type=int, metavar="N")
-    parser.add_argument("--step-size", type=float)
+    parser.add_argument("--max-steps", type=int, metavar="N", help="most update steps")
+    parser.add_argument("--step-size", type=float, help="initial step size of Adam")
     parser.add_argument("--penalty", type=float, help="weight of the likelihood penalty")
     parser.add_argument("--sparsity", type=float, help="weight of the activations' l1 norm")
-    parser.add_argument("--likelihood", choices=["latent", "data"], default="latent")
-    parser.add_argument("--preset", choices=["paper"], help="the paper's search settings")
+    parser.add_argument(
+        "--likelihood", choices=["latent", "data"], default="latent", help="of codes, or of spectra"
+    )
+    parser.add_argument(
+        "--preset",
+        choices=["fast", "paper"],
+        help="fewer update steps, or the paper's settings (default: the dictionary's own)",
+    )
+    parser.add_argument(
+        "--tuning",
+        type=_tuning,
+        metavar="CENTS",
+        help="of the recording's A above 440 Hz (432 Hz: -31.8), or auto to estimate it",
+    )
     parser.add_argument("--device", help="cpu, cuda (default: a GPU if there is one)")
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
-    parser.add_argument("--backend", default="auto")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the search")
+    parser.add_argument("--backend", default="auto", help="auto or a name that dds-fast info shows")
+    parser.add_argument("--seed", type=int, default=0, help="of the initial activations")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace existing results")
     existing.add_argument(
         "--skip-existing", action="store_true", help="leave finished recordings alone"
     )
     parser.set_defaults(run=_decompose)
+
+
+def _tuning(text: str) -> float | str:
+    return text if text == "auto" else float(text)
 
 
 def _add_separate(commands: Any) -> None:
@@ -219,6 +240,7 @@ def _decompose(options: argparse.Namespace) -> int:
         sparsity=options.sparsity,
         likelihood=options.likelihood,
         preset=options.preset,
+        tuning=options.tuning,
         device=options.device,
         precision=options.precision,
         backend=options.backend,
@@ -316,6 +338,7 @@ def _inspect(options: argparse.Namespace) -> int:
     print(dictionary)
     print(dictionary.spectrogram)
     print(dictionary.search)
+    print(dictionary.detection or "Notes: thresholds not calibrated, relative to the recording")
     dictionary.metadata.get("training", {}).pop("history", None)  # a line per epoch is too long
     print(json.dumps(dictionary.metadata, indent=1))
     if options.data:
@@ -367,17 +390,36 @@ def _demo(options: argparse.Namespace) -> int:
     from dds_fast import batch
     from dds_fast.datasets import load_labels
     from dds_fast.decompose import resolve_dictionary
-    from dds_fast.plots import note_name
+    from dds_fast.result import Decomposition
 
     dictionary = resolve_dictionary(None)
-    played = sorted(load_labels(DEMO_CLIP.with_suffix(".txt")).pitches.tolist())
-    names = ", ".join(f"{note_name(pitch)} ({pitch})" for pitch in played)
-    print(f"Decomposing {DEMO_CLIP.name}, a chord of {names}, with the packaged dictionary:")
+    played = set(load_labels(DEMO_CLIP.with_suffix(".txt")).pitches.tolist())
+    print(
+        f"Decomposing {DEMO_CLIP.name}, a chord of {_names(played)}, with the packaged dictionary:"
+    )
     print(f"{dictionary}, {dictionary.search}")
     jobs = batch.plan([DEMO_CLIP], options.output, overwrite=True)
     status = batch.run(jobs, dictionary, overwrite=True)
     folder = jobs[0].folder
     if status == 0:
         print((folder / "notes.csv").read_text().rstrip())
+        result = Decomposition.load(folder / batch.ACTIVATIONS)
+        print(compared(played, {int(note.source) for note in result.notes()}))
         print(f"Picture, MIDI, CSV and arrays are in {folder.resolve()}")
     return status
+
+
+def compared(played: set[int], found: set[int]) -> str:
+    """Which of the notes played were found, which were missed, and what else was found."""
+    missed, others = played - found, found - played
+    return (
+        f"Found {_names(played & found) or 'none of them'}; "
+        + (f"missed {_names(missed)}; " if missed else "")
+        + (f"also found {_names(others)}, not played." if others else "nothing else.")
+    )
+
+
+def _names(pitches: set[int]) -> str:
+    from dds_fast.plots import note_name
+
+    return ", ".join(note_name(pitch) for pitch in sorted(pitches))

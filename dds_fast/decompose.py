@@ -23,7 +23,7 @@ from dds_fast.search.engines import choose
 from dds_fast.search.loop import Callback, run
 from dds_fast.search.problem import AnyProblem, dds_problem, latent_rows, nmf_problem
 from dds_fast.search.settings import preset_settings
-from dds_fast.source import Given, Source, read
+from dds_fast.source import Given, Source, Tuning, read
 
 logger = logging.getLogger("dds_fast")
 
@@ -33,6 +33,7 @@ def decompose(
     dictionary: Dictionary | str | Path | None = None,
     *,
     sr: float | None = None,
+    tuning: Tuning = None,
     n_components: int | None = None,
     max_steps: int | None = None,
     step_size: float | None = None,
@@ -58,6 +59,11 @@ def decompose(
             a list of these, decomposed into a list of results, on a GPU several at a time.
         dictionary: a `Dictionary`, the path of one, or None for the packaged piano.
         sr: sampling rate of a waveform, in Hz.
+        tuning: by how many cents the recording's A lies above 440 Hz (432 Hz: -31.8, 415 Hz:
+            -101.3), at most 150 either way, or "auto" to estimate it; it is brought to 440 Hz by
+            resampling, and the result's times stay the recording's. An estimate is between -50 and
+            50: at 415 Hz it is about -1, and all notes are found a semitone too low. None for as
+            it is.
         n_components: K, dictionary entries per source ("dds2" and "dds3" only).
         max_steps: most update steps.
         step_size: initial Adam step size.
@@ -123,12 +129,12 @@ def decompose(
 
     results: list[Decomposition] = []
     while len(results) < len(sources):
-        batch = [read(sources[len(results)], sr, dictionary.spectrogram)]
+        batch = [read(sources[len(results)], sr, dictionary.spectrogram, tuning)]
         problems = [make_problem(batch[0])]
         engine = choose(problems[0], precision, backend)
         if callback is None:
             for other in sources[len(results) + 1 : len(results) + engine.TOGETHER]:
-                batch.append(read(other, sr, dictionary.spectrogram))
+                batch.append(read(other, sr, dictionary.spectrogram, tuning))
                 problems.append(make_problem(batch[-1]))
         search = _search(engine, problems, settings, precision, dictionary.kind)
         run(search, callback=callback, progress=progress)
@@ -190,8 +196,10 @@ def _result(
         config=dictionary.spectrogram,
         history=np.array(controller.history),
         stop_reason=str(controller.stop_reason),
-        threshold=dictionary.threshold,
+        detection=dictionary.detection,
         settings={**asdict(settings), **options},
+        gain=given.gain,
+        tuning=given.tuning,
         stft=given.stft,
         n_samples=given.n_samples,
     )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.datasets.notes import NoteFrames
+from dds_fast.export import Detection, stored_detection
 from dds_fast.files import read_tensors, write_tensors
 from dds_fast.flows import ConditionalGlow, RealNVPBank
 from dds_fast.flows.frozen import FrozenFlow
@@ -45,7 +46,7 @@ class Dictionary:
         labels: ``(N,)`` source index of each column of W, None for flows.
         codes: ``(S, M, D)`` latent codes of each source's own frames, where a staged search begins;
             None for "nmf" and where none were chosen.
-        metadata: JSON-like record: "search" (settings by kind), "threshold" (by kind),
+        metadata: JSON-like record: "search" (settings by kind), "detection" (by kind),
             "training" and whatever else was stored.
     """
 
@@ -167,9 +168,15 @@ class Dictionary:
         )
 
     @property
-    def threshold(self) -> float | None:
-        """Source activation above which a note is taken to sound; None if not calibrated."""
-        return self.metadata.get("threshold", {}).get(self.kind)
+    def detection(self) -> Detection | None:
+        """What of an activation is a note; None if not calibrated.
+
+        Files that have one "threshold" by kind in place of "detection" use it as both thresholds.
+        """
+        return stored_detection(
+            self.metadata.get("detection", {}).get(self.kind),
+            self.metadata.get("threshold", {}).get(self.kind),
+        )
 
     def start_codes(self, random_state: int = 0) -> Tensor:
         """``(S, M, D)`` codes where a staged search begins; without `codes`, draws of the flow.

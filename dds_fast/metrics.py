@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dds_fast import audio
+from dds_fast.export import to_labels
 
 if TYPE_CHECKING:
     from dds_fast.datasets.labels import Labels
@@ -166,8 +167,9 @@ def evaluate(
             Disklavier).
 
     Returns:
-        psa; l0 at eps 1e-3, 1e-2 and 1e-1; frame precision, recall and F1 at the decomposition's
-        threshold, and the best F1 of any threshold; note F1 (onset; onset and offset).
+        psa; l0 at eps 1e-3, 1e-2 and 1e-1; the upper and lower threshold of the notes found; frame
+        precision, recall and F1 of these notes (a frame counts for the source of a note that covers
+        it); the best threshold of single frames and its F1; note F1 (onset; onset and offset).
 
     Raises:
         ValueError: the sources are not MIDI numbers, or no reference note sounds.
@@ -183,19 +185,16 @@ def evaluate(
     activations, roll = np.asarray(decomposition.source_activations)[:, live], roll[:, live]
     scores = {"psa": psa(activations, roll)}
     scores |= {f"l0({eps:g})": sparsity(activations, eps) for eps in SPARSITY_EPS}
-    scores["threshold"] = decomposition.note_threshold()
-    frames = frame_scores(activations, roll, scores["threshold"])
+    detection = decomposition.note_detection()
+    scores |= {"upper_threshold": detection.upper, "lower_threshold": detection.lower}
+    notes = to_labels(decomposition.notes())
+    found_roll = notes.roll(sources, decomposition.times)[:, live]
+    frames = frame_scores(found_roll, roll, threshold=0)
     scores |= {f"frame_{name}": value for name, value in frames.items()}
     scores["best_threshold"], scores["frame_f1_at_best_threshold"] = best_threshold(
         activations, roll
     )
-    notes = decomposition.notes()
-    found = note_scores(
-        labels.intervals,
-        labels.pitches,
-        np.array([(note.start, note.end) for note in notes]),
-        np.array([note.source for note in notes]),
-    )
+    found = note_scores(labels.intervals, labels.pitches, notes.intervals, notes.pitches)
     return scores | {f"note_{name}": value for name, value in found.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from dds_fast import export
-from dds_fast.audio import SpectrogramConfig
+from dds_fast.audio import SpectrogramConfig, frequency_ratio
+from dds_fast.export import Detection
 from dds_fast.files import writing
 
 if TYPE_CHECKING:
@@ -51,11 +52,14 @@ class Decomposition:
         history: n_steps + 1 costs, the initial one first.
         stop_reason: "max_steps", "converged", "diverged", "interrupted", "callback", "silent" or
             "non-finite".
-        threshold: source activation above which a note is taken to sound, None if not calibrated.
+        detection: what of an activation is a note, None if not calibrated.
         settings: the search settings used.
-        stft: ``(F + 1, T)`` complex STFT of the recording; None for a spectrogram source and
-            after `load`.
-        n_samples: length of the recording at ``config.sr``, None for a spectrogram source.
+        gain: factor that brought the recording to the level at which it was decomposed; 1 for a
+            spectrogram source.
+        tuning: deviation of the recording's A from 440 Hz that was made up for, in cents.
+        stft: ``(F + 1, T)`` complex STFT of the recording at its own level; None for a spectrogram
+            source and after `load`.
+        n_samples: length of what was decomposed at ``config.sr``, None for a spectrogram source.
         score: the notes that informed the decomposition, aligned if it asked for that; None
             without a score and after `load`.
     """
@@ -70,8 +74,10 @@ class Decomposition:
     config: SpectrogramConfig
     history: np.ndarray
     stop_reason: str
-    threshold: float | None = None
+    detection: Detection | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    gain: float = 1.0
+    tuning: float = 0.0
     stft: np.ndarray | None = field(default=None, repr=False)
     n_samples: int | None = None
     score: Labels | None = field(default=None, repr=False)
@@ -86,17 +92,22 @@ class Decomposition:
         return len(self.history) - 1
 
     @property
+    def frame_rate(self) -> float:
+        """Frames per second of the recording."""
+        return self.config.frame_rate * frequency_ratio(self.tuning)
+
+    @property
     def times(self) -> np.ndarray:
-        """``(T,)`` frame centres in seconds."""
-        return self.config.times(self.activations.shape[1])
+        """``(T,)`` frame centres in seconds of the recording."""
+        return self.config.times(self.activations.shape[1]) / frequency_ratio(self.tuning)
 
     @property
     def frequencies(self) -> np.ndarray:
-        """``(F,)`` bin centres in Hz."""
+        """``(F,)`` bin centres in Hz, of the recording brought to A = 440 Hz."""
         return self.config.frequencies
 
     def reconstruction(self) -> Any:
-        """``(F, T)`` approximation of the spectrogram, W H.
+        """``(F, T)`` approximation of the spectrogram that was decomposed, W H.
 
         Raises:
             ValueError: the components were dropped.
@@ -111,36 +122,44 @@ class Decomposition:
             raise ValueError("the components were dropped (keep_components=False)")
         return self.components
 
-    def note_threshold(self) -> float:
-        """The calibrated threshold, else a quarter of the strongest source activation."""
-        if self.threshold is not None:
-            return self.threshold
-        return 0.25 * float(self.source_activations.max())
+    def note_detection(self) -> Detection:
+        """The calibrated detection, else one relative to the strongest source activation."""
+        return self.detection or Detection.uncalibrated(_numpy(self.source_activations))
 
     def notes(
         self,
         *,
-        threshold: float | None = None,
-        min_duration: float = 0.1,
-        max_gap: float = 0.07,
+        upper: float | None = None,
+        lower: float | None = None,
+        min_duration: float | None = None,
+        max_gap: float | None = None,
     ) -> list[export.Note]:
-        """Notes found where source activations exceed a threshold.
+        """Notes found where source activations exceed `lower` and somewhere reach `upper`.
 
         Args:
-            threshold: in the units of the source activations; by default `note_threshold()`.
-            min_duration: shorter notes are dropped, in seconds.
-            max_gap: activity of a source that pauses no longer than this is one note, in seconds.
+            upper: as of `dds_fast.export.Detection`; what is None is that of `note_detection()`.
+            lower: likewise.
+            min_duration: likewise, in seconds.
+            max_gap: likewise, in seconds.
 
         Returns:
             Notes sorted by start; see `dds_fast.export.Note`.
+
+        Raises:
+            ValueError: a value that is negative or not finite, or `lower` above `upper`.
         """
+        asked = {
+            "upper": upper,
+            "lower": lower,
+            "min_duration": min_duration,
+            "max_gap": max_gap,
+        }
+        given = {name: value for name, value in asked.items() if value is not None}
         return export.find_notes(
             _numpy(self.source_activations),
             self.sources,
-            self.config,
-            threshold=self.note_threshold() if threshold is None else threshold,
-            min_duration=min_duration,
-            max_gap=max_gap,
+            self.frame_rate,
+            replace(self.note_detection(), **given),
         )
 
     def to_midi(self, **options: Any) -> pretty_midi.PrettyMIDI:
@@ -151,13 +170,24 @@ class Decomposition:
         """
         return export.to_midi(self.notes(**options))
 
-    def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
-        """Draw the source activations as a piano-roll; see `dds_fast.plots.piano_roll`."""
+    def plot(self, ax: Axes | None = None, *, notes: bool = True, **options: Any) -> Axes:
+        """Draw the source activations as a piano-roll, by default with the notes found in them.
+
+        Args:
+            ax: where to draw; by default a new figure.
+            notes: whether to draw the notes.
+            **options: for `dds_fast.plots.piano_roll`.
+        """
         from dds_fast import plots
 
-        options.setdefault("threshold", self.note_threshold())
+        options.setdefault("threshold", self.note_detection().upper)
         return plots.piano_roll(
-            _numpy(self.source_activations), self.sources, self.times, ax=ax, **options
+            _numpy(self.source_activations),
+            self.sources,
+            self.times,
+            notes=self.notes() if notes else (),
+            ax=ax,
+            **options,
         )
 
     def separate(
@@ -178,8 +208,8 @@ class Decomposition:
 
         Raises:
             ValueError: the recording's phase is not known (a spectrogram source, or a loaded
-                result), or the components were dropped; no groups, unknown sources, or a source in
-                two groups.
+                result), the recording was retuned, or the components were dropped; no groups,
+                unknown sources, or a source in two groups.
         """
         if groups is None:
             return np.stack([stem for _, stem in self.stems()])
@@ -195,6 +225,11 @@ class Decomposition:
             raise ValueError(
                 "separate() needs the recording's phase: decompose a path or a waveform, not a "
                 "Spectrogram, and separate before saving"
+            )
+        if self.tuning:
+            raise ValueError(
+                f"the recording was retuned by {-self.tuning:g} cents, so that stems would not sum "
+                "to it: decompose it with tuning=None"
             )
         names, magnitudes = self._magnitudes(groups)
         stems = separation.masked(magnitudes, self.stft, self.config, self.n_samples)
@@ -256,8 +291,10 @@ class Decomposition:
             "kind": self.kind,
             "config": asdict(self.config),
             "stop_reason": self.stop_reason,
-            "threshold": self.threshold,
+            "detection": None if self.detection is None else asdict(self.detection),
             "settings": self.settings,
+            "gain": self.gain,
+            "tuning": self.tuning,
             "n_samples": self.n_samples,
         }
         arrays = {
@@ -290,6 +327,9 @@ class Decomposition:
         try:
             with np.load(path, allow_pickle=False) as file:
                 header = json.loads(str(file["header"]))
+                detection = export.stored_detection(
+                    header.pop("detection", None), header.pop("threshold", None)
+                )
                 arrays = {name: file[name] for name in _REQUIRED}
                 arrays |= {name: file[name] if name in file else None for name in _OPTIONAL}
                 return cls(
@@ -300,6 +340,7 @@ class Decomposition:
                         **header,
                         "sources": tuple(header["sources"]),
                         "config": SpectrogramConfig(**header["config"]),
+                        "detection": detection,
                     },
                 )
         except Exception as error:  # zip, zlib, npy and JSON readers each raise their own

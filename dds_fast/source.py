@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from dds_fast import audio
 from dds_fast.audio import Spectrogram, SpectrogramConfig
 
 Source = str | Path | np.ndarray | Tensor | Spectrogram
+Tuning = float | Literal["auto"] | None
+MAX_TUNING = 150.0
+"""Cents; baroque pitch, A = 415 Hz, is -101.3."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +28,17 @@ class Given:
         X: ``(F, T)`` spectrogram, on the source's device.
         dtype: the source's floating dtype.
         as_torch: whether it was a torch tensor.
-        stft: ``(F + 1, T)`` complex STFT of the recording, None for a spectrogram.
+        gain: factor by which the recording was multiplied before X was made of it.
+        tuning: cents that were made up for.
+        stft: ``(F + 1, T)`` complex STFT of the recording at its own level, None for a spectrogram.
         n_samples: its length, None for a spectrogram.
     """
 
     X: Tensor
     dtype: torch.dtype
     as_torch: bool
+    gain: float = 1.0
+    tuning: float = 0.0
     stft: np.ndarray | None = None
     n_samples: int | None = None
 
@@ -58,32 +66,69 @@ class Given:
         return tensor.to("cpu", self.dtype).numpy()
 
 
-def read(source: Source, sr: float | None, config: SpectrogramConfig) -> Given:
+def read(
+    source: Source, sr: float | None, config: SpectrogramConfig, tuning: Tuning = None
+) -> Given:
     """Bring any kind of source to an ``(F, T)`` tensor.
+
+    Recordings are brought to one level (`audio.normalised`) and to A = 440 Hz; a `Spectrogram` is
+    taken as it is.
+
+    Args:
+        source: path, waveform or `Spectrogram`.
+        sr: sampling rate of a waveform, in Hz.
+        config: of the spectrogram wanted.
+        tuning: as for `dds_fast.decompose`.
 
     Raises:
         FileNotFoundError: no such recording.
-        ValueError: no sampling rate for a waveform, another config than the spectrogram's, or bad
-            values.
+        ValueError: no sampling rate for a waveform, another config than the spectrogram's, a
+            tuning that is none or that of a spectrogram, or bad values.
     """
+    _check_tuning(tuning)
     if isinstance(source, Spectrogram):
+        if tuning is not None:
+            raise ValueError("a Spectrogram cannot be retuned: pass the recording, or tuning=None")
         return _read_spectrogram(source, config)
     if isinstance(source, str | Path):
-        waveform, as_torch, device = audio.load(source, config.sr), False, torch.device("cpu")
+        waveform, sr = audio.read_file(source)
     elif isinstance(source, np.ndarray | Tensor):
         if sr is None:
             raise ValueError("a waveform needs its sampling rate: pass sr=")
-        as_torch = isinstance(source, Tensor)
-        device = source.device if isinstance(source, Tensor) else torch.device("cpu")
         samples = _to_numpy(source) if isinstance(source, Tensor) else source
-        waveform = audio.to_mono(samples, sr=sr, target_sr=config.sr)
+        waveform = audio.to_mono(samples, sr=sr, target_sr=sr)
     else:
         raise ValueError(
             f"a source is a path, a waveform, a Spectrogram or a list of these, not {type(source)}"
         )
+    cents = audio.estimate_tuning(waveform, sr) if tuning == "auto" else float(tuning or 0)
+    # Played at this rate, its A is 440 Hz.
+    retuned_sr = sr / audio.frequency_ratio(cents)
+    waveform = audio.resample(waveform, sr=retuned_sr, target_sr=config.sr)
+    waveform, gain = audio.normalised(waveform)
     stft = audio.stft(waveform, config)
     X = torch.from_numpy(audio.compress(np.abs(stft[1:]), config))
-    return Given(X.to(device), X.dtype, as_torch, stft, len(waveform))
+    as_torch = isinstance(source, Tensor)
+    return Given(
+        X.to(source.device) if isinstance(source, Tensor) else X,
+        X.dtype,
+        as_torch,
+        gain=gain,
+        tuning=cents,
+        stft=stft / gain,
+        n_samples=len(waveform),
+    )
+
+
+def _check_tuning(tuning: Tuning) -> None:
+    if tuning is None or tuning == "auto":
+        return
+    is_number = isinstance(tuning, Real) and not isinstance(tuning, bool)
+    if not is_number or not abs(tuning) <= MAX_TUNING:
+        raise ValueError(
+            f"tuning must be None, 'auto' or cents within {MAX_TUNING:g} of A = 440 Hz, not "
+            f"{tuning!r}"
+        )
 
 
 def _to_numpy(waveform: Tensor) -> np.ndarray:

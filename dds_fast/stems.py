@@ -12,6 +12,7 @@ from dds_fast import grouping
 from dds_fast.datasets.labels import Labels, load_labels
 from dds_fast.decompose import decompose
 from dds_fast.dictionary import Dictionary
+from dds_fast.export import to_labels
 from dds_fast.files import writing
 from dds_fast.methods import score_informed
 from dds_fast.result import Decomposition
@@ -105,11 +106,7 @@ def found_notes(result: Decomposition) -> Labels:
     notes = result.notes()
     if not all(isinstance(note.source, int) for note in notes):
         raise ValueError("stems by note need sources that are MIDI numbers")
-    return Labels(
-        np.array([(note.start, note.end) for note in notes]).reshape(-1, 2),
-        np.array([note.source for note in notes], dtype=int),
-        np.array([note.velocity for note in notes], dtype=float),
-    )
+    return to_labels(notes)
 
 
 def write(

@@ -21,7 +21,7 @@ from peers.search import device_starter, starter
 
 from dds_fast import bench
 from dds_fast.cli import main
-from dds_fast.ops import Schedule
+from dds_fast.search import Schedule
 
 CHECKOUT = Path(__file__).parents[1]
 

@@ -18,7 +18,7 @@ import soundfile
 from tiny import dictionary, tone
 
 import dds_fast
-from dds_fast import Decomposition, batch
+from dds_fast import Decomposition, batch, cli
 from dds_fast.cli import main
 
 matplotlib.use("Agg")
@@ -82,6 +82,27 @@ class TestDecompose:
             "precision": "float64",
         }
         assert expected.items() <= settings.items()
+
+    def test_tuning_and_level_are_reported(
+        self, tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path, out = recording(tmp_path / "a.wav"), tmp_path / "out"
+        soundfile.write(tmp_path / "b.wav", 0.7 / 100 * tone(4800) / 0.47, 16000, subtype="FLOAT")
+        options = ["-d", model, "-o", out, "--tuning"]
+        assert decompose(path, *options, "-31.8") == 0
+        message = capsys.readouterr().err
+        assert "tuned -31.8 cents from A = 440 Hz" in message
+        assert "raised" not in message
+        assert Decomposition.load(out / "a" / "activations.npz").tuning == -31.8
+        assert decompose(tmp_path / "b.wav", *options, "auto") == 0
+        assert "raised by 40 dB" in capsys.readouterr().err
+        assert abs(Decomposition.load(out / "b" / "activations.npz").tuning) < 3
+
+    @pytest.mark.parametrize("options", ["--tuning baroque", "--preset slow"])
+    def test_unknown_values(self, tmp_path: Path, model: str, options: str) -> None:
+        with pytest.raises(SystemExit) as raised:
+            decompose("a.wav", "-d", model, "-o", tmp_path, *options.split())
+        assert raised.value.code == 2
 
     def test_named_sources_get_no_midi_file(self, tmp_path: Path) -> None:
         model, out = tmp_path / "drums.safetensors", tmp_path / "out"
@@ -464,6 +485,14 @@ class TestOthers:
         for text in ("kind='dds3'", "3 sources 60..67", "n_fft=128", "max_steps=77", "best_epoch"):
             assert text in out
         assert "history" not in out
+        assert "not calibrated" in out
+
+    def test_inspect_shows_when_a_note_is_one(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        dictionary("dds3", detection={"dds3": {"upper": 0.5, "lower": 0.25}}).save(tmp_path / "d")
+        assert main(["inspect", str(tmp_path / "d")]) == 0
+        assert "Detection(upper=0.5, lower=0.25, min_duration=0.1" in capsys.readouterr().out
 
     def test_inspect_a_foreign_file(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -482,6 +511,18 @@ class TestOthers:
         assert main(arguments) == 1
         assert "p.png exists" in capsys.readouterr().err
         assert main([*arguments, "--overwrite"]) == 0
+
+    @pytest.mark.parametrize(
+        ("found", "expected"),
+        [
+            ({60, 64}, "Found C4, E4; nothing else."),
+            ({60, 64, 67, 30}, "Found C4, E4; also found F♯1, G4, not played."),
+            ({60}, "Found C4; missed E4; nothing else."),
+            ({67}, "Found none of them; missed C4, E4; also found G4, not played."),
+        ],
+    )
+    def test_what_the_demo_found(self, found: set[int], expected: str) -> None:
+        assert cli.compared({60, 64}, found) == expected
 
     def test_info(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["info"]) == 0

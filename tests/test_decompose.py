@@ -14,6 +14,7 @@ from tiny import CONFIG, KINDS, SOURCES, dictionary, tone
 
 import dds_fast
 from dds_fast import Decomposition, Spectrogram, SpectrogramConfig, audio, decompose
+from dds_fast.export import Detection
 from dds_fast.flows import RealNVPBank
 from dds_fast.search import Controller, Schedule
 
@@ -30,7 +31,7 @@ def search(kind: str = "dds3", source: Any = None, **options: Any) -> Any:
 
 
 def spectrogram_of_tone(dtype: type = np.float32) -> Spectrogram:
-    return audio.spectrogram(tone(dtype=dtype), CONFIG)
+    return audio.spectrogram(audio.normalised(tone(dtype=dtype))[0], CONFIG)
 
 
 def assert_same(a: Decomposition, b: Decomposition) -> None:
@@ -84,7 +85,7 @@ class TestResults:
     @pytest.mark.parametrize("kind", KINDS)
     def test_last_cost_belongs_to_the_returned_state(self, kind: str) -> None:
         result = search(kind, tone(dtype=np.float64), precision="float64", penalty=0.0)
-        X = audio.spectrogram(tone(dtype=np.float64), CONFIG).values
+        X = spectrogram_of_tone(np.float64).values
         assert np.linalg.norm(X - result.reconstruction()) == pytest.approx(
             result.history[-1], rel=1e-9
         )
@@ -146,11 +147,16 @@ class TestResults:
     def test_times_are_frame_centres(self) -> None:
         assert search().times[:3].tolist() == [0.0, 0.004, 0.008]
 
-    def test_threshold_comes_from_the_dictionary(self) -> None:
-        calibrated = dictionary("dds3", threshold={"dds3": 0.25, "dds2": 7.0})
+    def test_detection_comes_from_the_dictionary(self) -> None:
+        by_kind = {"dds3": {"upper": 0.25, "lower": 0.1, "min_duration": 0.05}, "dds2": {}}
+        calibrated = dictionary("dds3", detection=by_kind)
         result = decompose(tone(), calibrated, sr=16000, n_components=1, max_steps=0)
-        assert result.threshold == 0.25
-        assert search().threshold is None
+        assert result.detection == Detection(0.25, 0.1, min_duration=0.05)
+        assert search().detection is None
+
+    def test_one_threshold_of_an_old_dictionary_is_both(self) -> None:
+        calibrated = dictionary("dds3", threshold={"dds3": 0.25, "dds2": 7.0})
+        assert calibrated.detection == Detection(0.25, 0.25)
 
 
 class TestSources:
@@ -234,7 +240,7 @@ class TestSources:
     def test_other_rates_are_resampled(self) -> None:
         waveform = tone(2 * 3200, sr=32000)
         result = decompose(waveform, dictionary("dds3"), sr=32000, n_components=2, max_steps=0)
-        X, mine = spectrogram_of_tone().values, result.stft
+        X, mine = spectrogram_of_tone().values, result.gain * result.stft
         assert result.n_samples == 3200
         inner = slice(3, -3)
         np.testing.assert_allclose(
@@ -539,6 +545,7 @@ class TestStops:
         assert result.stop_reason == "non-finite"
         assert result.n_steps < 20
         assert "non-finite" in caplog.text
+        assert result.notes() == []
 
     @pytest.mark.parametrize("progress", [False, True])
     def test_progress_bar_only_on_request(

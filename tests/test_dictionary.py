@@ -16,6 +16,7 @@ from tiny import CONFIG, KINDS, SOURCES, dictionary
 
 import dds_fast
 from dds_fast import Dictionary, SpectrogramConfig
+from dds_fast.export import Detection
 from dds_fast.flows import ConditionalGlow, RealNVPBank
 
 
@@ -46,7 +47,12 @@ def write(path: Path, header: object, tensors: dict[str, torch.Tensor]) -> None:
 class TestRoundTrip:
     @pytest.mark.parametrize("kind", KINDS)
     def test_everything_comes_back_bitwise(self, tmp_path: Path, kind: str) -> None:
-        made = dictionary(kind, search={kind: {"max_steps": 7}}, threshold={kind: 0.5}, note="ä")
+        made = dictionary(
+            kind,
+            search={kind: {"max_steps": 7}},
+            detection={kind: {"upper": 0.5, "lower": 0.2}},
+            note="ä",
+        )
         path = tmp_path / "d.safetensors"
         made.save(path)
         loaded = dds_fast.load(path)
@@ -54,7 +60,7 @@ class TestRoundTrip:
         assert loaded.spectrogram == CONFIG
         assert loaded.metadata == made.metadata
         assert loaded.search.max_steps == 7
-        assert loaded.threshold == 0.5
+        assert loaded.detection == Detection(0.5, 0.2)
         before, after = tensors_of(made), tensors_of(loaded)
         assert before.keys() == after.keys()
         for name, tensor in before.items():

@@ -13,6 +13,7 @@ from tiny import FRAME, handmade
 
 from dds_fast import Decomposition
 from dds_fast.datasets import Labels
+from dds_fast.export import Detection
 from dds_fast.metrics import (
     best_threshold,
     bss_eval,
@@ -26,7 +27,7 @@ from dds_fast.metrics import (
 
 
 def decomposition(activations: Any, **changes: Any) -> Decomposition:
-    return handmade(activations, **{"threshold": 0.5, **changes})
+    return handmade(activations, **{"detection": Detection.at(0.5), **changes})
 
 
 def labels(*notes: tuple[float, float, int]) -> Labels:
@@ -163,7 +164,7 @@ class TestEvaluate:
         scores = evaluate(decomposition(H), labels((10, 30, 60)))
         assert scores["psa"] == pytest.approx(20 / 22.5)
         assert scores["l0(0.01)"] == pytest.approx(1 - 30 / 60)
-        assert scores["threshold"] == 0.5
+        assert (scores["upper_threshold"], scores["lower_threshold"]) == (0.5, 0.5)
         assert scores["frame_precision"] == scores["frame_recall"] == scores["frame_f1"] == 1
         assert scores["frame_f1_at_best_threshold"] == 1
         assert scores["note_onset_f1"] == scores["note_onset_offset_f1"] == 1
@@ -176,6 +177,16 @@ class TestEvaluate:
         assert scores["psa"] == 1
         assert scores["frame_precision"] == 1
         assert scores["note_onset_f1"] == pytest.approx(2 / 3)
+
+    def test_frames_are_those_of_the_notes_found(self) -> None:
+        H = np.zeros((3, 60))
+        H[0, 10:30] = 0.6
+        H[0, 15] = 1.0  # the only frame above the upper threshold
+        H[0, 20:22] = 0.0  # a short pause
+        H[1, 10:14] = 1.0  # too short for a note
+        scores = evaluate(decomposition(H, detection=Detection(0.9, 0.5)), labels((10, 30, 60)))
+        assert scores["frame_f1"] == 1
+        assert scores["frame_f1_at_best_threshold"] < 1
 
     def test_pitches_that_are_no_source_are_dropped(self) -> None:
         H = np.zeros((3, 60))

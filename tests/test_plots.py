@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
 from dds_fast import plots
+from dds_fast.export import Note
 
 
 @pytest.fixture(autouse=True)
@@ -34,16 +36,65 @@ def test_reference_notes_are_outlined_where_they_sound() -> None:
     roll = np.zeros((3, 10), dtype=bool)
     roll[1, 2:5] = roll[1, 7:] = roll[2, 0] = True
     ax = plots.piano_roll(np.ones((3, 10)), (60, 61, 62), np.arange(10) * 0.5, roll=roll)
-    frames = [
-        path.get_extents().extents.tolist()
-        for collection in ax.collections
-        for path in collection.get_paths()
-    ]
-    assert frames == [
+    assert bars(ax) == [
         [0.75, 0.5, 2.25, 1.5],
         [3.25, 0.5, 4.75, 1.5],
         [-0.25, 1.5, 0.25, 2.5],
     ]
+
+
+def bars(ax: plt.Axes) -> list[list[float]]:
+    """Left, bottom, right and top of what is drawn over the activations."""
+    return [
+        path.get_extents().extents.round(6).tolist()
+        for collection in ax.collections
+        for path in collection.get_paths()
+    ]
+
+
+def test_notes_are_bars_in_their_rows() -> None:
+    notes = [Note(0.5, 1.5, 61, 64), Note(2.0, 3.0, 60, 64), Note(2.5, 4.0, 61, 64)]
+    ax = plots.piano_roll(np.ones((3, 10)), (60, 61, 62), np.arange(10) * 0.5, notes=notes)
+    assert sorted(bars(ax)) == [[0.5, 0.8, 1.5, 1.2], [2, -0.2, 3, 0.2], [2.5, 0.8, 4, 1.2]]
+
+
+class TestCrop:
+    PIANO = range(36, 96)
+
+    def rows(self, sources: Sequence[int | str] = PIANO, **options: Any) -> tuple[float, float]:
+        H = np.ones((len(sources), 9))
+        return plots.piano_roll(H, sources, np.arange(9) * 0.1, **options).get_ylim()
+
+    def roll(self, *pitches: int) -> np.ndarray:
+        return np.isin(self.PIANO, pitches)[:, None] & np.ones(9, bool)
+
+    def test_an_octave_around_the_notes(self) -> None:
+        notes = [Note(0, 0.1, 60, 64), Note(0.2, 0.4, 64, 64)]
+        assert self.rows(notes=notes) == (48 - 36 - 0.5, 76 - 36 + 0.5)
+
+    def test_an_octave_around_the_reference(self) -> None:
+        assert self.rows(roll=self.roll(55, 72)) == (43 - 36 - 0.5, 84 - 36 + 0.5)
+        found = [Note(0, 0.1, 80, 64)]
+        assert self.rows(roll=self.roll(55, 72), notes=found) == (43 - 36 - 0.5, 92 - 36 + 0.5)
+
+    def test_not_beyond_the_sources(self) -> None:
+        assert self.rows(notes=[Note(0, 0.1, 40, 64)]) == (-0.5, 52 - 36 + 0.5)
+
+    def test_nothing_in_use_shows_everything(self) -> None:
+        assert self.rows() == self.rows(roll=self.roll()) == (-0.5, 59.5)
+
+    def test_unless_unwanted(self) -> None:
+        assert self.rows(notes=[Note(0, 0.1, 60, 64)], crop=False) == (-0.5, 59.5)
+
+    def test_named_sources_are_all_shown(self) -> None:
+        assert self.rows(("kick", 60), notes=[Note(0, 0.1, "kick", 64)]) == (-0.5, 1.5)
+
+
+def test_titles_are_literal() -> None:
+    ax = plots.piano_roll(np.ones((2, 9)), (60, 61), np.arange(9) * 0.1, title=r"$\take_1$ 2$")
+    ax.figure.canvas.draw()
+    assert ax.get_title() == r"$\take_1$ 2$"
+    assert not ax.title.get_parse_math()
 
 
 def test_cost_is_drawn_per_step() -> None:

@@ -19,7 +19,7 @@ from tiny import CONFIG, FRAME, KINDS, SOURCES, dictionary, handmade, tone
 
 from dds_fast import Decomposition, Spectrogram, SpectrogramConfig, audio, decompose, export
 from dds_fast.datasets import Labels
-from dds_fast.export import Note
+from dds_fast.export import Detection, Note
 from dds_fast.result import source_activations
 
 matplotlib.use("Agg")
@@ -45,14 +45,14 @@ class TestNotes:
         return H
 
     def test_a_note_begins_and_ends_half_a_frame_outside_its_run(self) -> None:
-        (note,) = handmade(self.rows(b=[(10, 30, 1.0)])).notes(threshold=0.5)
+        (note,) = handmade(self.rows(b=[(10, 30, 1.0)])).notes(upper=0.5, lower=0.5)
         assert note.start == pytest.approx(9.5 * FRAME)
         assert note.end == pytest.approx(29.5 * FRAME)
         assert (note.source, note.velocity) == (64, 127)
 
     def test_notes_at_the_edges_of_the_recording(self) -> None:
         result = handmade(self.rows(a=[(0, 20, 1.0), (22, 40, 1.0)]))
-        first, last = result.notes(threshold=0.5, max_gap=FRAME)
+        first, last = result.notes(upper=0.5, lower=0.5, max_gap=FRAME)
         assert first.start == 0
         assert first.end == pytest.approx(19.5 * FRAME)
         assert last.start == pytest.approx(21.5 * FRAME)
@@ -60,48 +60,82 @@ class TestNotes:
 
     def test_short_notes_are_dropped(self) -> None:
         result = handmade(self.rows(a=[(2, 12, 1.0), (20, 31, 1.0)]))
-        found = result.notes(threshold=0.5, min_duration=10.5 * FRAME, max_gap=0)
+        found = result.notes(upper=0.5, lower=0.5, min_duration=10.5 * FRAME, max_gap=0)
         assert [round(note.start / FRAME, 3) for note in found] == [19.5]
-        assert len(result.notes(threshold=0.5, min_duration=0, max_gap=0)) == 2
+        assert len(result.notes(upper=0.5, lower=0.5, min_duration=0, max_gap=0)) == 2
 
     def test_default_min_duration_is_100_ms(self) -> None:
         result = handmade(self.rows(a=[(2, 14, 1.0)], b=[(2, 15, 1.0)]))  # 96 and 104 ms
-        assert [note.source for note in result.notes(threshold=0.5)] == [64]
+        assert [note.source for note in result.notes(upper=0.5, lower=0.5)] == [64]
 
     def test_short_pauses_do_not_split_a_note(self) -> None:
         runs = [(2, 10, 1.0), (13, 20, 1.0), (25, 35, 1.0)]  # pauses of 3 and 5 frames
         result = handmade(self.rows(a=runs))
         for max_gap, expected in ((2, [(2, 10), (13, 20), (25, 35)]), (3, [(2, 20), (25, 35)])):
-            found = result.notes(threshold=0.5, min_duration=0, max_gap=(max_gap + 0.1) * FRAME)
+            found = result.notes(
+                upper=0.5, lower=0.5, min_duration=0, max_gap=(max_gap + 0.1) * FRAME
+            )
             spans = [(round(n.start / FRAME + 0.5), round(n.end / FRAME + 0.5)) for n in found]
             assert spans == expected
-        (whole,) = result.notes(threshold=0.5)
+        (whole,) = result.notes(upper=0.5, lower=0.5)
         assert whole.end == pytest.approx(34.5 * FRAME)
 
     def test_velocity_is_the_peak_relative_to_the_strongest(self) -> None:
         H = self.rows(a=[(2, 20, 0.5)], b=[(2, 20, 2.0)], c=[(2, 20, 1.0)])
         H[2, 7] = 1.5
-        velocities = {note.source: note.velocity for note in handmade(H).notes(threshold=0.1)}
+        velocities = {
+            note.source: note.velocity for note in handmade(H).notes(upper=0.1, lower=0.1)
+        }
         assert velocities == {60: 32, 64: 127, 67: 95}
 
     def test_faint_notes_have_velocity_one(self) -> None:
         H = self.rows(a=[(2, 20, 1e-4)], b=[(2, 20, 1.0)])
-        assert [n.velocity for n in handmade(H).notes(threshold=1e-5)] == [1, 127]
+        assert [n.velocity for n in handmade(H).notes(upper=1e-5, lower=0)] == [1, 127]
 
     def test_sorted_by_start(self) -> None:
         H = self.rows(a=[(20, 39, 1.0)], b=[(1, 19, 1.0)], c=[(10, 30, 1.0)])
-        assert [note.source for note in handmade(H).notes(threshold=0.5)] == [64, 67, 60]
+        assert [note.source for note in handmade(H).notes(upper=0.5, lower=0.5)] == [64, 67, 60]
 
     def test_activations_at_the_threshold_are_not_notes(self) -> None:
         H = self.rows(a=[(2, 30, 0.5)])
-        assert handmade(H).notes(threshold=0.5) == []
-        assert len(handmade(H).notes(threshold=0.49)) == 1
+        assert handmade(H).notes(upper=0.5, lower=0.5) == []
+        assert len(handmade(H).notes(upper=0.49, lower=0.49)) == 1
 
-    def test_threshold_is_the_calibrated_one_else_a_quarter_of_the_peak(self) -> None:
+    def test_a_note_lasts_above_lower_and_reaches_upper(self) -> None:
+        H = self.rows(a=[(2, 10, 0.3), (10, 12, 0.8), (12, 20, 0.2)], b=[(2, 38, 0.7)])
+        H[0, 20:30] = 0.1
+        (note,) = handmade(H).notes(upper=0.8, lower=0.15)
+        assert (note.source, note.velocity) == (60, 127)
+        assert note.start == pytest.approx(1.5 * FRAME)
+        assert note.end == pytest.approx(19.5 * FRAME)
+
+    def test_the_strongest_note_found_has_full_velocity(self) -> None:
+        H = self.rows(a=[(2, 30, 1.0)], b=[(5, 7, 2.0)])  # too short for a note
+        (note,) = handmade(H).notes(upper=0.5, lower=0.5)
+        assert (note.source, note.velocity) == (60, 127)
+
+    def test_detection_is_the_calibrated_one_else_relative_to_the_strongest(self) -> None:
         H = self.rows(a=[(2, 30, 1.0)], b=[(2, 30, 0.3)], c=[(2, 30, 0.2)])
         assert {note.source for note in handmade(H).notes()} == {60, 64}
-        assert {note.source for note in handmade(H, threshold=0.5).notes()} == {60}
-        assert handmade(H).note_threshold() == pytest.approx(0.25)
+        assert handmade(H).note_detection() == Detection(0.25, 0.125)
+        calibrated = handmade(H, detection=Detection(0.5, 0.1, min_duration=0.2, max_gap=0.0))
+        assert {note.source for note in calibrated.notes()} == {60}
+        assert {note.source for note in calibrated.notes(upper=0.1)} == {60, 64, 67}
+        assert calibrated.notes(min_duration=0.3) == []
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"upper": 0.5, "lower": 0.6}, r"lower \(0.6\) is above upper \(0.5\)"),
+            ({"upper": float("nan")}, "upper must be finite"),
+            ({"lower": -0.1}, "lower must be finite and not negative"),
+            ({"min_duration": float("inf")}, "min_duration"),
+            ({"max_gap": -1.0}, "max_gap"),
+        ],
+    )
+    def test_bad_detections(self, changes: dict[str, float], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            handmade(np.ones((3, 40))).notes(**changes)
 
     def test_silence_has_no_notes(self) -> None:
         assert handmade(np.zeros((3, 40))).notes() == []
@@ -141,7 +175,7 @@ class TestNoteFiles:
     def test_to_midi_holds_the_notes(self) -> None:
         H = np.zeros((3, 40))
         H[1, 5:35] = 1
-        (piano,) = handmade(H).to_midi(threshold=0.5).instruments
+        (piano,) = handmade(H).to_midi(upper=0.5, lower=0.5).instruments
         assert [(n.pitch, n.velocity) for n in piano.notes] == [(64, 127)]
 
     @pytest.mark.parametrize("source", ["kick", 128, -1])
@@ -185,24 +219,45 @@ class TestFile:
             "kind",
             "config",
             "stop_reason",
-            "threshold",
+            "detection",
             "settings",
+            "tuning",
             "n_steps",
         ):
             assert getattr(loaded, name) == getattr(result, name), name
         assert loaded.n_samples == 3200
+        assert loaded.gain == result.gain > 1
         assert loaded.stft is None
 
     def test_dropped_components(self, tmp_path: Path) -> None:
         searched(keep_components=False).save(tmp_path / "r.npz")
         assert Decomposition.load(tmp_path / "r.npz").components is None
 
-    def test_named_sources_and_threshold(self, tmp_path: Path) -> None:
-        result = handmade(np.ones((3, 4)), sources=("a", "b", 60), threshold=0.125)
+    def test_named_sources_and_what_a_search_assumed(self, tmp_path: Path) -> None:
+        assumed = {"detection": Detection(0.25, 0.125, max_gap=0.0), "gain": 3.0, "tuning": -31.8}
+        result = handmade(np.ones((3, 4)), sources=("a", "b", 60), **assumed)
         result.save(tmp_path / "r.npz")
         loaded = Decomposition.load(tmp_path / "r.npz")
         assert loaded.sources == ("a", "b", 60)
-        assert loaded.threshold == 0.125
+        assert {name: getattr(loaded, name) for name in assumed} == assumed
+        np.testing.assert_array_equal(loaded.times, result.times)
+
+    @pytest.mark.parametrize(
+        ("threshold", "expected"), [(None, None), (0.125, Detection(0.125, 0.125))]
+    )
+    def test_files_with_one_threshold(
+        self, tmp_path: Path, threshold: float | None, expected: Detection | None
+    ) -> None:
+        handmade(np.ones((3, 4))).save(tmp_path / "r.npz")
+        with np.load(tmp_path / "r.npz") as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(str(arrays.pop("header")))
+        old = {k: v for k, v in header.items() if k not in ("detection", "gain", "tuning")}
+        header = np.array(json.dumps(old | {"threshold": threshold}))
+        np.savez(tmp_path / "old.npz", header=header, **arrays)
+        loaded = Decomposition.load(tmp_path / "old.npz")
+        assert loaded.detection == expected
+        assert (loaded.gain, loaded.tuning) == (1, 0)
 
     def test_readable_without_pickle_or_the_library(self, tmp_path: Path) -> None:
         result = searched()
@@ -321,6 +376,12 @@ class TestPlot:
         assert ax.get_xlabel() == "time in seconds"
         np.testing.assert_array_equal(ax.get_images()[0].get_array(), searched().source_activations)
 
+    def test_notes_are_drawn_unless_unwanted(self) -> None:
+        H = np.zeros((3, 40))
+        H[1, 5:35] = 1
+        assert len(handmade(H).plot().collections) == 1
+        assert not handmade(H).plot(notes=False).collections
+
     def test_draws_on_given_axes(self) -> None:
         import matplotlib.pyplot as plt
 
@@ -333,9 +394,9 @@ class TestPlot:
             handmade(np.zeros((3, 40))),
             handmade(np.ones((3, 1))),
             handmade(np.ones((3, 9)), sources=("kick", "snare", 60)),
-            handmade(np.ones((3, 9)), threshold=0.0),
+            handmade(np.ones((3, 9)), detection=Detection(0.0, 0.0)),
         ],
-        ids=["silent", "one-frame", "named", "zero-threshold"],
+        ids=["silent", "one-frame", "named", "zero-thresholds"],
     )
     def test_unusual_results(self, result: Decomposition, tmp_path: Path) -> None:
         from dds_fast.plots import save_figure
@@ -428,14 +489,22 @@ class TestSeparate:
         with pytest.raises(ValueError, match="phase"):
             Decomposition.load(tmp_path / "r.npz").separate()
 
+    def test_retuned_recordings_have_no_stems(self) -> None:
+        with pytest.raises(ValueError, match="retuned by 31.8 cents"):
+            searched(tuning=-31.8).separate()
+
     def test_dropped_components(self) -> None:
         with pytest.raises(ValueError, match="keep_components"):
             searched(keep_components=False).separate()
 
 
-def test_times_follow_the_config() -> None:
-    result = handmade(np.ones((3, 3)), config=SpectrogramConfig(sr=8000, n_fft=128, hop=32))
+def test_times_follow_the_config_and_the_tuning() -> None:
+    config = SpectrogramConfig(sr=8000, n_fft=128, hop=32)
+    result = handmade(np.ones((3, 3)), config=config)
     assert result.times.tolist() == [0, 0.004, 0.008]
+    low = handmade(np.ones((3, 3)), config=config, tuning=-1200.0)
+    assert low.times.tolist() == [0, 0.008, 0.016]
+    assert low.frame_rate == 125
 
 
 class TestGroups:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from dds_fast.flows.graph import Graphed
-from dds_fast.ops.update_step import Controller, Problem, Schedule, State, UpdateStep
+from dds_fast.search import Controller, Problem, Schedule, Search, State
 from peers import Decode
 
 
-class AutogradSearch(UpdateStep):
+class AutogradSearch(Search):
     """Adam on Z, then Adam on H, each with the gradient of the objective by autograd.
 
     Plain, each half-step decodes: two decodes and one backward of the flow per update step. With
@@ -28,7 +28,8 @@ class AutogradSearch(UpdateStep):
     ) -> None:
         assert problem.Z is not None and problem.likelihood == "latent"
         self.problem, self.decode, self.share_decode = problem, decode, share_decode
-        self.controller = Controller(schedule)
+        self.controllers = [Controller(schedule)]
+        self.most_steps = schedule.max_steps
         self.fixed, free = problem.Z.tensor_split([problem.n_fixed], dim=-1)
         self.Z = free.clone().requires_grad_()
         self.H = problem.H.clone().requires_grad_()
@@ -78,15 +79,15 @@ class AutogradSearch(UpdateStep):
             self._move(self.adam_H, self.controller.step_size, cost)
 
     @torch.no_grad()
-    def state(self) -> State:
+    def states(self) -> list[State]:
         x = self._decode(self.Z).clamp_min(0)
         if not self.problem.per_frame:
             x = x.flatten(0, 1)
-        return State(x.transpose(-1, -2), self.H.clamp_min(0), None)
+        return [State(x.transpose(-1, -2), self.H.clamp_min(0), None)]
 
 
-def starter(decode: Decode, share_decode: bool) -> Callable[[Problem, Schedule], UpdateStep]:
-    """What `dds_fast.ops.update_step` is for the library: starts a search on a problem."""
+def starter(decode: Decode, share_decode: bool) -> Callable[[Problem, Schedule], Search]:
+    """What `cases.start` is for the library: begins the search of one recording."""
     return lambda problem, schedule: AutogradSearch(problem, schedule, decode, share_decode)
 
 
@@ -139,14 +140,14 @@ class DeviceSearch(AutogradSearch):
             self.controller.observe(value)
         self.step_size.fill_(self.controller.step_size)
 
-    def state(self) -> State:
+    def states(self) -> list[State]:
         assert self.decoded is not None
         x = self.decoded.clamp_min(0)
         if not self.problem.per_frame:
             x = x.flatten(0, 1)
-        return State(x.transpose(-1, -2), self.active.clamp_min(0), None)
+        return [State(x.transpose(-1, -2), self.active.clamp_min(0), None)]
 
 
-def device_starter(decode: Decode) -> Callable[[Problem, Schedule], UpdateStep]:
+def device_starter(decode: Decode) -> Callable[[Problem, Schedule], Search]:
     """`starter` for a `DeviceSearch`."""
     return lambda problem, schedule: DeviceSearch(problem, schedule, decode)

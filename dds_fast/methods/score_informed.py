@@ -232,6 +232,7 @@ def decompose(
             "tolerance": tolerance,
             "random_state": random_state,
         },
+        gain=given.gain,
         stft=given.stft,
         n_samples=given.n_samples,
         score=labels,

@@ -22,7 +22,9 @@ class SearchSettings:
     reweighted l1 norm.
 
     Attributes:
-        max_steps: most steps with the codes; 0 in a staged search keeps its entries as they are.
+        max_steps: most steps in all. A step of a staged search is ten updates of the activations
+            while the entries stay as they are, then one step with the codes and the updates after
+            it.
         step_size: initial step size of Adam.
         penalty: weight lambda of the likelihood penalty (0 for nmf).
         n_components: K, dictionary entries per source; None for nmf and dds1, which fix it.
@@ -33,8 +35,9 @@ class SearchSettings:
             falls with the activity of the entry's source.
         algorithm: "staged" or "gradient".
         updates_per_step: I, updates of the activations after each step with the codes.
-        fixed_updates: updates of the activations before the entries are chosen; and as many
-            reweighted ones where the codes do not move.
+        adapt: whether a staged search moves codes; otherwise its updates of the activations go on
+            with entries as they are, reweighted.
+        fixed_updates: updates of the activations before the entries are chosen.
         fixed_sparsity: mu_0, uniform weight of the l1 norm in these.
         smoothing: frames over which the activity of a source is averaged for its weight u.
         floor: delta, ``u = 1 / (activity / strongest activity in the frame + delta)``.
@@ -46,6 +49,7 @@ class SearchSettings:
     n_components: int | None = None
     sparsity: float = 0.0
     algorithm: str = "gradient"
+    adapt: bool = True
     updates_per_step: int = 5
     fixed_updates: int = 100
     fixed_sparsity: float = 0.1
@@ -113,16 +117,19 @@ PAPER = {
 }
 """The DDS paper's settings by kind."""
 
+FAST_STEPS = 20
+"""Of a staged search whose entries stay as they are."""
+
 _STAGED = SearchSettings(
-    max_steps=60,
-    step_size=0.02,
+    max_steps=70,
+    step_size=0.01,
     penalty=1e-3,
     n_components=4,
     sparsity=0.5,
     algorithm="staged",
 )
 DEFAULT = {
-    "nmf": replace(_STAGED, max_steps=0, penalty=0.0, n_components=None),
+    "nmf": replace(_STAGED, max_steps=FAST_STEPS, penalty=0.0, n_components=None, adapt=False),
     "dds1": PAPER["dds1"],
     "dds2": _STAGED,
     "dds3": _STAGED,
@@ -148,4 +155,4 @@ def preset_settings(preset: str, kind: str, own: SearchSettings) -> SearchSettin
     if kind == "dds1":
         raise ValueError("preset='fast' needs a staged search, which a 'dds1' dictionary has not")
     staged = own if own.algorithm == "staged" else DEFAULT[kind]
-    return replace(staged, max_steps=0)
+    return replace(staged, max_steps=FAST_STEPS, adapt=False)

@@ -18,7 +18,7 @@ LOOK_EVERY = 10
 """Updates of the activations per step of a stage whose entries stay as they are; and every so many
 steps with the codes, weights are made anew and dead entries left out."""
 
-DEAD = 1e-3
+DEAD = 0.03
 """An entry is dead whose activity nowhere exceeds this share of the strongest entry's."""
 
 SILENT = 1e-2
@@ -47,9 +47,10 @@ class Stages(Search):
     def __init__(self, problem: StagedProblem, schedule: Schedule) -> None:
         self.problem, self.schedule = problem, schedule
         self.controllers = [Controller(schedule, stage="fixed")]
-        self.n_fixed = -(-problem.settings.fixed_updates // LOOK_EVERY)
-        self.adapts = problem.flow is not None and schedule.max_steps > 0
-        self.most_steps = self.n_fixed + (schedule.max_steps if self.adapts else self.n_fixed)
+        self.most_steps = schedule.max_steps
+        self.n_fixed = min(-(-problem.settings.fixed_updates // LOOK_EVERY), self.most_steps)
+        self.n_adapted = self.most_steps - self.n_fixed
+        self.adapts = problem.flow is not None and problem.settings.adapt
 
     def advance(self, n_steps: int = 1) -> None:
         """Up to `n_steps` steps, of one stage after the other."""
@@ -58,7 +59,7 @@ class Stages(Search):
             step = len(controller.history) - 1
             n_left = (self.n_fixed if step < self.n_fixed else self.most_steps) - step
             n = min(n_steps, n_left)
-            for cost in self._steps(step, n):
+            for cost in self._steps(step, n) if n else []:
                 controller.record(cost)
             if controller.stop_reason is None and len(controller.history) > self.most_steps:
                 controller.stop_reason = "max_steps"
@@ -68,25 +69,20 @@ class Stages(Search):
         """Costs of some steps of one stage."""
         controller = self.controller
         if first < self.n_fixed:
-            return self._steps_fixed(self._n_updates(first, n), reweighted=False)
+            n_all = self.problem.settings.fixed_updates
+            n_updates = [min(LOOK_EVERY, n_all - i * LOOK_EVERY) for i in range(first, first + n)]
+            return self._steps_fixed(n_updates, reweighted=False)
         first -= self.n_fixed
         if not self.adapts:
             controller.stage = "reweighted"
-            return self._steps_fixed(self._n_updates(first, n), reweighted=True)
+            return self._steps_fixed([LOOK_EVERY] * n, reweighted=True)
         if first == 0:
             controller.stage = "adapted"
             self._choose()
-        falling = [
-            1 - (1 - LAST_STEP) * step / self.schedule.max_steps for step in range(first, first + n)
-        ]
+        falling = [1 - (1 - LAST_STEP) * step / self.n_adapted for step in range(first, first + n)]
         step_sizes = [self.schedule.step_size * share for share in falling]
         controller.step_size = step_sizes[-1]
         return self._steps_adapted(first, step_sizes)
-
-    def _n_updates(self, first: int, n: int) -> list[int]:
-        """Updates of each of `n` steps with entries as they are."""
-        n_all = self.problem.settings.fixed_updates
-        return [min(LOOK_EVERY, n_all - step * LOOK_EVERY) for step in range(first, first + n)]
 
     @abstractmethod
     def _steps_fixed(self, n_updates: list[int], reweighted: bool) -> list[float]:

@@ -122,7 +122,7 @@ class TestDecompose:
     def test_is_nmf_from_the_score(self) -> None:
         waveform = played(SCORE).sum(0)
         result = decompose(waveform, SCORE, sr=SR, config=CONFIG, n_steps=7)
-        magnitude = np.abs(result.stft[1:]) * (2 / np.sqrt(np.hanning(1024)).sum())
+        magnitude = result.gain * np.abs(result.stft[1:]) * (2 / np.sqrt(np.hanning(1024)).sum())
         H = activation_windows(SCORE, np.array([48, 66]), magnitude.shape[1], CONFIG)
         expected = nmf.factorize(
             magnitude,
