@@ -37,7 +37,7 @@ class Activations:
         (J, T), F, new = H.shape, self.Xt.shape[1], H.new_empty
         self.H, self.spare, self.labels = H.contiguous(), torch.empty_like(H), labels.contiguous()
         sources = torch.arange(self.n_sources + 1, device=H.device)
-        self.first = torch.searchsorted(self.labels, sources)
+        self.first_entry = torch.searchsorted(self.labels, sources)
         self.norms, self.numerator = new(J), new(J, T)
         self.gram = new(J, J) if J < 2 * F else None
         self.explained = new(T, F) if self.gram is None else None
@@ -87,7 +87,7 @@ class Activations:
         S, T = self.weights.shape
         activity, settings = torch.empty_like(self.weights), self.settings
         kernels("staged").activity_kernel[(S, -(-T // FRAMES))](
-            self.H, self.norms, self.first, activity, T, BLOCK=FRAMES
+            self.H, self.norms, self.first_entry, activity, T, BLOCK=FRAMES
         )
         activity = staged.smoothed(activity, settings.smoothing)
         u = 1 / (activity / (activity.amax(0) + staged.TINY) + settings.floor)

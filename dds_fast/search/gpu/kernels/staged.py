@@ -83,16 +83,16 @@ def update_kernel(
 
 
 @triton.jit(do_not_specialize=["n_frames"])
-def activity_kernel(H, norms, first, activity, n_frames, BLOCK: tl.constexpr):
+def activity_kernel(H, norms, first_entry, activity, n_frames, BLOCK: tl.constexpr):
     """``(S, T)`` activations times the norms of their entries, added up source by source.
 
-    The entries of source s are those from ``first[s]`` up to ``first[s + 1]``.
+    The entries of source s are those from ``first_entry[s]`` up to ``first_entry[s + 1]``.
     """
     s = tl.program_id(0).to(tl.int64)
     t = tl.program_id(1).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     in_t = t < n_frames
     total = tl.zeros((BLOCK,), tl.float32)
-    for j in range(tl.load(first + s), tl.load(first + s + 1)):
+    for j in range(tl.load(first_entry + s), tl.load(first_entry + s + 1)):
         total += tl.load(H + j * n_frames + t, mask=in_t, other=0.0) * tl.load(norms + j)
     tl.store(activity + s * n_frames + t, total, mask=in_t)
 
