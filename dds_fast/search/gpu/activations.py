@@ -99,6 +99,12 @@ class Activations:
         alive = (peaks > staged.DEAD * peaks.max()).nonzero()[:, 0]
         return alive if worth_dropping(len(alive), n_entries) else None
 
+    def silence_all_but(self, kept: Tensor) -> None:
+        """What is zero stays zero."""
+        silent = torch.ones(len(self.H), 1, dtype=torch.bool, device=self.H.device)
+        silent[kept] = False
+        self.H.masked_fill_(silent, 0.0)
+
     def keep(self, kept: Tensor, D: Tensor) -> None:
         """Go on with some of the entries, `D`, which stay as they are."""
         norms, numerator, gram = self.norms, self.numerator, self.gram

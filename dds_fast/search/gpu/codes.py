@@ -17,8 +17,8 @@ from dds_fast.search.problem import StagedProblem
 class Rows:
     """Where entries stand among the ``(G, R)`` rows of the flows that take part.
 
-    Flows that have fewer entries than another are filled up with copies of their first one; these
-    are silent, so nothing changes by them.
+    Flows that have fewer entries than another are filled up with copies of their first one. These
+    rows are silent: their activations are zero, as they then stay, and nothing changes by them.
 
     Attributes:
         groups: ``(G,)`` the flows that take part.
@@ -73,21 +73,25 @@ class Codes:
         self.problem = problem
         self.n_free = codes.shape[1] - problem.n_fixed
         self.decoder = Decoder(problem.flow, False, precision, flow_ops)
-        self._place(labels, [codes, torch.zeros_like(codes), torch.zeros_like(codes)])
+        self.labels = labels
+        rows = self.rows_of(torch.arange(len(labels), device=labels.device))
+        self._place(rows, labels, [codes, torch.zeros_like(codes), torch.zeros_like(codes)])
 
-    def _place(self, labels: Tensor, tensors: list[Tensor]) -> None:
-        """Rows for ``(J, F)`` codes and moments."""
-        assert self.problem.flow is not None
-        self.rows = Rows.of(labels, self.problem.flow.n_groups)
-        self.labels = labels[self.rows.entries]
+    def rows_of(self, kept: Tensor) -> Rows:
+        """Rows that some of the present ones would need."""
+        return Rows.of(self.labels[kept], self.decoder.flow.n_groups)
+
+    def _place(self, rows: Rows, labels: Tensor, tensors: list[Tensor]) -> None:
+        """``(J, F)`` codes and moments into rows."""
+        self.rows, self.labels = rows, labels[rows.entries]
         self.decoder.groups = self.rows.groups
         self.Z, *self.moments = (self.rows.spread(tensor) for tensor in tensors)
         self.gradients = (torch.empty_like(self.Z), self.Z.new_empty(self.Z.shape[:2]))
 
     def keep(self, kept: Tensor) -> None:
-        """Go on with some of the rows."""
+        """Go on with some of the present rows."""
         tensors = [tensor.flatten(0, 1)[kept] for tensor in (self.Z, *self.moments)]
-        self._place(self.labels[kept], tensors)
+        self._place(self.rows_of(kept), self.labels[kept], tensors)
 
     def decode(self, move: bool, numbers: Tensor, counters: Tensor) -> tuple[Tensor, Tensor]:
         """Clipped entries and their log-likelihoods; if asked, after a step of Adam."""

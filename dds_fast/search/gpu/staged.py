@@ -7,8 +7,8 @@ A step with the codes is two CUDA graphs, since the looks fall between them:
 
 What the decode keeps for the gradient lives in the first graph and is read by the second. At a look
 the host waits, leaves out entries that are dead, and has the weights made anew; but for that it
-waits where it reads costs, after as many steps as it was asked for. Entries left out change the
-sizes: the graphs are then captured anew.
+waits where it reads costs, after as many steps as it was asked for. Entries that are left out fall
+silent, and keep their rows until these are mostly silent: only then are the graphs captured anew.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ from dds_fast.search.staged import LOOK_EVERY, Stages
 
 WARM_UP = 1
 """Steps before a capture, in which the kernels are loaded."""
+
+SHRINK = 0.5
+"""Once so few of a step's rows still sound, the others are given up; till then they are silent. The
+capture anew takes the host as long as some ten steps take the device."""
 
 
 class StagedSearch(Stages):
@@ -165,14 +169,20 @@ class StagedSearch(Stages):
         return self.costs.after(n_known)
 
     def _look(self) -> bool:
-        """Leave out dead entries, and make the weights anew; whether some were left out."""
-        kept = self.activations.alive(len(self.places))
+        """Leave out dead entries, and make the weights anew; whether there are fewer rows now."""
+        kept, shrinks = self.activations.alive(len(self.places)), False
         if kept is not None:
-            H = self.activations.H[kept]
-            self.codes.keep(kept)
-            self._place(H)
+            n_rows = len(self.codes.rows.entries)
+            shrinks = len(self.codes.rows_of(kept).entries) <= SHRINK * n_rows
+            if shrinks:
+                H = self.activations.H[kept]
+                self.codes.keep(kept)
+                self._place(H)
+            else:
+                self.activations.silence_all_but(kept)
+                self.places = kept
         self.activations.reweigh()
-        return kept is not None
+        return shrinks
 
     def states(self) -> list[State]:
         """The entries that still sound, and their activations."""
