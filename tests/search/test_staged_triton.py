@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,8 +15,11 @@ from torch import Tensor
 from dds_fast.search import Schedule, Search, StagedProblem, engines, staged
 from dds_fast.search.gpu import staged as gpu_staged
 from dds_fast.search.gpu.activations import Activations
-from dds_fast.search.gpu.codes import Rows
+from dds_fast.search.gpu.codes import Codes, Rows
+from dds_fast.search.gpu.costs import Costs
+from dds_fast.search.gpu.decoder import Decoder
 from dds_fast.search.gpu.staged import StagedSearch
+from dds_fast.search.gpu.weights import Stash
 
 SHORT = replace(SETTINGS, max_steps=FIXED + 11)
 """As far as the second look at the codes: the interpreter takes its time for each step with them.
@@ -258,6 +262,65 @@ def test_several_recordings_are_searched_each_by_itself(
         alone.advance(100)
         assert controller.history == alone.controller.history
         assert torch.equal(state.H, alone.state().H)
+
+
+def addresses(owner: object, name: str = "search") -> dict[str, int]:
+    """Where all the tensors lie that a search and its parts hold."""
+    if isinstance(owner, Tensor):
+        return {name: owner.data_ptr()}
+    if isinstance(owner, list | tuple):
+        held = {str(i): item for i, item in enumerate(owner)}
+    elif isinstance(owner, StagedSearch | Activations | Codes | Costs | Decoder | Rows | Stash):
+        held = vars(owner)
+    else:
+        return {}
+    return {k: v for key, item in held.items() for k, v in addresses(item, f"{name}.{key}").items()}
+
+
+class Replayed:
+    """Stands in for a graph: what the function makes lies where the second call had put it."""
+
+    def __init__(self, function: Callable[[], None], device: torch.device, warm_up: int) -> None:
+        self.function, self.n_calls = function, 0
+        self.search = function.__self__
+        self.decodes = function.__name__ == "_move"
+
+    def made(self) -> list[Tensor]:
+        stash = self.search.codes.decoder.stash
+        return [self.search.D, self.search.log_likelihoods, stash.hidden, stash.moving]
+
+    def __call__(self) -> None:
+        self.n_calls += 1
+        if self.n_calls > 2:
+            assert addresses(self.search) == self.found
+        kept = addresses(self.search)
+        stash, places = self.search.codes.decoder.stash, self.made()
+        self.function()
+        if not self.decodes:
+            assert addresses(self.search) == kept
+            self.found = kept
+        elif self.n_calls == 2:
+            self.found = addresses(self.search)
+        elif self.n_calls > 2:
+            for place, value in zip(places, self.made(), strict=True):
+                place.copy_(value)
+            self.search.D, self.search.log_likelihoods = places[:2]
+            self.search.codes.decoder.stash = stash
+
+
+@pytest.mark.parametrize("kind", ["dds2", "dds3"])
+def test_graphs_find_tensors_where_they_were(
+    triton_device: torch.device, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if triton_device.type != "cpu":
+        pytest.skip("graphs proper: test_captured_steps_are_those_of_the_reference")
+    problem = in_float32(make(kind, max_steps=FIXED + 4))
+    expected = finished(problem, backend="triton")
+    monkeypatch.setattr(gpu_staged, "Graphed", Replayed)
+    search = finished(problem, backend="triton")
+    assert isinstance(search, StagedSearch)
+    assert search.move.n_calls == search.follow.n_calls == 4
+    assert search.controller.history == expected.controller.history
 
 
 @pytest.mark.gpu
