@@ -101,7 +101,13 @@ DECOMPOSITIONS = {
     "W5-dds3": Shape("dds3", 512, 1024, 20, n_steps=32),
     "W5-packaged": None,
 }
-"""Whole searches: the paper's dictionaries with its settings, the packaged one with its own."""
+"""Whole gradient searches: the paper's dictionaries with its settings, the packaged by `FORMER`."""
+
+FORMER = replace(PAPER["dds3"], penalty=1e-3, sparsity=0.15)
+"""How the packaged piano was searched before there was a staged search."""
+
+SOUNDS = {"W7-10s": 10.0, "W7-30s": 30.0, "W7-300s": 300.0}
+"""Sound to notes: seconds."""
 
 
 def make_flow(shape: Shape, device: torch.device | str = "cpu") -> Flow:
@@ -117,6 +123,12 @@ def make_flow(shape: Shape, device: torch.device | str = "cpu") -> Flow:
                 shape.n_sources, shape.n_features, shape.n_steps, shape.width, depth=4
             )
     return made.requires_grad_(False)
+
+
+def n_weights(flow: FrozenFlow) -> tuple[int, int]:
+    """Entries of the matrices that a pass reads: of the couplings, and of a Glow's mixing."""
+    couplings = sum(w.numel() for step in flow.steps for w in step.coupling.weights)
+    return couplings, sum(s.mixing.numel() for s in flow.steps if s.mixing is not None)
 
 
 def start(problem: Problem, schedule: Schedule, **options: str) -> Search:
@@ -166,11 +178,7 @@ class Workload:
     @property
     def n_weights(self) -> int:
         """Entries of the matrices that a pass reads: couplings, and the Glow's mixing."""
-        return sum(
-            sum(w.numel() for w in step.coupling.weights)
-            + (0 if step.mixing is None else step.mixing.numel())
-            for step in self.frozen.steps
-        )
+        return sum(n_weights(self.frozen))
 
     def multiply_adds(self, quantity: str) -> int:
         """The multiply-adds that the quantity needs, whoever computes it.

@@ -21,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--suite", default="cpu", choices=("cpu", "gpu"), help="cases, contenders")
     parser.addoption("--device", default="cpu", help="where table1 and the suites are measured")
     parser.addoption("--point-seconds", type=float, default=0.2, help="about, per point of table1")
+    parser.addoption("--data", help="folder of recordings to turn into notes")
     parser.addoption("--race-seconds", type=float, default=40.0, help="how long a race may take")
 
 
@@ -70,6 +71,7 @@ def pytest_benchmark_update_commit_info(config: pytest.Config, commit_info: dict
 def pytest_benchmark_update_json(
     config: pytest.Config, benchmarks: list, output_json: dict
 ) -> None:
+    output_json["command"] = " ".join(("pytest", *config.invocation_params.args))
     output_json["refused"] = config.stash[REFUSED]
     output_json["quick"] = config.getoption("quick") or config.getoption("preset") == "check"
     output_json["suite"] = config.getoption("suite")

@@ -80,12 +80,8 @@ def searched(
 ) -> list[np.ndarray]:
     """The pair's parts of a decomposition into all sources of a dictionary."""
     result = dds_fast.decompose(X, dictionary)
-    parts = list(
-        separation.source_parts(
-            result.components, result.activations, result.labels, len(result.sources)
-        )
-    )
-    return [parts[result.sources.index(pitch)] for pitch in pair]
+    rows = [result.sources.index(pitch) for pitch in pair]
+    return list(separation.source_parts(result.windows, result.n_frames, rows))
 
 
 def by_nmf(notes: NoteFrames, pair: tuple[int, int], X: dds_fast.Spectrogram) -> list[np.ndarray]:

@@ -106,8 +106,8 @@ def again(call: Callable[[], Any]) -> Calls:
 class _Turns:
     """A racer's turns. On a CPU each begins anew; a GPU has room to keep what was prepared."""
 
-    def __init__(self, racer: Racer, device: torch.device) -> None:
-        self.racer, self.device = racer, device
+    def __init__(self, racer: Racer, device: torch.device, n_samples: int) -> None:
+        self.racer, self.device, self.n_samples = racer, device, n_samples
         self.prepared: Iterator[Calls] | None = None
         self.n_calls = 1
 
@@ -121,7 +121,7 @@ class _Turns:
                 self.n_calls = max(1, int(GPU_SAMPLE_SECONDS / once))
             else:
                 prepared = self.prepared
-            return [self._sample(prepared) for _ in range(SAMPLES_PER_TURN)]
+            return [self._sample(prepared) for _ in range(self.n_samples)]
 
     def _sample(self, prepared: Iterator[Calls]) -> float:
         calls = next(prepared)
@@ -129,7 +129,10 @@ class _Turns:
 
 
 def run(
-    builds: Mapping[str, Callable[[], Racer]], seconds: float, device: torch.device
+    builds: Mapping[str, Callable[[], Racer]],
+    seconds: float,
+    device: torch.device,
+    samples_per_turn: int = SAMPLES_PER_TURN,
 ) -> dict[str, Entry]:
     """Build every contender, which checks it, then time those that agree.
 
@@ -138,6 +141,7 @@ def run(
             errors have no type in common.
         seconds: about how long the race may take; 0 for a single turn.
         device: where they compute.
+        samples_per_turn: of each contender.
     """
     entries: dict[str, Entry] = {}
     racing: dict[str, _Turns] = {}
@@ -147,7 +151,7 @@ def run(
         except Exception as refusal:
             entries[name] = Entry(refusal=reason(refusal))
             continue
-        racing[name] = _Turns(racer, device)
+        racing[name] = _Turns(racer, device, samples_per_turn)
         entries[name] = Entry(info=racer.info)
     n_turns = 1
     turn = 0

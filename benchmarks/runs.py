@@ -19,7 +19,7 @@ import piano_data
 import torch
 from complexity import METHODS
 from piano_data import PianoData, TestSet
-from quality import measure
+from quality import Recording, measure
 from tqdm import tqdm
 from trained import Dictionaries
 
@@ -272,7 +272,7 @@ class Runs:
             "precision": "float32" if run.method == "NMF" else budget.precision,
             "device": self.device,
         }
-        row = measure(run.set, dictionary, (X, labels, 0.0), options, progress=False)
+        row = measure(run.set, dictionary, Recording(X, labels, 0.0), options, progress=False)
         if threshold is None:
             row["scores"] = {k: v for k, v in row["scores"].items() if k not in AT_THRESHOLD}
         return row | {

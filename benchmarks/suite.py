@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import plot
+import plot_notes
 import table
 from jobs import Job, chosen, run_all
 from results import load
@@ -27,11 +28,13 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
 
 
 def draw(folder: Path) -> None:
-    """Tables and picture of all that is finished."""
+    """Tables and pictures of all that is finished."""
     results = load(folder)
     (folder / "README.md").write_text(table.render(results), encoding="utf-8")
     if (figure := plot.draw(results)) is not None:
         figure.savefig(folder / "steps.svg")
+    if (figure := plot_notes.draw(results)) is not None:
+        figure.savefig(folder / "notes.svg")
 
 
 def run(

@@ -51,7 +51,20 @@ a decode (step: and a backward, and the products with W and H)."""
 CPU_NOTES = """\
 "of read" is relative to summing an array as large as the weights, "of product" to PyTorch's square
 matrix product in float32, or in bfloat16 for the two bf16 precisions (bf16x3 needs three such
-products), "of product here" to PyTorch's product at the shape of the case's hidden layers."""
+products), "of product here" to PyTorch's product at the shape of the case's hidden layers.
+
+From sound to notes: multiply-adds are counted from the entries that are alive in each step. The
+floor is the time that they take at the rates of PyTorch's square products, in bfloat16 (three of
+them for one that is split) where the search multiplies so and it is faster, else in float32;
+spectrogram and notes count nothing. "residual" is the norm of X - W H over that of X. "error of
+the costs" compares all costs of the first two seconds with those in float64; of the gradient
+search, the first four. PyTorch's search leaves no dead entries out, and is compared with one that
+does not either. Extrapolated times of the gradient search come from its first steps, before
+entries die: they are upper bounds. scikit-learn fits the entries of the codes, decoded beforehand,
+with as many iterations as the staged search has updates of the activations, or until its own
+tolerance of 1e-4. basic-pitch reads the sound at its own rate, resampled beforehand, and ends with
+notes as its defaults find them, without pitch bends and MIDI. The flow's part of the adapted stage
+is timed by itself, the activations' is what is left."""
 
 GPU_NOTES = """\
 A sample is many calls in a row, so that host and device overlap as they do in use. "gradient" is a
@@ -293,6 +306,75 @@ def _training(results: Results, group: str, rows: Sequence[Row]) -> str:
     return markdown(header, cells)
 
 
+def _arithmetic(results: Results, row: Row) -> float | None:
+    """Seconds that a search's multiply-adds take at the measured rates of products."""
+    rates = {
+        name: results.rate("machine limits", f"{name} product") for name in ("float32", "bfloat16")
+    }
+    if None in rates.values() or not row.info.get("multiply_adds"):
+        return None
+    fastest = max(rates.values())  # without instructions for bfloat16 its products are slower
+    per_second = {
+        "float32": rates["float32"],
+        "bfloat16": fastest,
+        "split": max(rates["float32"], rates["bfloat16"] / 3),
+    }
+    return sum(2 * n / per_second[name] for name, n in row.info["multiply_adds"].items())
+
+
+def _giga(row: Row) -> str:
+    """Billions of multiply-adds."""
+    counted = sum(row.info.get("multiply_adds", {}).values())
+    return f"{counted / 1e9:.3g}" if counted else ""
+
+
+def _notes(results: Results, group: str, rows: Sequence[Row]) -> str:
+    ours = results.seconds(group, "dds_fast, float32")
+    cells = []
+    for row in rows:
+        info, floor = row.info, _arithmetic(results, row)
+        measured = info.get("extrapolated_from")
+        cells.append(
+            [
+                row.contender,
+                _spread(row),
+                f"{info['sound_seconds'] / row.seconds:.3g}",
+                _ratio(row.seconds, ours),
+                _giga(row),
+                "" if floor is None else _time(floor),
+                _ratio(row.seconds, floor),
+                f"{info.get('n_steps', '')}" + (f", extrapolated from {measured}" * bool(measured)),
+                _error(row),
+                "" if "cost" not in info else f"{info['cost']:.4g}",
+                "" if "residual" not in info else f"{info['residual']:.4f}",
+                str(info.get("n_notes", "")),
+            ]
+        )
+    header = ["contender", "time", "× real time", "time / dds_fast, float32"]
+    header += ["G multiply-adds", "floor", "× floor", "steps", "error of the costs"]
+    header += ["last cost", "residual", "notes"]
+    return markdown(header, cells)
+
+
+def _stages(results: Results, group: str, rows: Sequence[Row]) -> str:
+    """In the order of the stages."""
+    order = [row.contender for row in results.groups[group]]
+    cells = []
+    for row in sorted(rows, key=lambda row: order.index(row.contender)):
+        floor = _arithmetic(results, row)
+        cells.append(
+            [
+                row.info["search"],
+                row.info["stage"],
+                _spread(row),
+                _giga(row),
+                "" if floor is None else _time(floor),
+                _ratio(row.seconds, floor),
+            ]
+        )
+    return markdown(["search", "stage", "time", "G multiply-adds", "floor", "× floor"], cells)
+
+
 def _plain(results: Results, group: str, rows: Sequence[Row]) -> str:
     """A group that says nothing but times."""
     cells = [[row.contender, _spread(row), _error(row)] for row in rows]
@@ -304,6 +386,8 @@ TABLES: dict[str, Callable[[Results, str, Sequence[Row]], str]] = {
     "memory": _memory,
     "decompose": _decompose,
     "training": _training,
+    "notes": _notes,
+    "stages": _stages,
     "forward": _race,
     "backward": _race,
     "gradient": _race,

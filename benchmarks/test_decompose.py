@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -22,12 +22,13 @@ import pytest
 import race
 import torch
 from accuracy import CHECKED_STEPS, Disagreement, error_ratio
-from cases import DECOMPOSITIONS, make_flow
+from cases import DECOMPOSITIONS, FORMER, make_flow
 from contenders import PYTORCH_LOOP
 from devices import timed
 from peers import loop
 from peers.search import AutogradSearch
 from pytest_benchmark.fixture import BenchmarkFixture
+from sounds import piano_like
 
 import dds_fast
 from dds_fast import Dictionary, Spectrogram, SpectrogramConfig
@@ -35,7 +36,6 @@ from dds_fast.search import PAPER, Schedule, SearchSettings
 from dds_fast.search.problem import dds_problem
 
 SECONDS = 10.0
-SR = 16000
 EXTRAPOLATED_FROM = 10
 GPU_REPEATS, GPU_SECONDS = 3, 4.0
 """A search is repeated so often, or so long."""
@@ -54,22 +54,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     ours = [f"dds_fast, {name}" for name in PRECISIONS[metafunc.config.getoption("suite")]]
     runs = [(case, contender) for case in DECOMPOSITIONS for contender in (PYTORCH_LOOP, *ours)]
     metafunc.parametrize("case, contender", runs, ids=["-".join(run) for run in runs])
-
-
-def piano_like(seconds: float) -> np.ndarray:
-    """Decaying harmonic tones, one or two at a time, from a seed."""
-    generator = np.random.default_rng(0)
-    t = np.arange(int(seconds * SR)) / SR
-    wave = np.zeros_like(t)
-    for onset in np.arange(0, seconds, 0.25):
-        pitch = generator.integers(40, 90)
-        frequency = 440 * 2 ** ((pitch - 69) / 12)
-        since = t - onset
-        for partial in range(1, 1 + min(8, int(0.45 * SR / frequency))):
-            decay = np.exp(-since * (1.5 + 0.7 * partial)) / partial
-            tone = decay * np.sin(2 * np.pi * partial * frequency * since)
-            wave += np.where(since >= 0, generator.uniform(0.3, 1.0) * tone, 0.0)
-    return (0.5 * wave / np.abs(wave).max()).astype(np.float32)
 
 
 def compressed(wave: np.ndarray, config: SpectrogramConfig) -> Spectrogram:
@@ -98,7 +82,12 @@ class Setting:
             self.dictionary,
             precision=precision,
             device=self.device,
-            **(asdict(self.search) | {"max_steps": max_steps}),
+            preset="paper",
+            max_steps=max_steps,
+            n_components=self.search.n_components,
+            step_size=self.search.step_size,
+            penalty=self.search.penalty,
+            sparsity=self.search.sparsity,
         )
 
     @property
@@ -116,7 +105,7 @@ def _setting(case: str, quick: bool, device: torch.device) -> tuple[Setting, np.
     shape = DECOMPOSITIONS[case]
     if shape is None:
         dictionary = dds_fast.load(dds_fast.PIANO)
-        search = dictionary.search
+        search = FORMER
     else:
         shape = shape.tiny() if quick else shape
         config = SpectrogramConfig.for_features(shape.n_features)

@@ -18,6 +18,9 @@ import numpy as np
 logger = logging.getLogger("dds_fast")
 
 MAX_CHANNELS = 8
+BLOCK = 1 << 20
+"""Samples of each channel that are read from a file at a time."""
+
 SR_RANGE = (1000, 1_000_000)
 WINDOWS = {"hann": 1.0, "sqrt_hann": 0.5}
 """Powers of the Hann window, by name."""
@@ -155,16 +158,23 @@ def read_file(path: str | Path) -> tuple[np.ndarray, int]:
         raise FileNotFoundError(f"no such audio file: {path}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not an audio file")
+    blocks = []
     try:
-        samples, file_sr = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            if file.channels > MAX_CHANNELS:
+                raise ValueError(
+                    f"{path} has {file.channels} channels, at most {MAX_CHANNELS} are read"
+                )
+            # The channels of an hour at once would take more memory than its decomposition.
+            for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
+                blocks.append(block.mean(axis=1))
+            sr = file.samplerate
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{path} is not a readable audio file: {error}") from error
-    if samples.size == 0:
+    if not blocks:
         raise ValueError(f"{path} holds no samples")
-    if samples.shape[1] > MAX_CHANNELS:
-        raise ValueError(f"{path} has {samples.shape[1]} channels, at most {MAX_CHANNELS} are read")
     try:
-        return to_mono(samples.T, sr=file_sr, target_sr=file_sr), file_sr
+        return to_mono(np.concatenate(blocks), sr=sr, target_sr=sr), sr
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -223,34 +233,31 @@ def resample(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray
     return librosa.resample(waveform, orig_sr=sr, target_sr=target_sr)
 
 
-def normalised(waveform: np.ndarray) -> tuple[np.ndarray, float]:
-    """A waveform at the level at which recordings are decomposed: its peak at `PEAK`.
+def normalising_gain(waveform: np.ndarray) -> float:
+    """The factor that brings a waveform to the level at which recordings are decomposed.
+
+    Its peak is then at `PEAK`; silence stays as it is.
 
     Args:
-        waveform: ``(n,)`` floats. Silence is returned as it is.
-
-    Returns:
-        ``(n,)`` waveform, and the factor by which it was multiplied.
+        waveform: ``(n,)`` floats.
 
     Warns:
         UserWarning: the peak is implausibly high.
 
     Example:
-        >>> waveform, gain = normalised(np.array([0.0, 0.007, -0.0035]))
-        >>> waveform.round(6).tolist(), round(gain, 6)
-        ([0.0, 0.7, -0.35], 100.0)
+        >>> round(normalising_gain(np.array([0.0, 0.007, -0.0035])), 6)
+        100.0
     """
-    peak = float(np.abs(waveform).max())
+    peak = max(float(waveform.max()), -float(waveform.min()))
     if peak < np.finfo(waveform.dtype).tiny:
-        return waveform, 1.0
+        return 1.0
     if peak > PLAUSIBLE_PEAK:
         warnings.warn(
             f"the waveform's peak is {peak:.4g}, not about 1: are these integer samples that were "
             "not scaled, or are they clipped?",
             stacklevel=2,
         )
-    gain = PEAK / peak
-    return waveform * gain, gain
+    return PEAK / peak
 
 
 def frequency_ratio(cents: float) -> float:
@@ -298,25 +305,47 @@ def check_finite(array: np.ndarray, what: str, axis_name: str) -> None:
         )
 
 
-def stft(waveform: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
+def check_length(waveform: np.ndarray, config: SpectrogramConfig) -> None:
+    """Raise a ValueError if a waveform is shorter than one window."""
+    if len(waveform) < config.n_fft:
+        raise ValueError(
+            f"the recording has {len(waveform)} samples at {config.sr} Hz, shorter than one "
+            f"window of {config.n_fft}"
+        )
+
+
+def n_frames(n_samples: int, config: SpectrogramConfig) -> int:
+    """T, how many frames a recording of so many samples has."""
+    return 1 + n_samples // config.hop
+
+
+def stft(
+    waveform: np.ndarray, config: SpectrogramConfig, frames: tuple[int, int] | None = None
+) -> np.ndarray:
     """Complex ``(F + 1, T)`` STFT, periodic window, centred frames, reflected edges; with DC.
+
+    Args:
+        waveform: ``(n,)`` floats at ``config.sr``.
+        config: window and hop.
+        frames: first and end of those wanted; all by default.
 
     Raises:
         ValueError: the waveform is shorter than one window.
     """
     import librosa
 
-    if len(waveform) < config.n_fft:
-        raise ValueError(
-            f"the recording has {len(waveform)} samples at {config.sr} Hz, shorter than one "
-            f"window of {config.n_fft}"
-        )
+    check_length(waveform, config)
+    first, end = frames or (0, n_frames(len(waveform), config))
+    start = first * config.hop - config.n_fft // 2
+    stop = (end - 1) * config.hop + config.n_fft // 2
+    inside = waveform[max(0, start) : stop]
+    beyond = max(0, -start), max(0, stop - len(waveform))
     return librosa.stft(
-        waveform,
+        np.pad(inside, beyond, mode="reflect") if any(beyond) else inside,
         n_fft=config.n_fft,
         hop_length=config.hop,
         window=_window(config),
-        pad_mode="reflect",
+        center=False,
     )
 
 

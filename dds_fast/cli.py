@@ -183,6 +183,7 @@ def _add_fit(commands: Any) -> None:
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--batch-size", type=int, help="frames per step (per source for dds2)")
     parser.add_argument("--precision", choices=TRAINING_PRECISIONS, help="of products")
+    parser.add_argument("--codes", type=int, metavar="M", help="codes per source (default: 40)")
     parser.add_argument("--device", help="cpu, cuda (default: a GPU if there is one)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
@@ -314,6 +315,7 @@ def _fit(options: argparse.Namespace) -> int:
         learning_rate=options.learning_rate,
         batch_size=options.batch_size,
         precision=options.precision,
+        n_codes=options.codes,
         device=options.device,
         random_state=options.seed,
         folder=folder,
@@ -338,12 +340,22 @@ def _inspect(options: argparse.Namespace) -> int:
     print(dictionary)
     print(dictionary.spectrogram)
     print(dictionary.search)
+    print(_described_codes(dictionary))
     print(dictionary.detection or "Notes: thresholds not calibrated, relative to the recording")
     dictionary.metadata.get("training", {}).pop("history", None)  # a line per epoch is too long
     print(json.dumps(dictionary.metadata, indent=1))
     if options.data:
         _inspect_notes(dictionary, options)
     return 0
+
+
+def _described_codes(dictionary: Dictionary) -> str:
+    if dictionary.flow is None:
+        return "Codes: none, searches begin at the frames themselves"
+    if dictionary.codes is None:
+        return "Codes: none stored, searches begin at draws of the flow"
+    rms = float(dictionary.codes.square().mean().sqrt())
+    return f"Codes: {dictionary.codes.shape[1]} per source, root mean square {rms:.2f}"
 
 
 def _inspect_notes(dictionary: Dictionary, options: argparse.Namespace) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import operator
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from dds_fast import windows
 from dds_fast.dictionary import PIANO, Dictionary, load
 from dds_fast.result import Decomposition, source_activations
 from dds_fast.search import Controller, Schedule, Search, SearchSettings, StagedProblem, State
@@ -24,6 +27,7 @@ from dds_fast.search.loop import Callback, run
 from dds_fast.search.problem import AnyProblem, dds_problem, latent_rows, nmf_problem
 from dds_fast.search.settings import preset_settings
 from dds_fast.source import Given, Source, Tuning, read
+from dds_fast.windows import Window
 
 logger = logging.getLogger("dds_fast")
 
@@ -122,29 +126,143 @@ def decompose(
         raise ValueError("the list of sources is empty")
     options = {"likelihood": likelihood, "precision": precision, "random_state": random_state}
     dtype = torch.float64 if precision == "float64" else torch.float32
+    recordings: list[_Recording] = []
 
-    def make_problem(given: Given) -> AnyProblem:
-        X = given.X.to(given.device(device), dtype)
+    def pieces() -> Iterator[_Piece]:
+        for one in sources:
+            given = read(one, sr, dictionary.spectrogram, tuning)
+            recordings.append(_Recording(given, settings, len(dictionary.sources), keep_components))
+            bar.total += given.seconds
+            yield from recordings[-1].pieces()
+
+    def problem_of(piece: _Piece) -> AnyProblem:
+        given = piece.recording.given
+        X = given.frames(*piece.span).to(given.device(device), dtype)
         return _problem(X, dictionary, settings, likelihood, random_state)
 
-    results: list[Decomposition] = []
-    while len(results) < len(sources):
-        batch = [read(sources[len(results)], sr, dictionary.spectrogram, tuning)]
-        problems = [make_problem(batch[0])]
-        engine = choose(problems[0], precision, backend)
-        if callback is None:
-            for other in sources[len(results) + 1 : len(results) + engine.TOGETHER]:
-                batch.append(read(other, sr, dictionary.spectrogram, tuning))
-                problems.append(make_problem(batch[-1]))
-        search = _search(engine, problems, settings, precision, dictionary.kind)
-        run(search, callback=callback, progress=progress)
-        results += [
-            _result(*found, dictionary, settings, options, keep_components)
-            for found in zip(batch, search.controllers, search.states(), strict=True)
-        ]
-        if any(controller.stop_reason == "interrupted" for controller in search.controllers):
-            break
+    with tqdm(total=0.0, disable=not progress, unit="s", bar_format=_BAR) as bar:
+        stream = pieces()
+        while batch := list(islice(stream, 1)):
+            problems = [problem_of(piece) for piece in batch]
+            engine = choose(problems[0], precision, backend)
+            if callback is None:
+                batch += islice(stream, engine.TOGETHER - 1)
+                problems += [problem_of(piece) for piece in batch[1:]]
+            search = _search(engine, problems, settings, precision, dictionary.kind)
+            seconds, before = sum(piece.seconds for piece in batch), bar.n
+
+            def tell(share: float, what: str, before: float = before, s: float = seconds) -> None:
+                bar.set_postfix_str(what, refresh=False)
+                bar.update(before + share * s - bar.n)
+
+            run(search, callback=callback, progress=tell)
+            tell(1.0, "")
+            found = zip(batch, search.controllers, search.states(), strict=True)
+            for piece, controller, state in found:
+                piece.recording.add(piece, controller, state, _labels(dictionary, settings))
+            if any(c.stop_reason == "interrupted" for c in search.controllers):
+                break
+    record = {**asdict(settings), **options}
+    results = [recording.result(dictionary, record) for recording in recordings]
     return results if isinstance(source, list | tuple) else results[0]
+
+
+_BAR = "{l_bar}{bar}| {n:.1f}/{total:.1f} s of sound [{elapsed}<{remaining}{postfix}]"
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Frames of a recording that are searched by themselves."""
+
+    recording: _Recording
+    index: int
+
+    @property
+    def span(self) -> tuple[int, int]:
+        return self.recording.spans[self.index]
+
+    @property
+    def seconds(self) -> float:
+        return self.recording.given.seconds / len(self.recording.spans)
+
+
+class _Recording:
+    """A recording on its way to its decomposition, window by window."""
+
+    def __init__(
+        self, given: Given, settings: SearchSettings, n_sources: int, keep_components: bool
+    ) -> None:
+        self.given, self.n_sources, self.keep_components = given, n_sources, keep_components
+        self.summed: Tensor | None = None
+        rate = given.config.frame_rate
+        self.overlap = max(1, round(windows.OVERLAP * rate))
+        self.spans = [(0, given.n_frames)]
+        if settings.algorithm == "staged":
+            length = round(settings.window_seconds * rate)
+            self.spans = windows.spans(given.n_frames, length, self.overlap)
+        self.windows: list[Window] = []
+        self.history: list[float] = []
+        self.stop_reasons: list[str] = []
+
+    def pieces(self) -> Iterator[_Piece]:
+        """Its windows, until the callback stops it."""
+        for index in range(len(self.spans)):
+            if "callback" not in self.stop_reasons:
+                yield _Piece(self, index)
+
+    def add(self, piece: _Piece, controller: Controller, state: State, labels: Tensor) -> None:
+        """Take what was found in a window."""
+        first, end = piece.span
+        labels = (labels if state.labels is None else state.labels).to(state.H.device)
+        rises, falls = piece.index > 0, piece.index < len(self.spans) - 1
+        H = state.H
+        if rises or falls:
+            fade = windows.fade(end - first, self.overlap, rises=rises, falls=falls)
+            H = H * H.new_tensor(fade)
+        if self.summed is None:
+            self.summed = H.new_zeros(self.n_sources, self.given.n_frames)
+        self.summed[:, first:end] += source_activations(state.W, H, labels, self.n_sources)
+        give_back = self.given.give_back
+        self.windows.append(
+            Window(
+                give_back(state.W) if self.keep_components else None,
+                give_back(H),
+                labels.cpu().numpy(),
+                give_back(state.log_likelihoods),
+                first,
+            )
+        )
+        self.history += controller.history[1 if self.history else 0 :]
+        self.stop_reasons.append(str(controller.stop_reason))
+
+    def _stop_reason(self) -> str:
+        """What stopped a window before its time, if anything did."""
+        for reason in ("non-finite", "interrupted", "callback"):
+            if reason in self.stop_reasons:
+                return reason
+        audible = [reason for reason in self.stop_reasons if reason != "silent"]
+        return audible[-1] if audible else "silent"
+
+    def result(self, dictionary: Dictionary, settings: dict[str, Any]) -> Decomposition:
+        """The decomposition, of the windows that were searched."""
+        given, stop_reason = self.given, self._stop_reason()
+        if stop_reason == "silent":
+            warnings.warn("the recording is silent: all activations are zero", stacklevel=3)
+        return Decomposition(
+            tuple(self.windows),
+            given.give_back(self.summed),
+            sources=dictionary.sources,
+            kind=dictionary.kind,
+            config=dictionary.spectrogram,
+            history=np.array(self.history),
+            stop_reason=stop_reason,
+            detection=dictionary.detection,
+            settings=settings,
+            gain=given.gain,
+            tuning=given.tuning,
+            recording=given.recording,
+            n_samples=given.n_samples,
+        )
 
 
 def _search(
@@ -167,42 +285,8 @@ def _search(
         raise MemoryError(_memory_advice(size, kind)) from error
     for problem, controller in zip(problems, search.controllers, strict=True):
         if not bool(problem.X.any()):
-            warnings.warn("the recording is silent: all activations are zero", stacklevel=3)
             controller.stop_reason = "silent"
     return search
-
-
-def _result(
-    given: Given,
-    controller: Controller,
-    state: State,
-    dictionary: Dictionary,
-    settings: SearchSettings,
-    options: Mapping[str, Any],
-    keep_components: bool,
-) -> Decomposition:
-    labels = state.labels
-    if labels is None:
-        labels = _labels(dictionary, settings).to(state.H.device)
-    summed = source_activations(state.W, state.H, labels, len(dictionary.sources))
-    return Decomposition(
-        components=given.give_back(state.W) if keep_components else None,
-        activations=given.give_back(state.H),
-        source_activations=given.give_back(summed),
-        log_likelihoods=given.give_back(state.log_likelihoods),
-        labels=labels.cpu().numpy(),
-        sources=dictionary.sources,
-        kind=dictionary.kind,
-        config=dictionary.spectrogram,
-        history=np.array(controller.history),
-        stop_reason=str(controller.stop_reason),
-        detection=dictionary.detection,
-        settings={**asdict(settings), **options},
-        gain=given.gain,
-        tuning=given.tuning,
-        stft=given.stft,
-        n_samples=given.n_samples,
-    )
 
 
 def resolve_dictionary(dictionary: Dictionary | str | Path | None) -> Dictionary:

@@ -212,7 +212,8 @@ class Dictionary:
 
         Args:
             path: the file to write.
-            dtype: store floating tensors in this dtype, e.g. ``torch.bfloat16``.
+            dtype: store floating tensors in this dtype, e.g. ``torch.bfloat16``; codes, where a
+                search only begins, always are bfloat16.
             overwrite: replace an existing file.
 
         Raises:
@@ -227,8 +228,6 @@ class Dictionary:
         if self.flow is not None:
             header["flow"] = self.flow.hyperparameters
             tensors = dict(self.flow.state_dict())
-            if self.codes is not None:
-                tensors["codes"] = self.codes
         else:
             assert self.W is not None and self.labels is not None
             tensors = {"W": self.W, "labels": self.labels}
@@ -236,6 +235,8 @@ class Dictionary:
             name: t.to(dtype) if dtype is not None and t.is_floating_point() else t
             for name, t in tensors.items()
         }
+        if self.codes is not None:
+            stored["codes"] = self.codes.to(torch.bfloat16)
         stored = {name: _shrink_integers(t).contiguous() for name, t in stored.items()}
         write_tensors(path, stored, header, overwrite=overwrite)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import operator
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from dds_fast.audio import SpectrogramConfig
+from dds_fast.codes import N_CODES, add_codes
 from dds_fast.datasets.notes import NoteFrames, load_notes
 from dds_fast.dictionary import Dictionary
 from dds_fast.flows import ConditionalGlow, RealNVPBank, ranks
@@ -34,14 +36,11 @@ class Preset:
         n_fft: window of the spectrogram, 2 F.
         training: settings of the training by kind.
         sizes: steps, width and depth of the flow by kind, from F.
-        search: settings that such dictionaries are searched with by kind, where they are not the
-            paper's.
     """
 
     n_fft: int
     training: Mapping[str, TrainingConfig]
     sizes: Mapping[str, Callable[[int], tuple[int, int, int]]]
-    search: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 _PAPER_TRAINING = {
@@ -72,10 +71,6 @@ PRESETS = {
             ),
         },
         {"dds2": lambda F: (8, F // 8, 4), "dds3": lambda F: (8, F // 2, 3)},
-        {
-            "dds2": {"n_components": 5, "penalty": 1e-3, "sparsity": 0.1},
-            "dds3": {"penalty": 1e-3, "sparsity": 0.1},
-        },
     ),
     "paper-512": Preset(1024, _PAPER_TRAINING, _PAPER_SIZES),
     "paper-1024": Preset(2048, _PAPER_TRAINING, _PAPER_SIZES),
@@ -94,6 +89,7 @@ def fit(
     learning_rate: float | None = None,
     batch_size: int | None = None,
     precision: str | None = None,
+    n_codes: int | None = None,
     device: str | torch.device | None = None,
     random_state: int = 0,
     folder: str | Path | None = None,
@@ -114,8 +110,10 @@ def fit(
         spectrogram: by default the preset's F at 16 kHz; for arrays, F decides.
         max_epochs, learning_rate, batch_size, precision: override the preset's; precision is
             that of the couplings' products, "float32", "tf32" or "bfloat16".
+        n_codes: codes per source that are chosen among the training frames once the flow is
+            learned, 40 by default; searches begin there (see `dds_fast.codes.choose`).
         device: where to train; by default a GPU if there is one.
-        random_state: seed of weights, split and shuffles.
+        random_state: seed of weights, split, shuffles and codes.
         folder: where to write ``log.csv``, ``losses.png`` and a checkpoint, with which the same
             call goes on after a crash (after the last epoch it returns at once); and the
             report of `dds_fast.inspection.inspect` on the held-out recordings.
@@ -127,8 +125,8 @@ def fit(
         are those of the best epoch on held-out recordings, for each source of a bank.
 
     Raises:
-        ValueError: no notes, an unknown kind, preset or option, bad arrays; `folder` holds the
-            checkpoint of another training.
+        ValueError: no notes, an unknown kind, preset or option, bad arrays, `n_codes` for "nmf";
+            `folder` holds the checkpoint of another training.
         FloatingPointError: the training diverged; names the step and the source.
         RuntimeError: the device or precision is not to be had.
 
@@ -148,6 +146,7 @@ def fit(
     unknown = sizes.keys() - {"n_steps", "width", "depth"}
     if unknown:
         raise ValueError(f"unknown options of fit: {', '.join(sorted(unknown))}")
+    n_codes = _n_codes(n_codes, kind)
     recipe = PRESETS[preset]
     frames, spectrogram = _frames(notes, spectrogram, recipe.n_fft)
     logger.info("%d frames of %d sources", len(frames.frames), len(frames.sources))
@@ -185,15 +184,24 @@ def fit(
             progress=progress,
         )
     metadata: dict[str, Any] = {"training": {**_provenance(frames), **record}}
-    if kind in recipe.search:
-        metadata["search"] = {kind: dict(recipe.search[kind])}
     made = Dictionary.from_flow(task.flow.cpu(), frames.sources, spectrogram, metadata)
+    add_codes(made, split[0], n_codes, random_state)
     if len(split[1].frames):
         inspection = inspect(made, split[1])
         made.metadata["held_out"] = inspection.summary()
         if folder is not None and ranks.is_first():
             inspection.save(folder, overwrite=True)
     return made
+
+
+def _n_codes(asked: int | None, kind: str) -> int:
+    """Checked before a training, which may take hours."""
+    if asked is not None and kind == "nmf":
+        raise ValueError("n_codes has no meaning for an 'nmf' dictionary")
+    n_codes = N_CODES if asked is None else operator.index(asked)
+    if n_codes < 1:
+        raise ValueError(f"n_codes must be at least 1, not {n_codes}")
+    return n_codes
 
 
 def _frames(

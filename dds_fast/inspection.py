@@ -18,9 +18,35 @@ from dds_fast.files import writing
 from dds_fast.flows.frozen import FrozenFlow
 from dds_fast.flows.losses import SEMANTIC_VARIANCE, log_density
 from dds_fast.ops.flow import flow_decode, flow_encode
+from dds_fast.search.problem import latent_rows
 
 N_SAMPLED_SOURCES = 6
 N_SAMPLES = 5
+
+
+@dataclass(frozen=True, eq=False)
+class CodesReport:
+    """Where searches of a dictionary begin.
+
+    Attributes:
+        per_source: M, codes per source.
+        bits_per_dim: mean loss of the codes under their own flow, comparable with that of notes.
+        rms: their root mean square; 1 for codes drawn from the prior.
+        entries: ``(s, n, F)`` spectra that some of them stand for, of the sampled sources.
+    """
+
+    per_source: int
+    bits_per_dim: float
+    rms: float
+    entries: np.ndarray
+
+    def summary(self) -> dict[str, Any]:
+        """The figures, JSON-like."""
+        return {
+            "per_source": self.per_source,
+            "bits_per_dim": self.bits_per_dim,
+            "rms": self.rms,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +65,7 @@ class Inspection:
         real: as many frames of the same sources.
         sampled: indices of those sources.
         frequencies: ``(F,)`` Hz.
+        codes: of the dictionary's codes; None if it holds none.
     """
 
     sources: tuple[int | str, ...]
@@ -50,6 +77,7 @@ class Inspection:
     real: np.ndarray
     sampled: tuple[int, ...]
     frequencies: np.ndarray
+    codes: CodesReport | None = None
 
     @property
     def own(self) -> np.ndarray:
@@ -76,10 +104,11 @@ class Inspection:
             "own_source_likeliest": _mean(np.where(np.isnan(self.own), np.nan, self.gaps > 0)),
             "round_trip_rms": self.round_trip,
             "semantic_accuracy": self.semantic_accuracy,
+            "codes": None if self.codes is None else self.codes.summary(),
         }
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Write ``report.json``, ``likelihoods.png`` and ``samples.png``.
+        """Write ``report.json``, ``likelihoods.png``, ``samples.png`` and, of codes, ``codes.png``.
 
         Raises:
             FileExistsError: one of them exists and `overwrite` is false.
@@ -97,8 +126,12 @@ class Inspection:
         matrix = plots.likelihood_matrix(self.bits, self.sources)
         plots.save_figure(matrix, folder / "likelihoods.png", overwrite=overwrite)
         names = [self.sources[index] for index in self.sampled]
-        drawn = plots.samples(self.real, self.samples, names, self.frequencies)
-        plots.save_figure(drawn, folder / "samples.png", overwrite=overwrite)
+        pictures = {"samples.png": (self.samples, "drawn")}
+        if self.codes is not None:
+            pictures["codes.png"] = (self.codes.entries, "codes, decoded")
+        for file, (spectra, title) in pictures.items():
+            drawn = plots.samples(self.real, spectra, names, self.frequencies, title=title)
+            plots.save_figure(drawn, folder / file, overwrite=overwrite)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -170,6 +203,7 @@ def inspect(
         real=np.stack(real),
         sampled=tuple(int(s) for s in sampled),
         frequencies=dictionary.spectrogram.frequencies,
+        codes=_codes_report(dictionary, flow, sampled),
     )
 
 
@@ -202,6 +236,25 @@ def _draw(dictionary: Dictionary, flow: FrozenFlow, generator: torch.Generator) 
         z[..., :S] = torch.eye(S)[:, None]
         z = z.view(1, S * N_SAMPLES, F)
     return flow_decode(flow, z)[0].clamp_min(0).view(S, N_SAMPLES, F)
+
+
+def _codes_report(
+    dictionary: Dictionary, flow: FrozenFlow, sampled: np.ndarray
+) -> CodesReport | None:
+    codes = dictionary.codes
+    if codes is None:
+        return None
+    M = codes.shape[1]
+    rows, _ = latent_rows(codes, dictionary.kind)
+    entries, log_det = flow_decode(flow, rows)
+    F = entries.shape[-1]
+    losses = log_det.flatten() - log_density(codes.flatten(0, 1))
+    return CodesReport(
+        per_source=M,
+        bits_per_dim=float(losses.mean()) / (math.log(2) * F),
+        rms=float(codes.square().mean().sqrt()),
+        entries=entries.clamp_min(0).view(-1, M, F)[sampled, :N_SAMPLES].numpy(),
+    )
 
 
 def _cycled(frames: np.ndarray, n: int) -> np.ndarray:

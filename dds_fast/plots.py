@@ -390,7 +390,12 @@ def cross_likelihood(
 
 
 def samples(
-    real: np.ndarray, drawn: np.ndarray, sources: Sequence[int | str], frequencies: np.ndarray
+    real: np.ndarray,
+    drawn: np.ndarray,
+    sources: Sequence[int | str],
+    frequencies: np.ndarray,
+    *,
+    title: str = "drawn",
 ) -> Axes:
     """Frames of isolated notes beside spectra drawn from the flow; returns the first Axes.
 
@@ -399,6 +404,7 @@ def samples(
         drawn: ``(s, n, F)`` samples.
         sources: their MIDI numbers or names.
         frequencies: ``(F,)`` Hz.
+        title: what `drawn` is.
     """
     import matplotlib.pyplot as plt
 
@@ -416,8 +422,8 @@ def samples(
             ax.plot(frequencies / 1000, spectra.T, linewidth=0.5)
         name = sources[source]
         row[0].set_ylabel(note_name(name) if isinstance(name, int) else name)
-    for ax, title in zip(axes[0], ("recorded", "drawn"), strict=True):
-        ax.set_title(title)
+    axes[0, 0].set_title("recorded")
+    axes[0, 1].set_title(title)
     figure.supxlabel("frequency in kHz")
     return axes[0, 0]
 

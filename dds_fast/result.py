@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from dds_fast import export
+from dds_fast import audio, export, windows
 from dds_fast.audio import SpectrogramConfig, frequency_ratio
 from dds_fast.export import Detection
 from dds_fast.files import writing
+from dds_fast.windows import Window
 
 if TYPE_CHECKING:
     import pretty_midi
@@ -23,8 +24,22 @@ if TYPE_CHECKING:
     from dds_fast import separation
     from dds_fast.datasets import Labels
 
-_REQUIRED = ("activations", "source_activations")
-_OPTIONAL = ("components", "log_likelihoods")
+_OF_A_WINDOW = ("components", "activations", "labels", "log_likelihoods")
+
+
+def _suffix(index: int) -> str:
+    """What follows the names of a window's arrays in a file."""
+    return f"_{index}" if index else ""
+
+
+def _window(file: Any, suffix: str, first: int) -> Window:
+    """A window as it was saved."""
+    W, H, labels, log_likelihoods = (
+        file[name + suffix] if name + suffix in file else None for name in _OF_A_WINDOW
+    )
+    if H is None or labels is None:
+        raise KeyError(f"activations{suffix} or labels{suffix}")
+    return Window(W, H, labels, log_likelihoods, first)
 
 
 def _numpy(array: Any) -> np.ndarray:
@@ -36,16 +51,14 @@ def _numpy(array: Any) -> np.ndarray:
 class Decomposition:
     """Components, activations and what they mean. Unpacks as ``(components, activations)``.
 
-    Arrays are NumPy arrays, or torch tensors where the source was one.
+    Arrays are NumPy arrays, or torch tensors where the source was one. A long recording is searched
+    in windows: `components`, `activations`, `labels` and `log_likelihoods` join theirs, which for
+    an hour takes gigabytes; nothing else here needs it.
 
     Attributes:
-        components: W after clipping, ``(F, J)``; ``(S, F, T)`` for dds1; None if dropped.
-        activations: H after clipping, ``(J, T)``, not rescaled.
+        windows: what was found, in order; one for a short recording.
         source_activations: ``(S, T)``, activations rescaled by the norms of their components and
             summed per source.
-        log_likelihoods: nats per dimension of each component as used in the objective, ``(J,)``
-            (``(S, T)`` for dds1); None for nmf.
-        labels: ``(J,)`` index of each component's source.
         sources: S MIDI numbers or names.
         kind: kind of the dictionary.
         config: the spectrogram's config.
@@ -57,18 +70,15 @@ class Decomposition:
         gain: factor that brought the recording to the level at which it was decomposed; 1 for a
             spectrogram source.
         tuning: deviation of the recording's A from 440 Hz that was made up for, in cents.
-        stft: ``(F + 1, T)`` complex STFT of the recording at its own level; None for a spectrogram
+        recording: ``(n,)`` waveform that was decomposed, at its own level; None for a spectrogram
             source and after `load`.
         n_samples: length of what was decomposed at ``config.sr``, None for a spectrogram source.
         score: the notes that informed the decomposition, aligned if it asked for that; None
             without a score and after `load`.
     """
 
-    components: Any
-    activations: Any
+    windows: tuple[Window, ...]
     source_activations: Any
-    log_likelihoods: Any
-    labels: np.ndarray
     sources: tuple[int | str, ...]
     kind: str
     config: SpectrogramConfig
@@ -78,13 +88,44 @@ class Decomposition:
     settings: dict[str, Any] = field(default_factory=dict)
     gain: float = 1.0
     tuning: float = 0.0
-    stft: np.ndarray | None = field(default=None, repr=False)
+    recording: np.ndarray | None = field(default=None, repr=False)
     n_samples: int | None = None
     score: Labels | None = field(default=None, repr=False)
 
     def __iter__(self) -> Iterator[Any]:
         yield self.components
         yield self.activations
+
+    @property
+    def components(self) -> Any:
+        """W after clipping, ``(F, J)``; ``(S, F, T)`` for dds1; None if dropped."""
+        return windows.concatenated([window.components for window in self.windows], axis=1)
+
+    @property
+    def activations(self) -> Any:
+        """H after clipping, ``(J, T)``, not rescaled."""
+        return windows.joined(self.windows, self.n_frames)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """``(J,)`` index of each component's source."""
+        return windows.concatenated([window.labels for window in self.windows], axis=0)
+
+    @property
+    def log_likelihoods(self) -> Any:
+        """Nats per dimension of each component as used in the objective, ``(J,)``; ``(S, T)`` for
+        dds1; None for nmf."""
+        return windows.concatenated([window.log_likelihoods for window in self.windows], axis=0)
+
+    @property
+    def stft(self) -> np.ndarray | None:
+        """``(F + 1, T)`` complex STFT of the recording at its own level; None without one."""
+        return None if self.recording is None else audio.stft(self.recording, self.config)
+
+    @property
+    def n_frames(self) -> int:
+        """T."""
+        return self.source_activations.shape[1]
 
     @property
     def n_steps(self) -> int:
@@ -99,7 +140,7 @@ class Decomposition:
     @property
     def times(self) -> np.ndarray:
         """``(T,)`` frame centres in seconds of the recording."""
-        return self.config.times(self.activations.shape[1]) / frequency_ratio(self.tuning)
+        return self.config.times(self.n_frames) / frequency_ratio(self.tuning)
 
     @property
     def frequencies(self) -> np.ndarray:
@@ -112,15 +153,21 @@ class Decomposition:
         Raises:
             ValueError: the components were dropped.
         """
-        components = self._kept_components()
-        if components.ndim == 3:
-            return (components * self.activations[:, None, :]).sum(0)
-        return components @ self.activations
+        if len(self.windows) == 1:
+            return self.windows[0].approximation()
+        like = self.source_activations
+        shape = self.config.n_features, self.n_frames
+        total = (
+            np.zeros(shape, like.dtype) if isinstance(like, np.ndarray) else like.new_zeros(shape)
+        )
+        for window in self.windows:
+            total[:, window.frames] += window.approximation()
+        return total
 
-    def _kept_components(self) -> Any:
-        if self.components is None:
-            raise ValueError("the components were dropped (keep_components=False)")
-        return self.components
+    def without_components(self) -> Decomposition:
+        """The same with the components dropped."""
+        dropped = tuple(replace(window, components=None) for window in self.windows)
+        return replace(self, windows=dropped)
 
     def note_detection(self) -> Detection:
         """The calibrated detection, else one relative to the strongest source activation."""
@@ -221,7 +268,7 @@ class Decomposition:
         """The stems of `separate` with their names, one after the other."""
         from dds_fast import separation
 
-        if self.stft is None:
+        if self.recording is None:
             raise ValueError(
                 "separate() needs the recording's phase: decompose a path or a waveform, not a "
                 "Spectrogram, and separate before saving"
@@ -255,11 +302,7 @@ class Decomposition:
 
         names, shares = self._shares(groups)
         return names, separation.stem_magnitudes(
-            _numpy(self._kept_components()),
-            _numpy(self.activations),
-            self.labels,
-            shares,
-            self.config,
+            [window.map(_numpy) for window in self.windows], self.n_frames, shares, self.config
         )
 
     def _shares(
@@ -281,7 +324,7 @@ class Decomposition:
         return separation.note_shares(of_notes, self.sources, self.times, lead)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write a compressed ``.npz`` (no pickle), all but the recording's STFT and the score.
+        """Write a compressed ``.npz`` (no pickle), all but the recording and the score.
 
         Raises:
             FileExistsError: the file exists and `overwrite` is false.
@@ -296,16 +339,18 @@ class Decomposition:
             "gain": self.gain,
             "tuning": self.tuning,
             "n_samples": self.n_samples,
+            "windows": [window.first for window in self.windows],
         }
         arrays = {
-            name: _numpy(value)
-            for name in (*_REQUIRED, *_OPTIONAL)
-            if (value := getattr(self, name)) is not None
+            name + _suffix(index): _numpy(value)
+            for index, window in enumerate(self.windows)
+            for name in _OF_A_WINDOW
+            if (value := getattr(window, name)) is not None
         }
         with writing(path, overwrite) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
-                labels=self.labels,
+                source_activations=_numpy(self.source_activations),
                 history=self.history,
                 times=self.times,
                 frequencies=self.frequencies,
@@ -330,11 +375,12 @@ class Decomposition:
                 detection = export.stored_detection(
                     header.pop("detection", None), header.pop("threshold", None)
                 )
-                arrays = {name: file[name] for name in _REQUIRED}
-                arrays |= {name: file[name] if name in file else None for name in _OPTIONAL}
                 return cls(
-                    **arrays,
-                    labels=file["labels"],
+                    tuple(
+                        _window(file, _suffix(index), first)
+                        for index, first in enumerate(header.pop("windows", [0]))
+                    ),
+                    file["source_activations"],
                     history=file["history"],
                     **{
                         **header,
@@ -350,7 +396,7 @@ class Decomposition:
 def source_activations(components: Any, activations: Any, labels: Any, n_sources: int) -> Any:
     """Rescale activations by the norms of their components and sum them per source.
 
-    A component of zero norm counts as having norm 1 (DDS paper, section IV-C; spec. 7).
+    A component of zero norm counts as having norm 1 (DDS paper, section IV-D).
 
     Args:
         components: torch tensor, ``(F, J)`` or ``(S, F, T)``.

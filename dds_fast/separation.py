@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dds_fast import audio
+from dds_fast.windows import Window
 
 if TYPE_CHECKING:
     from dds_fast.datasets.labels import Labels
@@ -23,50 +24,36 @@ Magnitudes = Callable[[], Iterable[np.ndarray]]
 
 
 def source_parts(
-    components: np.ndarray, activations: np.ndarray, labels: np.ndarray, n_sources: int
+    windows: Sequence[Window], n_frames: int, sources: Iterable[int]
 ) -> Iterator[np.ndarray]:
-    """Each source's ``(F, T)`` part of the reconstruction, one after the other.
-
-    Args:
-        components: ``(F, J)`` or ``(S, F, T)``.
-        activations: ``(J, T)`` or ``(S, T)``.
-        labels: ``(J,)`` source index of each row of the activations.
-        n_sources: S.
-    """
-    for source in range(n_sources):
-        rows = labels == source
-        if components.ndim == 3:
-            yield (components[rows] * activations[rows, None, :]).sum(0)
-        else:
-            yield components[:, rows] @ activations[rows]
+    """``(F, T)`` parts of the reconstruction that some sources make, one after the other."""
+    for source in sources:
+        part = None
+        for window in windows:
+            values = window.approximation(window.labels == source)
+            if part is None:
+                part = np.zeros((len(values), n_frames), values.dtype)
+            part[:, window.frames] += values
+        yield part
 
 
 def stem_magnitudes(
-    components: np.ndarray,
-    activations: np.ndarray,
-    labels: np.ndarray,
-    shares: Shares,
-    config: audio.SpectrogramConfig,
+    windows: Sequence[Window], n_frames: int, shares: Shares, config: audio.SpectrogramConfig
 ) -> Magnitudes:
     """The stems' linear magnitudes: each source's part of the reconstruction, expanded, by shares.
 
     Args:
-        components: ``(F, J)`` or ``(S, F, T)``.
-        activations: ``(J, T)`` or ``(S, T)``.
-        labels: ``(J,)`` source index of each row of the activations.
+        windows: of the decomposition, with NumPy arrays.
+        n_frames: T.
         shares: see `Shares`; from `source_shares` or `note_shares`.
         config: of the spectrogram.
     """
 
     def magnitudes() -> Iterator[np.ndarray]:
         for share in shares():
-            total = np.zeros((components.shape[-2], activations.shape[1]), activations.dtype)
             active = np.flatnonzero(share.any(axis=1))
-            rows = np.isin(labels, active)
-            chosen = components[rows] if components.ndim == 3 else components[:, rows]
-            renumbered = np.searchsorted(active, labels[rows])
-            parts = source_parts(chosen, activations[rows], renumbered, len(active))
-            for source, part in zip(active, parts, strict=True):
+            total = np.zeros((config.n_features, n_frames), windows[0].activations.dtype)
+            for source, part in zip(active, source_parts(windows, n_frames, active), strict=True):
                 total += share[source] * audio.expand(part, config)
             yield total
 

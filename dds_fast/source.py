@@ -25,22 +25,60 @@ class Given:
     """A source brought to a spectrogram, and how to hand results back.
 
     Attributes:
-        X: ``(F, T)`` spectrogram, on the source's device.
+        config: of the spectrogram.
         dtype: the source's floating dtype.
         as_torch: whether it was a torch tensor.
-        gain: factor by which the recording was multiplied before X was made of it.
+        own_device: where the source lies.
+        spectrogram: ``(F, T)`` values that were given; None for a recording.
+        recording: ``(n,)`` waveform at the config's sampling rate and its own level; None for a
+            spectrogram.
+        gain: factor by which the recording is multiplied before its spectrogram is made.
         tuning: cents that were made up for.
-        stft: ``(F + 1, T)`` complex STFT of the recording at its own level, None for a spectrogram.
-        n_samples: its length, None for a spectrogram.
     """
 
-    X: Tensor
+    config: SpectrogramConfig
     dtype: torch.dtype
     as_torch: bool
+    own_device: torch.device
+    spectrogram: Tensor | None = None
+    recording: np.ndarray | None = None
     gain: float = 1.0
     tuning: float = 0.0
-    stft: np.ndarray | None = None
-    n_samples: int | None = None
+
+    @property
+    def n_frames(self) -> int:
+        """T."""
+        if self.recording is None:
+            return self.spectrogram.shape[1]
+        return audio.n_frames(len(self.recording), self.config)
+
+    @property
+    def n_samples(self) -> int | None:
+        """Samples of the recording; None for a spectrogram."""
+        return None if self.recording is None else len(self.recording)
+
+    @property
+    def seconds(self) -> float:
+        """How long it sounds."""
+        return self.n_frames / self.config.frame_rate
+
+    def frames(self, first: int, end: int) -> Tensor:
+        """``(F, t)``: some frames of the spectrogram, on the source's device."""
+        if self.recording is None:
+            return self.spectrogram[:, first:end]
+        stft = audio.stft(self.recording, self.config, (first, end))
+        X = audio.compress(np.abs(stft[1:]) * self.gain, self.config)
+        return torch.from_numpy(X).to(self.own_device)
+
+    @property
+    def X(self) -> Tensor:
+        """``(F, T)``: the whole spectrogram."""
+        return self.frames(0, self.n_frames)
+
+    @property
+    def stft(self) -> np.ndarray | None:
+        """``(F + 1, T)`` complex STFT of the recording at its own level."""
+        return None if self.recording is None else audio.stft(self.recording, self.config)
 
     def device(self, asked: str | torch.device | None) -> torch.device:
         """Where to compute: as asked, else where a tensor lies, else a GPU if there is one.
@@ -54,7 +92,7 @@ class Given:
                 raise RuntimeError("device='cuda' was asked for, but torch sees no CUDA device")
             return asked
         if self.as_torch:
-            return self.X.device
+            return self.own_device
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def give_back(self, tensor: Tensor | None) -> Any:
@@ -62,7 +100,7 @@ class Given:
         if tensor is None:
             return None
         if self.as_torch:
-            return tensor.to(self.X.device, self.dtype)
+            return tensor.to(self.own_device, self.dtype)
         return tensor.to("cpu", self.dtype).numpy()
 
 
@@ -105,18 +143,15 @@ def read(
     # Played at this rate, its A is 440 Hz.
     retuned_sr = sr / audio.frequency_ratio(cents)
     waveform = audio.resample(waveform, sr=retuned_sr, target_sr=config.sr)
-    waveform, gain = audio.normalised(waveform)
-    stft = audio.stft(waveform, config)
-    X = torch.from_numpy(audio.compress(np.abs(stft[1:]), config))
-    as_torch = isinstance(source, Tensor)
+    audio.check_length(waveform, config)
     return Given(
-        X.to(source.device) if isinstance(source, Tensor) else X,
-        X.dtype,
-        as_torch,
-        gain=gain,
+        config,
+        torch.float64 if waveform.dtype == np.float64 else torch.float32,
+        isinstance(source, Tensor),
+        source.device if isinstance(source, Tensor) else torch.device("cpu"),
+        recording=waveform,
+        gain=audio.normalising_gain(waveform),
         tuning=cents,
-        stft=stft / gain,
-        n_samples=len(waveform),
     )
 
 
@@ -156,4 +191,4 @@ def _read_spectrogram(source: Spectrogram, config: SpectrogramConfig) -> Given:
         raise ValueError(
             f"the spectrogram has {int((X < 0).sum())} negative values, the first in frame {first}"
         )
-    return Given(X, X.dtype, as_torch)
+    return Given(config, X.dtype, as_torch, X.device, spectrogram=X)

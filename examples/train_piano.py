@@ -1,16 +1,19 @@
-"""Make the packaged piano dictionary: train, calibrate on a piano left out of training, save.
+"""Make the packaged piano dictionary: train, choose codes, calibrate on a piano left out of both.
 
     python examples/train_piano.py NOTES -o piano.safetensors
 
 NOTES holds one folder of isolated notes per piano; dds_fast/models/piano.md names the sources.
-The search settings are those that did best on random chords of the left-out piano (``--search``
-measures them again); the note threshold is the one with the best frame F1 on the same chords.
+``--codes-only FILE`` takes the flow of an existing dictionary instead of training one. The note
+detection is the one that does best on random chords and note sequences of the left-out piano;
+``--search`` compares search settings on the same music.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,98 +21,172 @@ import numpy as np
 import torch
 
 import dds_fast
-from dds_fast import audio, metrics
-from dds_fast.datasets import find_notes, load_notes, random_chords
+from dds_fast import Decomposition, Dictionary, metrics
+from dds_fast.codes import add_codes
+from dds_fast.datasets import (
+    Labels,
+    NoteFrames,
+    find_notes,
+    load_notes,
+    random_chords,
+    random_sequence,
+)
+from dds_fast.export import Detection
 
 TRAINING = ("real_steinway", "sf_fluid", "real_c3close", "real_oldbacon")
 HELD_OUT = "real_c5"
 PITCHES = range(36, 96)
 CONFIG = dds_fast.SpectrogramConfig(n_fft=1024)
 SEARCH = {
-    "n_components": 20,
-    "step_size": 1e-3,
+    "algorithm": "staged",
+    "max_steps": 70,
+    "step_size": 0.01,
     "penalty": 1e-3,
-    "sparsity": 0.15,
-    "max_steps": 1000,
+    "n_components": 4,
+    "sparsity": 0.5,
 }
 GRID = (
-    {"sparsity": 0.0},
-    {"sparsity": 0.05},
     {},
-    {"sparsity": 0.1},
-    {"sparsity": 0.2},
-    {"n_components": 10},
+    {"sparsity": 0.3},
+    {"sparsity": 0.8},
+    {"n_components": 2},
+    {"n_components": 8},
     {"penalty": 1e-2},
-    {"step_size": 2e-3, "max_steps": 600},
-    {"likelihood": "data"},
+    {"step_size": 0.005},
+    {"step_size": 0.02},
+    {"max_steps": 130},
+    {"max_steps": 20, "adapt": False},
 )
-"""What differs from the settings chosen."""
+"""What ``--search`` changes in SEARCH."""
 
-CHORDS_PER_POLYPHONY = 3
+POLYPHONIES = (2, 3, 4, 5)
+CHORDS_PER_POLYPHONY = 8
+SEQUENCES = 6
+SECONDS = 10.0
+
+UPPER = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
+LOWER = (0.1, 0.2, 0.35, 0.5, 0.7)
+MIN_DURATION = (0.05, 0.1, 0.15)
+"""Detections that are tried: upper thresholds, shares of them for the lower one, seconds."""
+
+SCORES = ("psa", "l0(0.01)", "frame_f1", "frame_f1_at_best_threshold", "note_onset_f1")
+
+Music = dict[str, list[tuple[np.ndarray, Labels]]]
+"""Waveforms and their notes, by what they are."""
+
+Found = dict[str, list[tuple[Decomposition, Labels]]]
 
 
-def held_out_chords(folder: Path) -> tuple[dds_fast.Spectrogram, np.ndarray]:
-    """Chords of 2 to 5 notes, cut to their labels and concatenated, and their piano-roll."""
+def held_out_music(folder: Path) -> Music:
+    """Random chords of 2 to 5 notes, and sequences, of one piano."""
     recordings = find_notes(folder, PITCHES)
-    pieces, rolls = [], []
-    for polyphony in (2, 3, 4, 5):
-        for waveform, labels in random_chords(
-            recordings, polyphony=polyphony, n_chords=CHORDS_PER_POLYPHONY, seed=polyphony
-        ):
-            X = audio.spectrogram(waveform, CONFIG).values
-            roll = labels.roll(PITCHES, CONFIG.times(X.shape[1]))
-            live = roll.any(axis=0)
-            pieces.append(X[:, live])
-            rolls.append(roll[:, live])
-    return dds_fast.Spectrogram(np.concatenate(pieces, 1), CONFIG), np.concatenate(rolls, 1)
-
-
-def score(
-    dictionary: dds_fast.Dictionary,
-    chords: tuple[dds_fast.Spectrogram, np.ndarray],
-    **settings: Any,
-) -> dict[str, float]:
-    """PSA, sparsity, best frame F1 and its threshold with given search settings."""
-    result = dds_fast.decompose(chords[0], dictionary, **settings)
-    threshold, f1 = metrics.best_threshold(result.source_activations, chords[1])
-    return {
-        "psa": metrics.psa(result.source_activations, chords[1]),
-        "l0(0.01)": metrics.sparsity(result.source_activations, 1e-2),
-        "best_f1": f1,
-        "threshold": threshold,
+    music = {
+        f"P{k}": list(random_chords(recordings, polyphony=k, n_chords=CHORDS_PER_POLYPHONY, seed=k))
+        for k in POLYPHONIES
     }
+    sequences = [random_sequence(recordings, SECONDS, seed=seed) for seed in range(SEQUENCES)]
+    return music | {"sequences": sequences}
+
+
+def decomposed(dictionary: Dictionary, music: Music, search: dict[str, Any]) -> Found:
+    """Each piece of the music, searched with such settings."""
+    dictionary.metadata["search"] = {"dds3": search}
+    return {
+        name: [
+            (dds_fast.decompose(waveform, dictionary, sr=CONFIG.sr), labels)
+            for waveform, labels in pieces
+        ]
+        for name, pieces in music.items()
+    }
+
+
+def scores(found: Found, detection: Detection) -> dict[str, dict[str, float]]:
+    """Means over the pieces of each polyphony and of the sequences."""
+    table = {}
+    for name, pieces in found.items():
+        rows = [metrics.evaluate(replace(r, detection=detection), labels) for r, labels in pieces]
+        table[name] = {score: float(np.mean([row[score] for row in rows])) for score in SCORES}
+    return table
+
+
+def quality(table: dict[str, dict[str, float]]) -> float:
+    """Mean of frame F1 and onset F1, chords and sequences counting alike."""
+    f1 = {name: (row["frame_f1"] + row["note_onset_f1"]) / 2 for name, row in table.items()}
+    sequences = f1.pop("sequences")
+    return (float(np.mean(list(f1.values()))) + sequences) / 2
+
+
+def calibrated(found: Found) -> Detection:
+    """The detection of the best quality."""
+    grid = [
+        Detection(upper, share * upper, min_duration)
+        for upper, share, min_duration in itertools.product(UPPER, LOWER, MIN_DURATION)
+    ]
+    return max(grid, key=lambda detection: quality(scores(found, detection)))
+
+
+def trained(notes: NoteFrames, output: Path, overwrite: bool) -> Dictionary:
+    """A flow learned from the notes, its weights rounded as they are stored."""
+    made = dds_fast.fit(notes, "dds3", folder=output.with_suffix(".fit"), progress=True)
+    made.save(output, dtype=torch.bfloat16, overwrite=overwrite)
+    return dds_fast.load(output)
+
+
+def trained_on(dictionary: Dictionary, notes: NoteFrames) -> NoteFrames:
+    """The notes without those that the training held out."""
+    config = dictionary.metadata["training"]["config"]
+    return notes.split(config["validation"], config["seed"])[0]
+
+
+def compare(dictionary: Dictionary, music: Music) -> None:
+    """Print how well each of the settings in GRID does, with a detection of its own."""
+    for changes in GRID:
+        found = decomposed(dictionary, music, {**SEARCH, **changes})
+        table = scores(found, calibrated(found))
+        print(f"{changes}: {quality(table):.3f}", *_lines(table), sep="\n", flush=True)
+
+
+def _lines(table: dict[str, dict[str, float]]) -> Sequence[str]:
+    return [
+        f"  {name:10}" + "".join(f"  {score} {value:.3f}" for score, value in row.items())
+        for name, row in table.items()
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notes", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--search", action="store_true", help="measure the grid of settings")
+    parser.add_argument("--codes-only", type=Path, metavar="FILE", help="take this one's flow")
+    parser.add_argument("--search", action="store_true", help="compare search settings")
     parser.add_argument("--overwrite", action="store_true")
     options = parser.parse_args()
     if options.output.exists() and not options.overwrite:
         parser.error(f"{options.output} exists; pass --overwrite to replace it")
 
-    folders = [options.notes / piano for piano in TRAINING]
-    folder = options.output.with_suffix(".fit")
-    notes = load_notes(folders, CONFIG, pitches=PITCHES)
-    trained = dds_fast.fit(notes, "dds3", folder=folder, progress=True)
-    trained.save(options.output, dtype=torch.bfloat16, overwrite=options.overwrite)
-    dictionary = dds_fast.load(options.output)  # settings and threshold for the rounded weights
-    chords = held_out_chords(options.notes / HELD_OUT)
+    notes = load_notes([options.notes / piano for piano in TRAINING], CONFIG, pitches=PITCHES)
+    if options.codes_only is None:
+        dictionary = trained(notes, options.output, options.overwrite)
+    else:
+        dictionary = dds_fast.load(options.codes_only)
+    add_codes(dictionary, trained_on(dictionary, notes))
+
+    music = held_out_music(options.notes / HELD_OUT)
     if options.search:
-        for changes in GRID:
-            print(changes, score(dictionary, chords, **{**SEARCH, **changes}), flush=True)
-    held_out = score(dictionary, chords, **SEARCH)
-    print(json.dumps(held_out, indent=1))
+        compare(dictionary, music)
+    found = decomposed(dictionary, music, SEARCH)
+    detection = calibrated(found)
+    table = scores(found, detection)
+    print(detection, f"quality {quality(table):.3f}", *_lines(table), sep="\n")
     dictionary.metadata |= {
         "name": "piano",
-        "search": {"dds3": SEARCH},
-        "threshold": {"dds3": held_out["threshold"]},
-        "held_out_chords": held_out,
+        "detection": {"dds3": asdict(detection)},
+        "held_out_music": table,
         "card": "dds_fast/models/piano.md",
     }
+    dictionary.metadata.pop("held_out_chords", None)
     dictionary.save(options.output, dtype=torch.bfloat16, overwrite=True)
+    print(f"{options.output}: {options.output.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -8,16 +8,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import jobs
+import numpy as np
 import pytest
 import race
+import test_notes
 import torch
-from cases import GPU_CASES, Workload
+from cases import GPU_CASES, Workload, n_weights
 from jobs import Job
 from peers import batched
 from peers.search import device_starter, starter
+from sounds import piano_like
+from stages import Watch, total
 
 from dds_fast import bench
 from dds_fast.cli import main
@@ -96,6 +101,49 @@ def test_quick_run_is_complete_and_resumes(tmp_path: Path) -> None:
     for heading in ("machine limits", "W2-60 limits", "W2-60 forward", "W2-60 step"):
         assert f"## {heading}\n" in report
     assert bench_cpu(folder, "W2-60").stdout.count("finished before") == 2
+
+
+@pytest.mark.slow
+def test_quick_sound_to_notes(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    done = bench_cpu(folder, "W7-30s")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.name for path in folder.iterdir()} == {
+        *("machine.json", "W7-30s.json", "README.md", "notes.svg")
+    }
+    record = json.loads((folder / "W7-30s.json").read_text())
+    info = {row["extra_info"]["contender"]: row["extra_info"] for row in record["benchmarks"]}
+    assert {row["contender"] for row in record["refused"]} <= {"basic-pitch"}
+    assert info["PyTorch, autograd"]["errors"]["history"] < 1e-4
+    assert (
+        info["dds_fast, float32"]["residual"] < info["dds_fast, preset fast, float32"]["residual"]
+    )
+    report = (folder / "README.md").read_text()
+    assert "## W7-30s notes" in report and "## W7-30s stages" in report
+
+
+def test_multiply_adds_of_a_search_are_those_of_its_stages() -> None:
+    """Its start decodes, makes the numerator of the updates and explains once."""
+    setting = test_notes.setting("W7-10s", True, False, None)
+    settings = replace(setting.settings(), max_steps=3, fixed_updates=1)
+    watch = Watch(setting.dictionary, settings, "float32")
+    stages = watch.run(setting.wave)
+    frozen = setting.dictionary.frozen(torch.float32, torch.device("cpu"))
+    J, F = setting.dictionary.start_codes().flatten(0, 1).shape[0], frozen.n_features
+    T = setting.spectrogram(setting.wave).shape[1]
+    assert J > 2 * F  # hence no Gram matrix
+    start = J * sum(n_weights(frozen)) + 2 * J * F * T
+    assert stages["start: the codes decoded"].multiply_adds == {"float32": start}
+    assert total(stages).total() == sum(
+        stages[name].multiply_adds.total() for name in stages if not name.startswith("of it")
+    )
+
+
+def test_piano_like_begins_alike_whatever_its_length() -> None:
+    short, long = piano_like(1.0), piano_like(2.0)
+    assert len(long) == 2 * len(short)
+    scale = short @ short / (short @ long[: len(short)])
+    assert np.allclose(short[:4000], scale * long[:4000], atol=1e-6)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -15,6 +15,7 @@ import numpy as np
 import pretty_midi
 import pytest
 import soundfile
+import torch
 from tiny import dictionary, tone
 
 import dds_fast
@@ -56,7 +57,7 @@ class TestDecompose:
         assert {path.name for path in (out / "a").iterdir()} == FILES
         result = Decomposition.load(out / "a" / "activations.npz")
         assert result.n_steps == 3
-        assert result.activations.shape == (6, 76)
+        assert result.activations.shape == (len(result.labels), 76)
         with (out / "a" / "notes.csv").open(newline="") as file:
             rows = list(csv.reader(file))
         assert rows[0] == ["start_time_s", "end_time_s", "pitch_midi", "velocity"]
@@ -408,6 +409,7 @@ class TestFit:
         monkeypatch.setitem(presets, "small", tiny)
         out = tmp_path / "fitted.safetensors"
         arguments = ["fit", str(notes), "-o", str(out), "--kind", kind, "--max-epochs", "1"]
+        arguments += [] if kind == "nmf" else ["--codes", "7"]
         assert main(arguments) == 0
         assert str(out) in capsys.readouterr().out
         made = dds_fast.load(out)
@@ -415,8 +417,9 @@ class TestFit:
         assert made.spectrogram.n_features == 512
         assert made.metadata["training"]["n_recordings"] == 4
         if kind != "nmf":
+            assert made.codes.shape[:2] == (2, 7)
             written = {path.name for path in (tmp_path / "fitted.fit").iterdir()}
-            pictures = {"losses.png", "likelihoods.png", "samples.png"}
+            pictures = {"losses.png", "likelihoods.png", "samples.png", "codes.png"}
             assert written == {"log.csv", "report.json", *pictures}
         before = out.read_bytes()
         assert main(arguments) == 1
@@ -486,6 +489,28 @@ class TestOthers:
             assert text in out
         assert "history" not in out
         assert "not calibrated" in out
+
+    @pytest.mark.parametrize(
+        ("kind", "codes", "line"),
+        [
+            ("nmf", None, "Codes: none, searches begin at the frames themselves"),
+            ("dds3", None, "Codes: none stored, searches begin at draws of the flow"),
+            ("dds3", torch.full((3, 8, 61), 0.5), "Codes: 8 per source, root mean square 0.50"),
+        ],
+    )
+    def test_inspect_shows_the_codes(
+        self,
+        tmp_path: Path,
+        kind: str,
+        codes: torch.Tensor | None,
+        line: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        made = dictionary(kind)
+        made.codes = codes
+        made.save(tmp_path / "d")
+        assert main(["inspect", str(tmp_path / "d")]) == 0
+        assert line in capsys.readouterr().out
 
     def test_inspect_shows_when_a_note_is_one(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -19,10 +19,21 @@ from dds_fast.flows import RealNVPBank
 from dds_fast.search import Controller, Schedule
 
 WITH_COMPONENTS = ("dds2", "dds3")
+STAGED = ("nmf", "dds2", "dds3")
+"""Kinds that have a staged search, their default."""
+
+FIXED_STEPS = 10
+"""Steps of the default's fixed stage: a hundred updates of the activations, ten a step."""
+
+SEARCHES = [
+    ("dds1", None),
+    *((kind, preset) for kind in STAGED for preset in (None, "fast", "paper")),
+]
+every_search = pytest.mark.parametrize(("kind", "preset"), SEARCHES)
 
 
 def search(kind: str = "dds3", source: Any = None, **options: Any) -> Any:
-    """A short search of a tone, two components per source."""
+    """A short search of a tone, two components per source at most."""
     if kind in WITH_COMPONENTS:
         options.setdefault("n_components", 2)
     options.setdefault("max_steps", 3)
@@ -55,10 +66,10 @@ class TestResults:
             ("dds3", (64, 6), 6, (6,)),
         ],
     )
-    def test_shapes(
+    def test_shapes_of_the_papers_search(
         self, kind: str, components: tuple[int, ...], n_rows: int, likelihoods: tuple | None
     ) -> None:
-        result = search(kind)
+        result = search(kind, preset="paper")
         assert result.components.shape == components
         assert result.activations.shape == (n_rows, self.T)
         assert result.source_activations.shape == (3, self.T)
@@ -74,47 +85,83 @@ class TestResults:
         assert result.kind == kind
         assert result.config == CONFIG
 
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_history_begins_with_the_initial_cost(self, kind: str) -> None:
-        result = search(kind, max_steps=4)
+    @pytest.mark.parametrize("preset", [None, "fast"])
+    @pytest.mark.parametrize("kind", STAGED)
+    def test_a_staged_search_returns_the_entries_that_survive(
+        self, kind: str, preset: str | None
+    ) -> None:
+        result = search(kind, preset=preset, max_steps=FIXED_STEPS + 3)
+        J = len(result.labels)
+        assert 0 < J <= len(search(kind, preset=preset, max_steps=0).labels)
+        assert result.components.shape == (64, J)
+        assert result.activations.shape == (J, self.T)
+        assert result.source_activations.shape == (3, self.T)
+        assert result.reconstruction().shape == (64, self.T)
+        assert (np.diff(result.labels) >= 0).all()
+        assert set(result.labels) <= set(range(3))
+        if kind == "nmf":
+            assert result.log_likelihoods is None
+        else:
+            assert result.log_likelihoods.shape == (J,)
+
+    @pytest.mark.parametrize("kind", STAGED)
+    def test_a_staged_search_begins_with_every_entry(self, kind: str) -> None:
+        made = dictionary(kind)
+        n_entries = made.W.shape[1] if kind == "nmf" else made.start_codes().shape[:2].numel()
+        result = search(kind, max_steps=0)
+        assert result.activations.shape == (n_entries, self.T)
+        X = spectrogram_of_tone().values
+        level = X.mean() / (result.components.mean() * n_entries)
+        np.testing.assert_allclose(result.activations, level, rtol=1e-5)
+
+    @every_search
+    def test_history_begins_with_the_initial_cost(self, kind: str, preset: str | None) -> None:
+        result = search(kind, preset=preset, max_steps=4)
         assert result.n_steps == 4
         assert result.history.shape == (5,)
         assert result.history.dtype == np.float64
         assert result.stop_reason == "max_steps"
 
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_last_cost_belongs_to_the_returned_state(self, kind: str) -> None:
-        result = search(kind, tone(dtype=np.float64), precision="float64", penalty=0.0)
+    @pytest.mark.parametrize("max_steps", [3, FIXED_STEPS + 3])
+    @every_search
+    def test_last_cost_belongs_to_the_returned_state(
+        self, kind: str, preset: str | None, max_steps: int
+    ) -> None:
+        options = {"preset": preset, "max_steps": max_steps, "precision": "float64"}
+        result = search(kind, tone(dtype=np.float64), penalty=0.0, **options)
         X = spectrogram_of_tone(np.float64).values
         assert np.linalg.norm(X - result.reconstruction()) == pytest.approx(
             result.history[-1], rel=1e-9
         )
 
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_components_and_activations_are_not_negative(self, kind: str) -> None:
-        result = search(kind, max_steps=20, step_size=0.1)
+    @every_search
+    def test_components_and_activations_are_not_negative(
+        self, kind: str, preset: str | None
+    ) -> None:
+        result = search(kind, preset=preset, max_steps=20, step_size=0.1)
         assert result.components.min() >= 0
         assert result.activations.min() >= 0
 
     @pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
     def test_initial_log_likelihood_is_that_of_the_zero_code(self, kind: str) -> None:
-        likelihoods = search(kind, max_steps=0).log_likelihoods
+        likelihoods = search(kind, max_steps=0, preset="paper").log_likelihoods
         np.testing.assert_allclose(likelihoods, -0.5 * np.log(2 * np.pi), rtol=1e-6)
 
     @pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
     def test_initial_activations_follow_the_mean_energy(self, kind: str) -> None:
-        result = search(kind, max_steps=0)
+        result = search(kind, max_steps=0, preset="paper")
         X = spectrogram_of_tone().values
         bound = np.sqrt(X.mean() / len(result.activations))
         assert 0 < result.activations.min()
         assert 0.95 * bound < result.activations.max() < bound
 
     def test_nmf_starts_at_one_over_the_number_of_entries(self) -> None:
-        np.testing.assert_allclose(search("nmf", max_steps=0).activations, 1 / 12, rtol=1e-6)
+        result = search("nmf", max_steps=0, preset="paper")
+        np.testing.assert_allclose(result.activations, 1 / 12, rtol=1e-6)
 
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_the_search_lowers_the_cost(self, kind: str) -> None:
-        history = search(kind, max_steps=60, step_size=1e-2).history
+    @every_search
+    def test_the_search_lowers_the_cost(self, kind: str, preset: str | None) -> None:
+        history = search(kind, preset=preset, max_steps=60, step_size=1e-2).history
         assert history[-1] < 0.95 * history[0]
 
     def test_unpacks_as_components_and_activations(self) -> None:
@@ -124,12 +171,14 @@ class TestResults:
         assert activations is result.activations
 
     def test_rows_are_ordered_by_source(self) -> None:
-        assert search("dds2").labels.tolist() == [0, 0, 1, 1, 2, 2]
-        assert search("nmf").labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+        assert search("dds2", preset="paper").labels.tolist() == [0, 0, 1, 1, 2, 2]
+        assert search("nmf", preset="paper").labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
 
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_source_activations_are_rescaled_and_summed(self, kind: str) -> None:
-        result = search(kind)
+    @every_search
+    def test_source_activations_are_rescaled_and_summed(
+        self, kind: str, preset: str | None
+    ) -> None:
+        result = search(kind, preset=preset)
         norms = np.linalg.norm(result.components, axis=-2)
         norms = np.where(norms == 0, 1, norms)
         rescaled = result.activations * (norms if kind == "dds1" else norms[:, None])
@@ -259,10 +308,10 @@ class TestSources:
     def test_recordings_searched_together_give_the_single_results(
         self, triton_device: torch.device
     ) -> None:
-        """The kinds: tests/ops/test_update_step_triton.py."""
+        """The kinds: tests/search/test_gradient_triton.py."""
         flow = RealNVPBank(2, CONFIG.n_features, n_steps=1, width=4, depth=1)
         small = dds_fast.Dictionary.from_flow(flow, sources=[60, 64], spectrogram=CONFIG)
-        options = {"sr": 16000, "n_components": 1, "max_steps": 1, "precision": "float32"}
+        options = {"sr": 16000, "n_components": 1, "max_steps": 1, "preset": "paper"}
         on_device = {**options, "device": triton_device, "backend": "triton"}
         recordings = [tone(300), 0 * tone(300), tone(200, 700.0)]
         with pytest.warns(UserWarning, match="silent"):
@@ -300,6 +349,11 @@ class TestSettings:
         assert self.with_settings(**given) == given
         assert self.with_settings(n_components=3) == {**self.OWN, "n_components": 3}
 
+    @pytest.mark.parametrize("preset", ["fast", "paper"])
+    def test_explicit_arguments_win_over_a_preset(self, preset: str) -> None:
+        given = {"max_steps": 1, "step_size": 0.5, "penalty": 0.25, "n_components": 1}
+        assert self.with_settings(preset=preset, **given) == given
+
     def test_preset_paper(self) -> None:
         assert self.with_settings(preset="paper", max_steps=1) == {
             "max_steps": 1,
@@ -324,14 +378,43 @@ class TestSettings:
         names = ("max_steps", "step_size", "penalty", "n_components")
         assert tuple(settings[name] for name in names) == expected
 
+    @pytest.mark.parametrize("kind", STAGED)
+    def test_preset_fast_leaves_entries_as_they_are(self, kind: str) -> None:
+        made = dictionary(kind)
+        start, result = (
+            decompose(tone(), made, sr=16000, preset="fast", max_steps=n) for n in (0, None)
+        )
+        assert (result.settings["algorithm"], result.settings["adapt"]) == ("staged", False)
+        assert result.n_steps == result.settings["max_steps"] == 20
+        entries = {entry.tobytes() for entry in start.components.T}
+        assert {entry.tobytes() for entry in result.components.T} <= entries
+
+    def test_preset_fast_keeps_what_else_a_dictionary_says(self) -> None:
+        assert self.with_settings(preset="fast") == {**self.OWN, "max_steps": 20}
+
+    def test_preset_fast_needs_a_staged_search(self) -> None:
+        with pytest.raises(ValueError, match="fast.*dds1"):
+            search("dds1", preset="fast")
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_the_default_is_staged_where_there_is_a_staged_search(self, kind: str) -> None:
+        algorithm = search(kind, max_steps=0).settings["algorithm"]
+        assert algorithm == ("staged" if kind in STAGED else "gradient")
+
     def test_settings_belong_to_a_kind(self) -> None:
         made = dictionary("dds2", search={"dds2": self.OWN, "dds1": {"max_steps": 5}})
         assert made.as_kind("dds1").search.max_steps == 5
         assert made.as_kind("dds1").search.step_size == 1e-3
 
     def test_n_components_sets_the_number_of_rows(self) -> None:
-        assert search("dds2", n_components=1).activations.shape[0] == 3
-        assert search("dds3", n_components=5).activations.shape[0] == 15
+        assert search("dds2", n_components=1, preset="paper").activations.shape[0] == 3
+        assert search("dds3", n_components=5, preset="paper").activations.shape[0] == 15
+
+    @pytest.mark.parametrize("kind", WITH_COMPONENTS)
+    def test_n_components_are_the_most_entries_that_a_source_adapts(self, kind: str) -> None:
+        result = search(kind, n_components=3, max_steps=FIXED_STEPS + 1)
+        counts = np.bincount(result.labels, minlength=3)
+        assert 1 <= counts.max() <= 3
 
     @pytest.mark.parametrize("kind", ["nmf", "dds1"])
     def test_n_components_without_meaning_is_an_error(self, kind: str) -> None:
@@ -370,7 +453,7 @@ class TestSettings:
         [
             ("precision", "half", ("float64", "float32", "tf32", "bf16x3", "bfloat16")),
             ("likelihood", "prior", ("latent", "data")),
-            ("preset", "quick", ("paper",)),
+            ("preset", "quick", ("fast", "paper")),
             ("backend", "abacus", ("reference",)),
         ],
     )
@@ -389,8 +472,8 @@ class TestSettings:
             decompose(tone(), dictionary("dds1"), 16000)
 
     def test_data_likelihood_uses_the_log_determinant(self) -> None:
-        latent = search("dds2", max_steps=0)
-        data = search("dds2", max_steps=0, likelihood="data")
+        latent = search("dds2", max_steps=0, preset="paper")
+        data = search("dds2", max_steps=0, preset="paper", likelihood="data")
         frozen = dictionary("dds2").frozen(torch.float32, torch.device("cpu"))
         log_det = dds_fast.ops.flow_decode(frozen, torch.zeros(3, 2, 64))[1].flatten().numpy()
         np.testing.assert_allclose(
@@ -448,14 +531,23 @@ class TestBackendsAndPrecision:
 
 
 class TestDeterminism:
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_same_seed_same_bits(self, kind: str) -> None:
-        assert_same(search(kind, random_state=5), search(kind, random_state=5))
+    @every_search
+    def test_same_seed_same_bits(self, kind: str, preset: str | None) -> None:
+        options = {"preset": preset, "max_steps": FIXED_STEPS + 2, "random_state": 5}
+        assert_same(search(kind, **options), search(kind, **options))
 
-    @pytest.mark.parametrize("kind", ["dds1", "dds2", "dds3"])
-    def test_other_seed_other_result(self, kind: str) -> None:
-        first, second = search(kind, random_state=5), search(kind, random_state=6)
+    @pytest.mark.parametrize(("kind", "preset"), [s for s in SEARCHES if s[0] != "nmf"])
+    def test_other_seed_other_result(self, kind: str, preset: str | None) -> None:
+        first, second = (search(kind, preset=preset, random_state=seed) for seed in (5, 6))
         assert not np.array_equal(first.activations, second.activations)
+
+    @pytest.mark.parametrize("kind", WITH_COMPONENTS)
+    def test_no_seed_where_a_dictionary_has_codes(self, kind: str) -> None:
+        made = dictionary(kind)
+        made.codes = made.start_codes()
+        options = {"sr": 16000, "max_steps": 2}
+        first, second = (decompose(tone(), made, random_state=seed, **options) for seed in (5, 6))
+        assert_same(first, second)
 
     def test_the_global_random_state_is_left_alone(self) -> None:
         torch.manual_seed(3)
@@ -464,19 +556,49 @@ class TestDeterminism:
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_seeds_work_across_dtypes(self) -> None:
-        single = search("dds2", max_steps=0)
-        double = search("dds2", tone(dtype=np.float64), max_steps=0)
-        np.testing.assert_allclose(single.activations, double.activations, rtol=1e-5)
+        for preset in (None, "paper"):
+            single = search("dds2", max_steps=0, preset=preset)
+            double = search("dds2", tone(dtype=np.float64), max_steps=0, preset=preset)
+            np.testing.assert_allclose(single.activations, double.activations, rtol=1e-5)
 
 
 class TestStops:
-    def test_callback_sees_every_step(self) -> None:
+    @pytest.mark.parametrize(
+        ("kind", "preset", "stages"),
+        [
+            ("dds1", None, ["search"] * 4),
+            ("dds3", "paper", ["search"] * 4),
+            ("nmf", None, ["fixed"] * FIXED_STEPS + ["reweighted"] * 3),
+            ("dds2", None, ["fixed"] * FIXED_STEPS + ["adapted"] * 3),
+            ("dds3", None, ["fixed"] * FIXED_STEPS + ["adapted"] * 3),
+            ("dds3", "fast", ["fixed"] * FIXED_STEPS + ["reweighted"] * 3),
+        ],
+    )
+    def test_callback_sees_every_step(
+        self, kind: str, preset: str | None, stages: list[str]
+    ) -> None:
         reports: list[dict[str, Any]] = []
-        result = search(callback=reports.append, max_steps=4, step_size=0.01)
-        assert [set(report) for report in reports] == [{"step", "cost", "step_size"}] * 4
-        assert [report["step"] for report in reports] == [1, 2, 3, 4]
+        options = {"preset": preset, "max_steps": len(stages), "step_size": 0.01}
+        result = search(kind, callback=reports.append, **options)
+        assert all(set(report) == {"stage", "step", "cost", "step_size"} for report in reports)
+        assert [report["stage"] for report in reports] == stages
+        assert [report["step"] for report in reports] == list(range(1, len(stages) + 1))
         assert [report["cost"] for report in reports] == result.history[1:].tolist()
-        assert [report["step_size"] for report in reports] == [0.01] * 4
+        falls = [0.01, 0.007, 0.004]
+        expected = [0.01] * (len(stages) - 3) + (falls if "adapted" in stages else [0.01] * 3)
+        assert [report["step_size"] for report in reports] == pytest.approx(expected)
+
+    @every_search
+    def test_a_callback_does_not_change_the_result(self, kind: str, preset: str | None) -> None:
+        options = {"preset": preset, "max_steps": FIXED_STEPS + 2}
+        assert_same(search(kind, callback=lambda report: None, **options), search(kind, **options))
+
+    @pytest.mark.parametrize("kind", STAGED)
+    def test_max_steps_can_end_in_the_fixed_stage(self, kind: str) -> None:
+        reports: list[dict[str, Any]] = []
+        result = search(kind, callback=reports.append, max_steps=2)
+        assert (result.n_steps, result.stop_reason) == (2, "max_steps")
+        assert {report["stage"] for report in reports} == {"fixed"}
 
     @pytest.mark.parametrize("no", [False, np.False_], ids=["bool", "numpy-bool"])
     def test_callback_stops(self, no: Any) -> None:
@@ -490,16 +612,16 @@ class TestStops:
         result = search(callback=lambda report: answer, max_steps=3)
         assert (result.stop_reason, result.n_steps) == ("max_steps", 3)
 
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_interruption_returns_what_was_reached(self, kind: str) -> None:
+    @every_search
+    def test_interruption_returns_what_was_reached(self, kind: str, preset: str | None) -> None:
         def interrupt(report: dict[str, Any]) -> None:
             if report["step"] == 2:
                 raise KeyboardInterrupt
 
-        result = search(kind, callback=interrupt, max_steps=50)
+        result = search(kind, preset=preset, callback=interrupt, max_steps=50)
         assert result.stop_reason == "interrupted"
         assert result.n_steps == 2
-        assert_same(result, search(kind, max_steps=2))
+        assert_same(result, search(kind, preset=preset, max_steps=2))
 
     def test_interruption_ends_a_list(self) -> None:
         def interrupt(report: dict[str, Any]) -> None:
@@ -515,22 +637,27 @@ class TestStops:
         with pytest.raises(RuntimeError, match="the callback's own trouble"):
             search(callback=fail)
 
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_max_steps_zero(self, kind: str) -> None:
-        result = search(kind, max_steps=0)
+    @every_search
+    def test_max_steps_zero(self, kind: str, preset: str | None) -> None:
+        result = search(kind, preset=preset, max_steps=0)
         assert result.n_steps == 0
         assert result.history.shape == (1,)
         assert result.stop_reason == "max_steps"
         assert result.activations.any()
 
-    def test_more_steps_continue_the_same_path(self) -> None:
-        short, long = search(max_steps=2), search(max_steps=6)
+    @pytest.mark.parametrize("preset", [None, "paper"])
+    def test_more_steps_continue_the_same_path(self, preset: str | None) -> None:
+        short, long = (search(preset=preset, max_steps=n) for n in (2, 6))
         np.testing.assert_array_equal(long.history[:3], short.history)
 
     def test_reported_step_sizes_follow_the_schedule(self) -> None:
         sizes: list[float] = []
         result = search(
-            "nmf", max_steps=60, step_size=1.0, callback=lambda r: sizes.append(r["step_size"])
+            "nmf",
+            preset="paper",
+            max_steps=60,
+            step_size=1.0,
+            callback=lambda report: sizes.append(report["step_size"]),
         )
         controller, expected = Controller(Schedule(1.0, 60)), []
         for cost in result.history:
@@ -709,4 +836,4 @@ class TestMemory:
 
     def test_a_search_that_cannot_be_allocated(self) -> None:
         with pytest.raises(MemoryError, match=r"GiB.*n_components"):
-            search("dds2", n_components=10**12)
+            search("dds2", n_components=10**12, preset="paper")

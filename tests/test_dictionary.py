@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from tiny import CONFIG, KINDS, SOURCES, dictionary
 
 import dds_fast
 from dds_fast import Dictionary, SpectrogramConfig
+from dds_fast.dictionary import CODE_SHRINKAGE, N_DRAWN
 from dds_fast.export import Detection
 from dds_fast.flows import ConditionalGlow, RealNVPBank
+from dds_fast.search.settings import DEFAULT
 
 
 def tensors_of(made: Dictionary) -> dict[str, torch.Tensor]:
@@ -119,6 +122,41 @@ class TestRoundTrip:
         loaded = dds_fast.load(tmp_path / "d")
         assert loaded.sources == (60, 61, 62)
         assert all(type(source) is int for source in loaded.sources)
+
+
+class TestWithoutCodes:
+    @pytest.mark.parametrize(("kind", "D"), [("dds2", 64), ("dds3", 61)])
+    def test_codes_are_drawn_and_that_is_said_once(
+        self, kind: str, D: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        made = dictionary(kind)
+        with caplog.at_level(logging.INFO, logger="dds_fast"):
+            first, again, other = (made.start_codes(seed) for seed in (0, 0, 1))
+        assert first.shape == (3, N_DRAWN, D)
+        assert float(first.std()) == pytest.approx(CODE_SHRINKAGE, rel=0.05)
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+        assert [record.message for record in caplog.records] == [
+            "the dictionary holds no codes: searches begin at draws of its flow"
+        ]
+
+    def test_files_of_version_1_lose_what_belonged_to_another_search(self, tmp_path: Path) -> None:
+        made, path = dictionary("dds3", note="kept"), tmp_path / "old"
+        made.metadata |= {"search": {"dds3": {"max_steps": 7}}, "threshold": {"dds3": 0.5}}
+        made.save(path)
+        header, tensors = parts(path)
+        write(path, {**header, "format_version": 1}, tensors)
+        loaded = dds_fast.load(path)
+        assert loaded.metadata == {"note": "kept"}
+        assert loaded.codes is None and loaded.detection is None
+        assert loaded.search == DEFAULT["dds3"]
+
+    @pytest.mark.parametrize("kind", ["dds2", "dds3"])
+    def test_codes_that_do_not_fit(self, kind: str) -> None:
+        flow = dictionary(kind).flow
+        for codes in (torch.zeros(3, 4, 60), torch.zeros(2, 4, 64), torch.zeros(3, 0, 64)):
+            with pytest.raises(ValueError, match=r"codes must be \(3, M, 6[14]\)"):
+                Dictionary.from_flow(flow, SOURCES, CONFIG, codes=codes)
 
 
 class TestWriting:
@@ -268,11 +306,12 @@ class TestRefusedFiles:
         with pytest.raises(ValueError, match="foreign.safetensors.*not a dds_fast dictionary"):
             dds_fast.load(path)
 
-    def test_newer_format(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("version", [3, 99])
+    def test_newer_format(self, tmp_path: Path, version: int) -> None:
         path = saved(tmp_path)
         header, tensors = parts(path)
-        write(path, {**header, "format_version": 99}, tensors)
-        with pytest.raises(ValueError, match="version 99"):
+        write(path, {**header, "format_version": version}, tensors)
+        with pytest.raises(ValueError, match=f"version {version}.*up to 2"):
             dds_fast.load(path)
 
     @pytest.mark.parametrize("kind", KINDS)

@@ -14,6 +14,7 @@ from tiny import CONFIG, dictionary, tone
 
 import dds_fast
 from dds_fast import Dictionary, SpectrogramConfig, fit
+from dds_fast.codes import choose
 from dds_fast.datasets import NoteFrames
 from dds_fast.flows import bank_training, glow_training, losses, training
 
@@ -164,6 +165,35 @@ class TestLearning:
         assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
         assert any(not torch.equal(states[0][name], states[2][name]) for name in states[0])
 
+    @pytest.mark.parametrize("kind", ["dds2", "dds3"])
+    def test_codes_are_chosen_among_the_training_frames(self, kind: str) -> None:
+        made, again = learn(kind, n_codes=8), learn(kind, n_codes=8)
+        assert made.codes.shape == (2, 8, 16 if kind == "dds2" else 14)
+        assert made.metadata["codes"]["per_source"] == 8
+        assert made.metadata["held_out"]["codes"]["per_source"] == 8
+        assert torch.equal(made.codes, again.codes)
+        fraction = made.metadata["training"]["config"]["validation"]
+        trained_on = NoteFrames.from_mapping(toy_notes()).split(fraction, 0)[0]
+        assert torch.equal(made.codes, choose(made, trained_on, 8))
+        assert learn(kind, max_epochs=1).codes.shape[1] == 40
+
+    @pytest.mark.parametrize("kind", ["dds2", "dds3"])
+    def test_a_training_that_is_resumed_has_the_same_codes(
+        self, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        original = training.BestEpochs.offer
+
+        def killed(best: training.BestEpochs, loss: torch.Tensor, epoch: int, *rest: Any) -> None:
+            if epoch == 3:
+                raise KeyboardInterrupt
+            original(best, loss, epoch, *rest)
+
+        monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+        with monkeypatch.context() as killing, pytest.raises(KeyboardInterrupt):
+            killing.setattr(training.BestEpochs, "offer", killed)
+            learn(kind, folder=tmp_path)
+        assert torch.equal(learn(kind, folder=tmp_path).codes, learn(kind).codes)
+
     def test_the_global_random_state_is_left_alone(self) -> None:
         torch.manual_seed(3)
         before = torch.get_rng_state()
@@ -226,6 +256,8 @@ class TestOptions:
             ({"learning_rate": float("nan")}, "learning_rate"),
             ({"n_steps": 0}, "n_steps"),
             ({"width": 0}, "width"),
+            ({"n_codes": 0}, "n_codes"),
+            ({"kind": "nmf", "n_codes": 8}, "n_codes.*nmf"),
         ],
         ids=str,
     )

@@ -12,6 +12,7 @@ import torch
 from tiny import CONFIG, dictionary
 
 from dds_fast import Dictionary
+from dds_fast.codes import add_codes
 from dds_fast.datasets import NoteFrames
 from dds_fast.flows.losses import bank_loss, glow_loss
 from dds_fast.inspection import inspect
@@ -94,9 +95,39 @@ def test_files(kind: str, tmp_path: Path) -> None:
     assert written["n_frames"] == 24
     for name in ("likelihoods.png", "samples.png"):
         assert (tmp_path / "report" / name).read_bytes()[:4] == b"\x89PNG"
+    assert not (tmp_path / "report" / "codes.png").exists()
     with pytest.raises(FileExistsError, match="report"):
         report.save(tmp_path / "report")
     report.save(tmp_path / "report", overwrite=True)
+
+
+@pytest.mark.parametrize("kind", ["dds2", "dds3"])
+def test_codes(kind: str, tmp_path: Path) -> None:
+    made = dictionary(kind)
+    assert inspect(made, notes()).summary()["codes"] is None
+    add_codes(made, notes(), 7)
+    report = inspect(made, notes((60, 67)))
+    D = made.codes.shape[-1]
+    Z = torch.cat([torch.eye(3).repeat_interleave(7, 0)[:, : 64 - D], made.codes.flatten(0, 1)], 1)
+    with torch.no_grad():
+        if kind == "dds2":
+            entries = made.flow.decode(made.codes)[0]
+            loss = bank_loss(made.flow, entries).mean()
+        else:
+            entries = made.flow.decode(Z)[0].view(3, 7, 64)
+            labels = torch.arange(3).repeat_interleave(7)
+            loss = glow_loss(made.flow, entries.flatten(0, 1), labels).mean()
+    summary = report.summary()["codes"]
+    assert summary == {
+        "per_source": 7,
+        "bits_per_dim": pytest.approx(float(loss) / (math.log(2) * 64), rel=1e-4),
+        "rms": pytest.approx(float(made.codes.square().mean().sqrt())),
+    }
+    expected = entries[[0, 2], :5].clamp_min(0).numpy()
+    np.testing.assert_allclose(report.codes.entries, expected, rtol=1e-4, atol=1e-5)
+    report.save(tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text())["codes"] == summary
+    assert (tmp_path / "codes.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_named_sources(tmp_path: Path) -> None:

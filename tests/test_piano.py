@@ -24,13 +24,9 @@ def test_it_is_small_and_complete(piano: dds_fast.Dictionary) -> None:
     assert (piano.kind, piano.sources) == ("dds3", tuple(range(36, 96)))
     assert piano.spectrogram == dds_fast.SpectrogramConfig(n_fft=1024)
     assert piano.detection is not None and piano.detection.upper > 0
-    assert set(piano.metadata["search"]["dds3"]) == {
-        "n_components",
-        "step_size",
-        "penalty",
-        "sparsity",
-        "max_steps",
-    }
+    assert piano.search.algorithm == "staged"
+    assert piano.codes is not None and piano.codes.shape == (60, 40, 452)
+    assert piano.metadata["codes"]["per_source"] == 40
     assert piano.metadata["training"]["n_recordings"] > 200
 
 

@@ -227,7 +227,7 @@ class TestFile:
             assert getattr(loaded, name) == getattr(result, name), name
         assert loaded.n_samples == 3200
         assert loaded.gain == result.gain > 1
-        assert loaded.stft is None
+        assert loaded.recording is None and loaded.stft is None
 
     def test_dropped_components(self, tmp_path: Path) -> None:
         searched(keep_components=False).save(tmp_path / "r.npz")
@@ -437,7 +437,7 @@ class TestSeparate:
         result = handmade(
             np.ones((3, stft.shape[1])),
             components=W,
-            stft=stft,
+            recording=low + high,
             n_samples=4000,
             config=CONFIG,
             kind="dds2",
@@ -455,7 +455,7 @@ class TestSeparate:
         result = handmade(
             np.ones((3, stft.shape[1])).astype(float),
             components=W,
-            stft=stft,
+            recording=waveform,
             n_samples=4000,
             config=CONFIG,
         )
@@ -468,7 +468,7 @@ class TestSeparate:
         result = handmade(
             np.zeros((3, stft.shape[1])),
             components=np.ones((64, 3)),
-            stft=stft,
+            recording=waveform,
             n_samples=4000,
             config=CONFIG,
         )
@@ -519,7 +519,7 @@ class TestGroups:
         for source, band in enumerate(np.array_split(np.arange(64), 3)):
             W[band, source] = 0.5
         H = rng.random((3, stft.shape[1])) + 0.5
-        return handmade(H, components=W, stft=stft, n_samples=n, config=CONFIG), waveform
+        return handmade(H, components=W, recording=waveform, n_samples=n, config=CONFIG), waveform
 
     def test_a_group_is_the_sum_of_its_sources(self) -> None:
         result, _ = self.result()

@@ -9,6 +9,7 @@ import numpy as np
 from dds_fast import Decomposition, Dictionary, SpectrogramConfig
 from dds_fast.datasets import NoteFrames
 from dds_fast.flows import ConditionalGlow, RealNVPBank
+from dds_fast.windows import Window
 
 CONFIG = SpectrogramConfig(n_fft=128, hop=64)
 SOURCES = (60, 64, 67)
@@ -36,12 +37,10 @@ def dictionary(
 def handmade(activations: Any, **changes: Any) -> Decomposition:
     """A result with given source activations ``(3, T)`` of sources 60, 64 and 67, 8 ms a frame."""
     H = np.asarray(activations, dtype=np.float32)
+    window = Window(changes.pop("components", None), H, changes.pop("labels", np.arange(3)))
     parts: dict[str, Any] = {
-        "components": None,
-        "activations": H,
+        "windows": (window,),
         "source_activations": H,
-        "log_likelihoods": None,
-        "labels": np.arange(3),
         "sources": SOURCES,
         "kind": "dds1",
         "config": SpectrogramConfig(n_fft=128, hop=128),

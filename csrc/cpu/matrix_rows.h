@@ -126,7 +126,9 @@ struct MatrixEpilogue {
     const int64_t at = row * product.n + column, left = product.n - column;
     const Vec weight = load(rule.weights + rule.labels[row] * product.n + column, left);
     const Vec denominator = product_there + weight * rule.norms[row] + rule.tiny;
-    return load(product.c + at, left) * load(rule.numerator + at, left) / denominator;
+    const Vec ratio = load(rule.numerator + at, left) / denominator;
+    const Vec factor = rule.over_relaxed ? ratio * square_root(ratio) : ratio;
+    return load(product.c + at, left) * factor;
   }
 };
 

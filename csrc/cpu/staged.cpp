@@ -67,7 +67,7 @@ std::vector<double> FixedStage::steps(const std::vector<int64_t>& n_updates, boo
       std::fill_n(tensors_.weights, tensors_.n_sources * tensors_.n_frames,
                   static_cast<float>(settings_.fixed_sparsity));
     }
-    update(n, n_threads);
+    update(n, true, n_threads);
     drop_dead(n_threads);
     evaluate(n_threads);
     costs.push_back(cost_);
@@ -109,10 +109,10 @@ void FixedStage::prepare(int n_threads) {
   if (by_gram()) find_gram(n_threads);
 }
 
-void FixedStage::update(int64_t n_updates, int n_threads) {
+void FixedStage::update(int64_t n_updates, bool over_relaxed, int n_threads) {
   const StagedTensors& t = tensors_;
   const int64_t J = t.n_entries, T = t.n_frames, F = t.n_features;
-  const Multiplicative rule = {t.numerator, t.norms, t.labels, t.weights, kTiny};
+  const Multiplicative rule = {t.numerator, t.norms, t.labels, t.weights, kTiny, over_relaxed};
   for (int64_t i = 0; i < n_updates; ++i) {
     MatrixProduct product = {
         J, J, T, {t.gram, J, false}, {t.activations, T, false}, nullptr, t.activations};
@@ -320,7 +320,7 @@ std::vector<double> AdaptedStage::steps(int64_t first, const std::vector<double>
       reweight();
     }
     prepare(n_threads);
-    update(n_updates, n_threads);
+    update(n_updates, false, n_threads);
     evaluate(n_threads);
     costs.push_back(cost_);
     if (!std::isfinite(cost_)) break;

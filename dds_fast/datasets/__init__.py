@@ -1,6 +1,6 @@
 """Notes to learn dictionaries from, and labels to score decompositions against."""
 
-from dds_fast.datasets.chords import random_chords
+from dds_fast.datasets.chords import random_chords, random_sequence
 from dds_fast.datasets.hands import two_hands
 from dds_fast.datasets.labels import Labels, load_labels
 from dds_fast.datasets.maps import Maps
@@ -24,6 +24,7 @@ __all__ = [
     "load_notes",
     "musdb18",
     "random_chords",
+    "random_sequence",
     "stem_folder",
     "two_hands",
     "write_notes",

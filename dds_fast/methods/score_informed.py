@@ -18,6 +18,7 @@ from dds_fast.datasets.labels import Labels, load_labels
 from dds_fast.methods import nmf
 from dds_fast.result import Decomposition, source_activations
 from dds_fast.source import Source, read
+from dds_fast.windows import Window
 
 CONSTRAINTS = ("templates", "activations", "both")
 CONFIG = SpectrogramConfig(gamma=0, window="sqrt_hann")
@@ -205,15 +206,13 @@ def decompose(
         backend=backend,
         progress=progress,
     )
-    index = torch.from_numpy(rows).to(X.device)
     activations = torch.zeros_like(result.H) if silent else result.H
+    index = torch.from_numpy(rows).to(X.device)
     summed = source_activations(result.W, activations, index, len(pitches))
+    window = Window(given.give_back(result.W), given.give_back(activations), rows)
     return Decomposition(
-        components=given.give_back(result.W),
-        activations=given.give_back(activations),
-        source_activations=given.give_back(summed),
-        log_likelihoods=None,
-        labels=rows,
+        (window,),
+        given.give_back(summed),
         sources=tuple(int(pitch) for pitch in pitches),
         kind="score_informed",
         config=config,
@@ -233,7 +232,7 @@ def decompose(
             "random_state": random_state,
         },
         gain=given.gain,
-        stft=given.stft,
+        recording=given.recording,
         n_samples=given.n_samples,
         score=labels,
     )

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dds_fast.search.schedule import Controller
 from dds_fast.search.search import Search
@@ -17,7 +16,12 @@ logger = logging.getLogger("dds_fast")
 Callback = Callable[[dict[str, Any]], Any]
 
 
-def run(search: Search, *, callback: Callback | None = None, progress: bool = False) -> None:
+def run(
+    search: Search,
+    *,
+    callback: Callback | None = None,
+    progress: Callable[[float, str], Any] | None = None,
+) -> None:
     """Advance a search until its schedules, the callback or the user stop it.
 
     The search's controllers tell why it stopped and hold the costs. Ctrl-C is a stop like the
@@ -27,21 +31,20 @@ def run(search: Search, *, callback: Callback | None = None, progress: bool = Fa
         search: what to advance.
         callback: called as ``callback({"stage", "step", "cost", "step_size"})`` after each step of
             a search of one recording; returning False stops.
-        progress: show a progress bar on standard error.
+        progress: called with the share of the search that is done, and what is being done.
     """
     controllers = search.controllers
-    with tqdm(total=search.most_steps, disable=not progress, unit="step") as bar:
-        try:
-            while search.running:
-                search.advance(search.stride if callback is None else 1)
+    try:
+        while search.running:
+            search.advance(search.stride if callback is None else 1)
+            if progress is not None:
                 done = max(len(controller.history) for controller in controllers) - 1
-                bar.update(done - bar.n)
-                bar.set_postfix_str(_described(search))
-                if callback is not None:
-                    _call(callback, search.controller)
-        except KeyboardInterrupt:
-            for controller in controllers:
-                controller.stop_reason = controller.stop_reason or "interrupted"
+                progress(done / max(1, search.most_steps), _described(search))
+            if callback is not None:
+                _call(callback, search.controller)
+    except KeyboardInterrupt:
+        for controller in controllers:
+            controller.stop_reason = controller.stop_reason or "interrupted"
     for controller in controllers:
         reason = controller.stop_reason
         log = logger.warning if reason in ("non-finite", "interrupted") else logger.info

@@ -40,6 +40,8 @@ class SearchSettings:
         fixed_updates: updates of the activations before the entries are chosen.
         fixed_sparsity: mu_0, uniform weight of the l1 norm in these.
         smoothing: frames over which the activity of a source is averaged for its weight u.
+        window_seconds: recordings that last more than half as long again are searched in windows
+            of about this length by a staged search.
         floor: delta, ``u = 1 / (activity / strongest activity in the frame + delta)``.
     """
 
@@ -51,10 +53,11 @@ class SearchSettings:
     algorithm: str = "gradient"
     adapt: bool = True
     updates_per_step: int = 5
-    fixed_updates: int = 100
+    fixed_updates: int = 60
     fixed_sparsity: float = 0.1
     smoothing: int = 15
     floor: float = 0.05
+    window_seconds: float = 30.0
 
     def with_overrides(self, kind: str, **overrides: Any) -> SearchSettings:
         """The same settings with those that are not None replaced.
@@ -88,6 +91,7 @@ _NUMBERS = (
     ("sparsity", 0.0),
     ("fixed_sparsity", 0.0),
     ("floor", math.ulp(0.0)),
+    ("window_seconds", 1.0),
 )
 
 
@@ -117,15 +121,15 @@ PAPER = {
 }
 """The DDS paper's settings by kind."""
 
-FAST_STEPS = 20
+FAST_STEPS = 16
 """Of a staged search whose entries stay as they are."""
 
 _STAGED = SearchSettings(
-    max_steps=70,
+    max_steps=66,
     step_size=0.01,
     penalty=1e-3,
     n_components=4,
-    sparsity=0.5,
+    sparsity=0.45,
     algorithm="staged",
 )
 DEFAULT = {

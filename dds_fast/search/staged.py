@@ -21,9 +21,9 @@ steps with the codes, weights are made anew and dead entries left out."""
 DEAD = 0.03
 """An entry is dead whose activity nowhere exceeds this share of the strongest entry's."""
 
-SILENT = 1e-2
-"""A source takes no part in the adapted stage whose activity nowhere exceeds this share of the
-strongest source's."""
+SILENT = 0.05
+"""A source takes no part in the adapted stage whose smoothed activity nowhere exceeds this share of
+the strongest source's."""
 
 FAINT = 1e-6
 """Least activation of a chosen entry: an update could not leave zero."""
@@ -125,7 +125,8 @@ def chosen(
     Of each source that is not silent the K entries with the most activity take over all of it.
     """
     by_source = activity(D, H, labels, n_sources)
-    loud = by_source.amax(1) >= SILENT * by_source.max()
+    peaks = smoothed(by_source, settings.smoothing).amax(1)
+    loud = peaks >= SILENT * peaks.max()
     use = (H * D.norm(dim=1)[:, None]).sum(1)
     order = torch.argsort(use, descending=True, stable=True)
     order = order[torch.argsort(labels[order], stable=True)]

@@ -48,9 +48,11 @@ def weights(H: Tensor, W: Tensor, labels: Tensor, settings: SearchSettings) -> T
     return settings.sparsity * (u / u.mean())[labels]
 
 
-def updated(H: Tensor, W: Tensor, X: Tensor, weights: Tensor | float, n: int) -> Tensor:
+def updated(
+    H: Tensor, W: Tensor, X: Tensor, weights: Tensor | float, n: int, power: float
+) -> Tensor:
     for _ in range(n):
-        H = H * (W.T @ X) / (W.T @ W @ H + weights * W.norm(dim=0)[:, None] + 1e-9)
+        H = H * ((W.T @ X) / (W.T @ W @ H + weights * W.norm(dim=0)[:, None] + 1e-9)) ** power
     return H
 
 
@@ -84,11 +86,11 @@ def plain_program(problem: StagedProblem, kind: str) -> tuple[list[float], Tenso
     H = torch.full((S * M, T), float(X.mean() / (W.mean() * S * M)), dtype=torch.float64)
     costs = [float(cost(W, H, likelihood))]
     for n in (10, 10, 5):
-        H = updated(H, W, X, settings.fixed_sparsity, n)
+        H = updated(H, W, X, settings.fixed_sparsity, n, 1.5)
         costs.append(float(cost(W, H, likelihood)))
     if kind == "nmf" or not settings.adapt:
         for _ in range(ADAPTED):
-            H = updated(H, W, X, weights(H, W, labels, settings), 10)
+            H = updated(H, W, X, weights(H, W, labels, settings), 10, 1.5)
             costs.append(float(cost(W, H, likelihood)))
         return costs, W, H
 
@@ -114,14 +116,14 @@ def plain_program(problem: StagedProblem, kind: str) -> tuple[list[float], Tenso
         W, likelihood = (t.detach() for t in decode(Z))
         if step % 10 == 0:
             weight = weights(H, W, labels, settings)
-        H = updated(H, W, X, weight, settings.updates_per_step)
+        H = updated(H, W, X, weight, settings.updates_per_step, 1.0)
         costs.append(float(cost(W, H, likelihood)))
     return costs, W, H
 
 
 @pytest.fixture
 def nothing_dies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staged, "DEAD", 0.0)
+    monkeypatch.setattr(staged, "DEAD", -1.0)
     monkeypatch.setattr(staged, "SILENT", 0.0)
 
 
@@ -175,7 +177,7 @@ def test_dead_entries_leave(kind: str, backend: str, monkeypatch: pytest.MonkeyP
         problem = in_float32(problem)
     monkeypatch.setattr(staged, "SILENT", 0.0)
     fewer = finished(problem, backend=backend)
-    monkeypatch.setattr(staged, "DEAD", 0.0)
+    monkeypatch.setattr(staged, "DEAD", -1.0)
     whole = finished(problem, backend=backend)
     state, expected = fewer.state(), whole.state()
     assert len(state.labels) < len(expected.labels)

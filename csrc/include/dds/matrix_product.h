@@ -16,14 +16,16 @@ struct Factor {
   bool transposed;
 };
 
-// What becomes of c where it is updated multiplicatively (Lee and Seung, NIPS 2000): it falls to
-// c numerator / (a b + norm weight + tiny), by row and column.
+// What becomes of c where it is updated multiplicatively (Lee and Seung, NIPS 2000): c ratio, or
+// c ratio^1.5 if over-relaxed, with ratio = numerator / (a b + norm weight + tiny) by row and
+// column.
 struct Multiplicative {
   const float* numerator;  // (m, n)
   const float* norms;      // (m)
   const int32_t* labels;   // (m) which row of the weights
   const float* weights;    // (..., n)
   float tiny;
+  bool over_relaxed;
 };
 
 struct MatrixProduct {

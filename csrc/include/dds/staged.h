@@ -50,7 +50,7 @@ struct StagedTensors {
 int64_t staged_product_bytes(Format format, int64_t n_entries, int64_t n_frames, int64_t n_features,
                              int n_threads);
 
-// Multiplicative updates of the activations of entries that stay as they are.
+// Multiplicative updates of the activations of entries that stay as they are, over-relaxed.
 class FixedStage {
  public:
   FixedStage(const StagedSettings& settings, const StagedTensors& tensors, int n_threads);
@@ -69,7 +69,7 @@ class FixedStage {
 
   // What updates need of the entries: `norms`, `numerator`, `gram`.
   void prepare(int n_threads);
-  void update(int64_t n_updates, int n_threads);
+  void update(int64_t n_updates, bool over_relaxed, int n_threads);
   void reweight();
   void evaluate(int n_threads);
   void multiply(const MatrixProduct& product, int n_threads) const;

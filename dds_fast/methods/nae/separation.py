@@ -14,6 +14,7 @@ from dds_fast.methods import nmf
 from dds_fast.methods.nae.inference import activations
 from dds_fast.methods.nae.model import NAE
 from dds_fast.source import Source, read
+from dds_fast.windows import Window
 
 if TYPE_CHECKING:
     from dds_fast.dictionary import Dictionary
@@ -167,6 +168,7 @@ def _explain_by_nmf(
     W, labels = dictionary.W.to(X), dictionary.labels.numpy()
     found, history = nmf.activations(X, W, loss="kl", n_steps=n_steps, tolerance=tolerance)
     H = found.numpy()
-    parts = separation.source_parts(W.numpy(), H, labels, len(dictionary.sources))
+    window = Window(W.numpy(), H, labels)
+    parts = separation.source_parts([window], H.shape[1], range(len(dictionary.sources)))
     rows = [H[labels == source] for source in range(len(dictionary.sources))]
     return rows, list(parts), np.array(history)

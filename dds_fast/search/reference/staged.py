@@ -2,7 +2,9 @@ r"""The staged search in plain PyTorch, with analytic gradients and no autograd 
 
 Fixed stage, all entries as they are, with the Gram matrix or without, whichever is cheaper:
 
-.. math:: H \leftarrow H \odot \frac{W^T X}{W^T W H + \mu_0 |w_j|}
+.. math:: H \leftarrow H \odot \left(\frac{W^T X}{W^T W H + \mu_0 |w_j|}\right)^{3/2}
+
+(the power 1 is Lee and Seung's update; 3/2 over-relaxes it, and 60 updates do what 100 would).
 
 Choice: of each source the K entries with the most activity take over all of the source's. Adapted
 stage, in each step
@@ -79,14 +81,15 @@ class StagedSearch(Stages):
         self.D, self.H, self.labels = self.D[kept], self.H[kept], self.labels[kept]
         self.log_likelihoods, self.rows = self.log_likelihoods[kept], self.rows[kept]
 
-    def _update_activations(self, weights: Tensor, n_updates: int) -> None:
+    def _update_activations(self, weights: Tensor, n_updates: int, over_relaxed: bool) -> None:
         """Multiplicative updates; `weights` ``(J, T)`` or ``(1, 1)`` of the l1 norm."""
         D, numerator = self.D, self.D @ self.Xt.T
         penalty = weights * D.norm(dim=1)[:, None]
         gram = D @ D.T if len(D) < 2 * D.shape[1] else None
         for _ in range(n_updates):
             explained = D @ (self.H.T @ D).T if gram is None else gram @ self.H
-            self.H = self.H * numerator / (explained + penalty + TINY)
+            ratio = numerator / (explained + penalty + TINY)
+            self.H = self.H * (ratio * ratio.sqrt() if over_relaxed else ratio)
 
     def _reweighted(self) -> Tensor:
         """``(S, T)`` weights mu u of the sources' l1 norms."""
@@ -99,7 +102,9 @@ class StagedSearch(Stages):
     def _steps_fixed(self, n_updates: list[int], reweighted: bool) -> list[float]:
         weights, costs = self.H.new_full((1, 1), self.problem.settings.fixed_sparsity), []
         for n in n_updates:
-            self._update_activations(self._reweighted()[self.labels] if reweighted else weights, n)
+            if reweighted:
+                weights = self._reweighted()[self.labels]
+            self._update_activations(weights, n, over_relaxed=True)
             self._drop_dead()
             costs.append(self._evaluate())
         return costs
@@ -125,9 +130,8 @@ class StagedSearch(Stages):
             if step % LOOK_EVERY == 0:
                 self._drop_dead()
                 self.weights = self._reweighted()
-            self._update_activations(
-                self.weights[self.labels], self.problem.settings.updates_per_step
-            )
+            weights, n_updates = self.weights[self.labels], self.problem.settings.updates_per_step
+            self._update_activations(weights, n_updates, over_relaxed=False)
             costs.append(self._evaluate())
         return costs
 
