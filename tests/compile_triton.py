@@ -128,7 +128,8 @@ def product_cases(precision: str, size: int, warps: int) -> Iterator[Case]:
     yield objective.activation_gradient_kernel, blocks, warps
     yield search.activations_kernel, {**blocks, "PENALISED": True, "PROJECTED": False}, warps
     yield staged.product_kernel, blocks, warps
-    yield staged.update_kernel, blocks, warps
+    for over_relaxed in (False, True):
+        yield staged.update_kernel, {**blocks, "OVER_RELAXED": over_relaxed}, warps
 
 
 def cases(full: bool) -> Iterator[Case]:

@@ -92,9 +92,9 @@ def test_lower_precision(
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16x3"])
-@pytest.mark.parametrize("n_entries", [37, 41])
+@pytest.mark.parametrize(("n_entries", "over_relaxed"), [(37, False), (37, True), (41, True)])
 def test_updates_with_a_gram_matrix_or_without(
-    triton_device: torch.device, n_entries: int, precision: str
+    triton_device: torch.device, n_entries: int, over_relaxed: bool, precision: str
 ) -> None:
     """At sizes that fill no tile, an odd number of times."""
     generator = torch.Generator().manual_seed(0)
@@ -119,10 +119,11 @@ def test_updates_with_a_gram_matrix_or_without(
     activations.weights.copy_(weights)
     activations.measure(D)
     activations.prepare(D)
-    activations.update(D, 3)
+    activations.update(D, 3, over_relaxed)
     for _ in range(3):
         penalty = weights[labels] * W.norm(dim=0)[:, None]
-        H = H * (W.T @ X) / (W.T @ W @ H + penalty + 1e-9)
+        ratio = (W.T @ X) / (W.T @ W @ H + penalty + 1e-9)
+        H = H * ratio ** (1.5 if over_relaxed else 1.0)
     assert difference(activations.H, H) < (1e-6 if precision == "float32" else 1e-4)
     activations.reweigh()
     u = staged.smoothed(by_source(H, W, labels), 5)
@@ -150,7 +151,7 @@ def test_what_is_kept_goes_on_as_if_it_were_alone(triton_device: torch.device, n
     alone.measure(D[kept])
     alone.prepare(D[kept])
     for activations in (fewer, alone):
-        activations.update(D[kept], 2)
+        activations.update(D[kept], 2, over_relaxed=True)
         activations.reweigh()
     torch.testing.assert_close(fewer.H, alone.H)
     torch.testing.assert_close(fewer.weights, alone.weights)

@@ -52,15 +52,15 @@ class Activations:
         if self.gram is not None:
             self._multiply(D, D.T, self.gram)
 
-    def update(self, D: Tensor, n_updates: int) -> None:
+    def update(self, D: Tensor, n_updates: int, over_relaxed: bool) -> None:
         """Multiplicative updates of H, to and fro between it and a spare one."""
         before, after = self.H, self.spare
         for _ in range(n_updates):
             if self.gram is not None:
-                self._update(self.gram, before, before, after)
+                self._update(self.gram, before, before, after, over_relaxed)
             else:
                 self._multiply(before.T, D, self.explained)
-                self._update(D, self.explained.T, before, after)
+                self._update(D, self.explained.T, before, after, over_relaxed)
             before, after = after, before
         if before is not self.H:
             self.H.copy_(before)
@@ -73,13 +73,16 @@ class Activations:
             a, b, out, M, N, K, *a.stride(), *b.stride(), **blocks
         )
 
-    def _update(self, left: Tensor, right: Tensor, before: Tensor, after: Tensor) -> None:
+    def _update(
+        self, left: Tensor, right: Tensor, before: Tensor, after: Tensor, over_relaxed: bool
+    ) -> None:
         """One update, with ``left @ right`` for W'W H."""
         J, T = before.shape
         blocks = product_blocks(J, T, self.precision)
         kernels("staged").update_kernel[grid(J, T, blocks)](
             left, right, before, self.numerator, self.norms, self.labels, self.weights, after,
-            J, T, left.shape[1], *right.stride(), **blocks,
+            J, T, left.shape[1], *right.stride(), OVER_RELAXED=over_relaxed,
+            **blocks,
         )  # fmt: skip
 
     def reweigh(self) -> None:

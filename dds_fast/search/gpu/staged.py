@@ -94,7 +94,7 @@ class StagedSearch(Stages):
         for n in n_updates:
             if reweighted:
                 self.activations.reweigh()
-            self.activations.update(self.D, n)
+            self.activations.update(self.D, n, over_relaxed=True)
             kept = self.activations.alive(len(self.D))
             if kept is not None:
                 self._keep(kept)
@@ -152,7 +152,8 @@ class StagedSearch(Stages):
     def _follow(self) -> None:
         """The activations' half, and the gradients for the next step."""
         self.activations.prepare(self.D)
-        self.activations.update(self.D, self.problem.settings.updates_per_step)
+        n_updates = self.problem.settings.updates_per_step
+        self.activations.update(self.D, n_updates, over_relaxed=False)
         self._evaluate()
         self._find_gradients()
 

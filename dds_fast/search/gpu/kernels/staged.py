@@ -56,12 +56,14 @@ def update_kernel(
     n_summed,
     right_k,
     right_n,
+    OVER_RELAXED: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """``updated = H numerator / (left @ right + weights norms + TINY)``, ``(J, T)``.
+    """``updated = H ratio``, ``(J, T)``, or ``H ratio^1.5`` if over-relaxed, with
+    ``ratio = numerator / (left @ right + weights norms + TINY)``.
 
     `left` ``(J, K)`` and `right` ``(K, T)`` are the Gram matrix and H, or the entries and what H
     makes of them; `weights` ``(S, T)`` are those of the l1 norm, by the `labels` of the entries.
@@ -77,9 +79,10 @@ def update_kernel(
     source = tl.load(labels + j, mask=in_j, other=0)
     weight = tl.load(weights + source[:, None] * n_frames + t[None, :], mask=inside, other=0.0)
     penalty = weight * tl.load(norms + j, mask=in_j, other=0.0)[:, None]
-    h = tl.load(H + lies, mask=inside, other=0.0)
-    h *= tl.load(numerator + lies, mask=inside, other=0.0)
-    tl.store(updated + lies, h / (explained + penalty + TINY), mask=inside)
+    ratio = tl.load(numerator + lies, mask=inside, other=0.0) / (explained + penalty + TINY)
+    if OVER_RELAXED:
+        ratio *= tl.sqrt(ratio)
+    tl.store(updated + lies, tl.load(H + lies, mask=inside, other=0.0) * ratio, mask=inside)
 
 
 @triton.jit(do_not_specialize=["n_frames"])
