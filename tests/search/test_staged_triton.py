@@ -28,9 +28,9 @@ SHORT = replace(SETTINGS, max_steps=FIXED + 11)
 SPARSE = replace(SHORT, sparsity=1.0, fixed_sparsity=0.1, n_components=4)
 
 # Largest relative difference of costs, and of W and H by root mean square, to float64. Measured:
-# 1.1e-7 and 1.4e-6, 5.9e-6 and 5.5e-5, 1.8e-3 and 4.4e-3. W'X and W'W, which are float32 on most
-# CPUs, are split here too: 2e-6 off, and H is led astray by up to 30 times that.
-TOLERANCES = {"float32": (5e-7, 1e-5), "bf16x3": (3e-5, 3e-4), "bfloat16": (8e-3, 2e-2)}
+# 1.1e-7 and 2.3e-6, 5.9e-6 and 1.3e-4, 1.9e-3 and 5.4e-3. W'X and W'W, which are float32 on most
+# CPUs, are split here too: 2e-6 off, and H is led astray by up to 70 times that.
+TOLERANCES = {"float32": (5e-7, 1e-5), "bf16x3": (3e-5, 5e-4), "bfloat16": (8e-3, 2e-2)}
 
 
 def make(kind: str, likelihood: str = "latent", **settings: float) -> StagedProblem:
