@@ -20,15 +20,16 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from dds_fast.search.gpu.kernels import bank, layered, nmf, objective, search
+from dds_fast.search.gpu.kernels import bank, layered, nmf, objective, search, staged
 
 POINTERS = {
     "*fp64": {"squares", "sums", "wide", "history"},
-    "*i64": {"groups", "counters"},
+    "*i64": {"groups", "counters", "labels", "first_entry"},
     "*i32": {"places"},
 }
 FLOATS = {"penalty", "sparsity", "epsilon"}
 INTEGERS = {"pitch", "patience", "max_increases", "max_steps", "h_stride", "d_entry", "d_feature"}
+INTEGERS |= {"a_m", "a_k", "b_k", "b_n", "right_k", "right_n"}
 
 Case = tuple[Any, dict[str, Any], int]
 
@@ -112,17 +113,23 @@ def plain_cases() -> Iterator[Case]:
     yield search.latents_kernel, {**latents, "MOVE": False}, 4
     yield search.schedule_kernel, {"OBSERVE": True, "BLOCK": 256}, 1
     yield search.schedule_kernel, {"OBSERVE": False, "BLOCK": 256}, 1
+    yield staged.activity_kernel, {"BLOCK": 256}, 4
+    yield staged.cost_kernel, {"RECORD": True, "BLOCK": 256}, 1
+    yield staged.cost_kernel, {"RECORD": False, "BLOCK": 256}, 1
     yield nmf.ratio_kernel, {"BLOCK": 1024}, 4
     yield nmf.quotient_kernel, {"BLOCK": 1024}, 4
 
 
 def product_cases(precision: str, size: int, warps: int) -> Iterator[Case]:
-    """The objective's products."""
+    """The products of the objective and of the multiplicative updates."""
     blocks = {"PRECISION": precision, "BLOCK_M": size, "BLOCK_N": size, "BLOCK_K": 32}
     yield objective.residual_kernel, blocks, warps
     yield objective.dictionary_gradient_kernel, blocks, warps
     yield objective.activation_gradient_kernel, blocks, warps
     yield search.activations_kernel, {**blocks, "PENALISED": True, "PROJECTED": False}, warps
+    yield staged.product_kernel, blocks, warps
+    for over_relaxed in (False, True):
+        yield staged.update_kernel, {**blocks, "OVER_RELAXED": over_relaxed}, warps
 
 
 def cases(full: bool) -> Iterator[Case]:

@@ -28,13 +28,32 @@ def recording() -> dds_fast.Spectrogram:
 CASES = [(kind, "triton") for kind in KINDS] + [("dds1", "cuda"), ("dds2", "cuda")]
 
 
+@pytest.mark.parametrize("preset", [None, "paper"])
 @pytest.mark.parametrize(("kind", "backend"), CASES)
-def test_the_first_steps_are_those_of_the_cpu(kind: str, backend: str) -> None:
-    options = {"max_steps": STEPS}
+def test_the_first_steps_are_those_of_the_cpu(kind: str, backend: str, preset: str | None) -> None:
+    """Staged, but for "dds1", and the paper's search."""
+    options = {"max_steps": STEPS, "preset": preset}
     expected = dds_fast.decompose(recording(), dictionary(kind), device="cpu", **options)
     options |= {"device": "cuda", "backend": backend}
     actual = dds_fast.decompose(recording(), dictionary(kind), **options)
     np.testing.assert_allclose(actual.history, expected.history, rtol=COST)
+
+
+@pytest.mark.parametrize("kind", ["nmf", "dds2", "dds3"])
+def test_a_staged_search_finds_what_the_cpu_finds(kind: str) -> None:
+    """To its end: past the captures, and where entries are left out."""
+    found = [
+        dds_fast.decompose(recording(), dictionary(kind), device=device)
+        for device in ("cuda", "cpu")
+    ]
+    actual, expected = found
+    assert actual.settings["algorithm"] == "staged"
+    assert actual.stop_reason == expected.stop_reason == "max_steps"
+    np.testing.assert_allclose(actual.history, expected.history, rtol=1e-3)
+    loudest = expected.source_activations.max()
+    np.testing.assert_allclose(
+        actual.source_activations, expected.source_activations, rtol=0, atol=0.02 * loudest
+    )
 
 
 @pytest.mark.parametrize(("kind", "backend"), CASES)

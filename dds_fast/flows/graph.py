@@ -13,7 +13,7 @@ WARM_UP = 3
 
 
 class Graphed:
-    """Calls a function; on a GPU, after `WARM_UP` calls, by replaying what it launched.
+    """Calls a function; on a GPU, after some calls, by replaying what it launched.
 
     Every call runs the function's work exactly once, warm-up and capture included, so a function
     that changes its own tensors in place (an optimizer's step) can be graphed. Its Python code runs
@@ -28,6 +28,7 @@ class Graphed:
     Args:
         function: of tensors, without gradient to them; may return any structure of tensors.
         device: where it computes.
+        warm_up: calls before the capture.
 
     Example:
         >>> total = torch.zeros(2)
@@ -38,8 +39,10 @@ class Graphed:
         tensor([5., 5.])
     """
 
-    def __init__(self, function: Callable[..., Any], device: torch.device) -> None:
-        self.function, self.device = function, device
+    def __init__(
+        self, function: Callable[..., Any], device: torch.device, warm_up: int = WARM_UP
+    ) -> None:
+        self.function, self.device, self.warm_up = function, device, warm_up
         self.inputs: list[Tensor] | None = None
         self.outputs: Any = None
         self.n_calls = 0
@@ -62,7 +65,7 @@ class Graphed:
         for place, x in zip(self.inputs, inputs, strict=True):
             place.copy_(x, non_blocking=True)
         self.n_calls += 1
-        if self.n_calls <= WARM_UP:
+        if self.n_calls <= self.warm_up:
             return self._aside()
         if self.graph is None:
             self._capture()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dds_fast.search.dispatch import Request, accept
 from dds_fast.search.gpu import cuda_flow as flow
 from dds_fast.search.gpu import weights
-from dds_fast.search.gpu.gradient import gradient_search
+from dds_fast.search.gpu.start import start
 from dds_fast.search.problem import AnyProblem
 from dds_fast.search.schedule import Schedule
 from dds_fast.search.search import Search
@@ -26,4 +26,4 @@ def can_run(request: Request, raise_error: bool = False) -> bool:
 
 def search(problems: Sequence[AnyProblem], schedules: Sequence[Schedule], precision: str) -> Search:
     """Begin a search on the device, with flows in CUDA."""
-    return gradient_search(problems, schedules, precision, flow)
+    return start(problems, schedules, precision, flow)

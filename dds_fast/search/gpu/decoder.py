@@ -43,14 +43,15 @@ class Decoder:
         self.chunk = rows_that_fit(flow)
 
     def _forward(self, rows: Tensor, keep: bool) -> tuple:
-        return self.ops.forward(self.flow, rows, "decode", keep, self.precision, self.groups)
+        groups = self.groups
+        return self.ops.forward(self.flow, rows, "decode", keep, self.precision, groups=groups)
 
-    def decode(self, latents: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        """Each one's ``(G, R, F)`` rows and ``(G, R)`` log-determinants."""
+    def decode(self, latents: Sequence[Tensor], keep: bool = True) -> list[tuple[Tensor, Tensor]]:
+        """Each one's ``(G, R, F)`` rows and ``(G, R)`` log-determinants; `keep` for `backward`."""
         Z = _joined(latents)
         self.stash = None
         if Z.shape[1] <= self.chunk:
-            rows, log_det, self.stash = self._forward(Z, True)
+            rows, log_det, self.stash = self._forward(Z, keep)
         else:
             parts = [self._forward(part, False)[:2] for part in Z.split(self.chunk, dim=1)]
             rows, log_det = (torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))

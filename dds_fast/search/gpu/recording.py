@@ -5,15 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dds_fast.search.gpu import latents
 from dds_fast.search.gpu.decoder import Decoder
 from dds_fast.search.gpu.evaluation import DeviceObjective
 from dds_fast.search.gpu.schedule import DeviceSchedule
-from dds_fast.search.gpu.weights import kernels
 from dds_fast.search.problem import Problem, State
 from dds_fast.search.schedule import Controller, Schedule
 from dds_fast.search.survivors import Survivors
-
-ROW_BLOCK = 1024
 
 
 class Recording:
@@ -104,15 +102,11 @@ class Recording:
     ) -> Tensor:
         """Moves the latents, if there is a gradient; returns their log-likelihoods."""
         assert self.Z is not None
-        log_likelihoods = self.Z.new_empty(self.Z.shape[:2])
-        move = gradient is not None
-        kernels("search").latents_kernel[(log_likelihoods.numel(),)](
-            self.Z, *self.latent_moments, gradient if move else self.Z,
-            likelihood_gradient if move else self.Z, log_likelihoods,
-            self.schedule.numbers, self.schedule.counters, N_FEATURES=self.Z.shape[-1],
-            N_FIXED=self.problem.n_fixed, BLOCK=ROW_BLOCK, MOVE=move,
-        )  # fmt: skip
-        return log_likelihoods
+        gradients = None if gradient is None else (gradient, likelihood_gradient)
+        schedule, n_fixed = self.schedule, self.problem.n_fixed
+        return latents.move(
+            self.Z, self.latent_moments, gradients, schedule.numbers, schedule.counters, n_fixed
+        )
 
     def drop_dead(self, unit_dim: int) -> Tensor | None:
         """Leave out units of the latents whose activations are dead; returns those that stay."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dds_fast.search.gpu import flow
-from dds_fast.search.gpu.gradient import gradient_search
+from dds_fast.search.gpu.start import start
 from dds_fast.search.gpu.weights import can_run
 from dds_fast.search.problem import AnyProblem
 from dds_fast.search.schedule import Schedule
@@ -18,4 +18,4 @@ TOGETHER = 8
 
 def search(problems: Sequence[AnyProblem], schedules: Sequence[Schedule], precision: str) -> Search:
     """Begin a search on the device, with flows in Triton."""
-    return gradient_search(problems, schedules, precision, flow)
+    return start(problems, schedules, precision, flow)
