@@ -6,7 +6,8 @@
 
 DATA holds ``isol/<piano>`` (isolated notes, see dds_fast/models/piano.md), and with a label file of
 the same stem for each recording ``rand/real_kawai_mix/P2..P5`` and ``real/ENSTDkAm``. As in the DDS
-paper, the chords of one polyphony are cut to their labels and concatenated. Onsets are scored in
+paper, the chords of one polyphony are cut to their labels and concatenated; every recording is
+brought to the level at which `decompose` would search it. Onsets are scored in
 each file by itself, as none is heard where chords are cut, and averaged over files. basic-pitch
 hears whole files; its frames are then cut likewise. Finished rows of the JSON file are kept, so an
 interrupted run continues.
@@ -68,7 +69,9 @@ def test_sets(
     end = None if seconds is None else int(config.frames(seconds))
     for name in DISKLAVIER:
         (path,) = (data / "real" / "ENSTDkAm").glob(f"*{name}*.flac")
-        X = audio.spectrogram(audio.load(path, config.sr), config).values[:, :end]
+        waveform = audio.load(path, config.sr)
+        waveform = waveform * audio.normalising_gain(waveform)
+        X = audio.spectrogram(waveform, config).values[:, :end]
         labels = load_labels(path.with_suffix(".txt"))
         if seconds is not None:
             labels = labels.select(labels.intervals[:, 0] + DISKLAVIER_DELAY < seconds)
@@ -83,7 +86,7 @@ def test_sets(
     for name in MIXES:
         paths = sorted((data / "rand" / "real_kawai_mix" / name).glob("*.flac"))[:n_files]
         files = tuple((path, load_labels(path.with_suffix(".txt"))) for path in paths)
-        spectrogram, labels = concatenate(files, config)
+        spectrogram, labels = concatenate(files, config, normalise=True)
         sets[f"Kawai chords {name}"] = Recording(spectrogram, labels, 0.0, files, concatenated=True)
     return sets
 
@@ -181,16 +184,17 @@ def table(rows: list[dict[str, Any]]) -> str:
     columns |= {"frame_f1_at_best_threshold": "best F1", "frame_f1": "F1", "onset_f1": "onset F1"}
     scores = {(row["set"], row["dictionary"]): row["scores"] for row in rows}
     cells = {
-        s: [scores[s, n][c] for c in columns for n in names]
+        s: [scores[s, n].get(c, np.nan) for c in columns for n in names]
         for s in dict.fromkeys(row["set"] for row in rows)
-        if all(columns.keys() <= scores.get((s, n), {}).keys() for n in names)
+        if all((s, n) in scores for n in names)
     }
     if cells:
         cells["mean"] = list(np.mean(list(cells.values()), axis=0))
     heads = [f"{title}: {name}" for title in columns.values() for name in names]
     lines = ["| recording | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     lines += [
-        f"| {name} | " + " | ".join(f"{v:.3f}" for v in row) + " |" for name, row in cells.items()
+        f"| {name} | " + " | ".join("–" if np.isnan(v) else f"{v:.3f}" for v in row) + " |"
+        for name, row in cells.items()
     ]
     return "\n".join(lines)
 
@@ -208,6 +212,8 @@ def main() -> None:
     parser.add_argument("--nmf-steps", type=int, default=None, help="default: the paper's 1000")
     parser.add_argument("--nmf-sparsity", type=float, default=None)
     parser.add_argument("--basic-pitch", action="store_true", help="extra peers")
+    parser.add_argument("--no-onsets", action="store_true", help="score frames alone")
+    parser.add_argument("--preset", help="of the models' search")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the activations")
     options = parser.parse_args()
@@ -215,6 +221,8 @@ def main() -> None:
     done = {(row["set"], row["dictionary"]) for row in rows}
     config = dds_fast.SpectrogramConfig(n_fft=1024)
     sets = test_sets(options.data, config, options.files, options.seconds)
+    if options.no_onsets:
+        sets = {name: replace(recording, files=()) for name, recording in sets.items()}
     for name, measured in contenders(options, config):
         for set_name, recording in sets.items():
             if (set_name, name) in done:
@@ -239,7 +247,7 @@ def contenders(
 
     for model in options.model:
         name, _, file = model.partition("=")
-        settings = {"precision": options.precision}
+        settings = {"precision": options.precision, "preset": options.preset}
         yield searched(name, dds_fast.load(file or dds_fast.PIANO), settings)
     if options.basic_pitch:
         from quality_basic_pitch import measure as measure_basic_pitch

@@ -12,9 +12,17 @@ from dds_fast.datasets.labels import Labels
 
 
 def concatenate(
-    recordings: Iterable[tuple[Path, Labels]], config: audio.SpectrogramConfig
+    recordings: Iterable[tuple[Path, Labels]],
+    config: audio.SpectrogramConfig,
+    *,
+    normalise: bool = False,
 ) -> tuple[audio.Spectrogram, Labels]:
     """Recordings cut from their first onset to their last offset, one after the other.
+
+    Args:
+        recordings: paths and labels.
+        config: of the spectrogram.
+        normalise: bring each recording to the level at which it would be decomposed by itself.
 
     Raises:
         ValueError: no recordings, or one without notes.
@@ -24,7 +32,10 @@ def concatenate(
     for path, labels in recordings:
         if len(labels.intervals) == 0:
             raise ValueError(f"{path}: no notes are labelled")
-        X = audio.spectrogram(audio.load(path, config.sr), config).values
+        waveform = audio.load(path, config.sr)
+        if normalise:
+            waveform = waveform * audio.normalising_gain(waveform)
+        X = audio.spectrogram(waveform, config).values
         first = int(config.frames(labels.intervals[:, 0].min()))
         end = int(config.frames(labels.intervals[:, 1].max()))
         pieces.append(X[:, first:end])
