@@ -227,10 +227,12 @@ def resample(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray
     """A mono waveform ``(n,)`` brought from one sampling rate to another, both in Hz."""
     if sr == target_sr:
         return waveform
-    import librosa
+    import soxr
 
     logger.info("resampling from %g Hz to %g Hz", sr, target_sr)
-    return librosa.resample(waveform, orig_sr=sr, target_sr=target_sr)
+    resampled = soxr.resample(waveform, sr, target_sr, quality="HQ")
+    n_samples = math.ceil(len(waveform) * target_sr / sr)
+    return np.pad(resampled, (0, max(0, n_samples - len(resampled))))[:n_samples]
 
 
 def normalising_gain(waveform: np.ndarray) -> float:
@@ -332,7 +334,7 @@ def stft(
     Raises:
         ValueError: the waveform is shorter than one window.
     """
-    import librosa
+    import torch
 
     check_length(waveform, config)
     first, end = frames or (0, n_frames(len(waveform), config))
@@ -340,13 +342,17 @@ def stft(
     stop = (end - 1) * config.hop + config.n_fft // 2
     inside = waveform[max(0, start) : stop]
     beyond = max(0, -start), max(0, stop - len(waveform))
-    return librosa.stft(
-        np.pad(inside, beyond, mode="reflect") if any(beyond) else inside,
+    if any(beyond):
+        inside = np.pad(inside, beyond, mode="reflect")
+    samples = torch.from_numpy(np.ascontiguousarray(inside))
+    return torch.stft(
+        samples,
         n_fft=config.n_fft,
         hop_length=config.hop,
-        window=_window(config),
+        window=torch.from_numpy(_window(config)).to(samples),
         center=False,
-    )
+        return_complex=True,
+    ).numpy()
 
 
 def istft(stft: np.ndarray, config: SpectrogramConfig, length: int | None = None) -> np.ndarray:
@@ -368,9 +374,8 @@ def istft(stft: np.ndarray, config: SpectrogramConfig, length: int | None = None
 
 
 def _window(config: SpectrogramConfig) -> np.ndarray:
-    import librosa
-
-    return librosa.filters.get_window("hann", config.n_fft) ** WINDOWS[config.window]
+    """The periodic window: that of an STFT, whose last sample is the next one's first."""
+    return np.hanning(config.n_fft + 1)[:-1] ** WINDOWS[config.window]
 
 
 def check_invertible(config: SpectrogramConfig) -> None:

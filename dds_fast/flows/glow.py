@@ -44,11 +44,16 @@ class LUMixing(nn.Module):
 
     def __init__(self, n_features: int) -> None:
         super().__init__()
-        rotation = torch.linalg.qr(torch.randn(n_features, n_features, dtype=torch.float64))[0]
-        permutation, lower, upper = torch.linalg.lu(rotation)
-        self.factors = nn.Parameter((lower.tril(-1) + upper).float())
+        if torch.get_default_device().type == "meta":  # a stored state follows
+            factors = torch.empty(n_features, n_features)
+            order = torch.empty(n_features, dtype=torch.int64)
+        else:
+            rotation = torch.linalg.qr(torch.randn(n_features, n_features, dtype=torch.float64))[0]
+            permutation, lower, upper = torch.linalg.lu(rotation)
+            factors, order = (lower.tril(-1) + upper).float(), permutation.argmax(dim=1)
+        self.factors = nn.Parameter(factors)
         # A x = P (L U x): row i of the product is row order[i] of L U x.
-        self.register_buffer("order", permutation.argmax(dim=1))
+        self.register_buffer("order", order)
 
     def matrix(self) -> Tensor:
         """``(F, F)`` A."""
