@@ -50,6 +50,9 @@ def decompose(
     """Decompose a recording into the sources of a dictionary.
 
     The dictionary's kind selects the method: "nmf" (over-complete NMF), "dds1", "dds2" or "dds3".
+    All but "dds1" are searched in stages (docs/method.md) unless the paper's search is asked for.
+    Recordings are brought to one level; those of more than 45 s are searched in windows of about
+    30 s that fade into one another, except by the paper's search.
 
     Args:
         source: path of an audio file; float waveform ``(n,)`` or ``(channels, n)`` with `sr`, as
@@ -63,33 +66,40 @@ def decompose(
             50: at 415 Hz it is about -1, and all notes are found a semitone too low. None for as
             it is.
         n_components: K, dictionary entries per source ("dds2" and "dds3" only).
-        max_steps: most update steps.
-        step_size: initial Adam step size.
+        max_steps: most steps in all, see `dds_fast.search.SearchSettings`.
+        step_size: initial step size of Adam.
         penalty: weight of the likelihood penalty.
         sparsity: weight of the activations' l1 norm (see `SearchSettings`).
         likelihood: "latent" (density of the codes) or "data" (with the log-determinant).
-        preset: None for the dictionary's own settings, "paper" for the DDS paper's. Arguments
-            given explicitly win over both.
+        preset: None for the dictionary's own settings; "fast" for these with entries that stay as
+            they are, without a pass through the flow but the first; "paper" for the DDS paper's
+            search. Arguments given explicitly win over all.
         precision: "float64", "float32", "tf32", "bf16x3" or "bfloat16".
         backend: "auto" or a backend's name.
         device: where to compute; by default a tensor's own device, else a GPU if there is one.
-        random_state: seed of the initial activations.
-        callback: called after each step with ``{"step", "cost", "step_size"}``; returning False
-            stops.
-        progress: show a progress bar.
+        random_state: seed of what is drawn: the initial activations of the paper's search, the
+            codes of a dictionary that holds none.
+        callback: called after each step with ``{"stage", "step", "cost", "step_size"}``; returning
+            False stops the recording.
+        progress: show a progress bar, in seconds of sound.
         keep_components: whether the result holds the components (large for "dds1").
 
     Returns:
         A `Decomposition`, in the source's floating dtype (float32 for paths); or a list of them.
-        Ctrl-C returns what was reached so far: a list then ends with the interrupted source.
+        Ctrl-C returns what was reached so far, of a long recording the windows that are done; a
+        list then ends with the interrupted source.
 
     Raises:
         FileNotFoundError: no such recording or dictionary.
         ValueError: bad input; the message names the problem and the place.
         RuntimeError: no backend can run the request, with the reasons.
-        MemoryError: the search does not fit, with its size and what lowers it.
+        MemoryError: the search does not fit, with its size and what lowers it; before any work
+            where it could not fit this machine.
 
-    Source: DDS paper (arXiv 2211.15524).
+    Warns:
+        UserWarning: a silent recording, or one whose level is implausibly high.
+
+    Source: DDS paper (arXiv 2211.15524); docs/method.md for the staged search.
 
     Example:
         >>> import numpy as np
