@@ -39,11 +39,8 @@ TOLERANCES = {"float32": 1e-4, "bfloat16": 2e-3}
 hangs on rounding, and every search goes its own way from there on: 2e-6 and 9e-5 were seen."""
 
 WHOLE_FORMER = 10.0
-LONGEST_CD = {True: 10.0, False: 30.0}
-"""Seconds of sound: for longer ones it is extrapolated, or left out (by whether it converges)."""
-
-NMF_TOLERANCE, MOST_ITERATIONS = 1e-4, 2000
-"""The tolerance is scikit-learn's default."""
+LONGEST_CD = 30.0
+"""Seconds of sound: for longer ones it is extrapolated, or left out."""
 
 FORMER_STEPS = 10
 NMF_ITERATIONS = {"mu": 20, "cd": 2}
@@ -259,31 +256,21 @@ def _plain(setting: Setting) -> Contender:
     )
 
 
-def _nmf(setting: Setting, solver: str, converged: bool) -> Contender:
+def _nmf(setting: Setting, solver: str) -> Contender:
     """scikit-learn on the entries of the codes: as many iterations as a staged search has updates
-    of the activations, or as many as its default tolerance asks for."""
-    if solver == "cd" and setting.seconds > (longest := LONGEST_CD[converged]):
-        raise RuntimeError(f"coordinate descent takes minutes for more than {longest:g} s of sound")
+    of the activations."""
+    if solver == "cd" and setting.seconds > LONGEST_CD:
+        raise RuntimeError(f"coordinate descent takes minutes for more than {LONGEST_CD:g} s")
     W = setting.entries.numpy()
 
-    def run(n_iterations: int) -> tuple[torch.Tensor, int, int]:
+    def run(n_iterations: int) -> tuple[torch.Tensor, int]:
         X = setting.spectrogram(setting.wave).numpy()
-        tolerance = NMF_TOLERANCE if converged else 0.0
-        H, n_done = fixed_nmf.activations(X, W, solver, n_iterations, tolerance)
-        n_notes = n_found(setting.dictionary, setting.entries, H := torch.tensor(H), setting.labels)
-        return H, n_done, n_notes
+        H = torch.tensor(fixed_nmf.activations(X, W, solver, n_iterations))
+        return H, n_found(setting.dictionary, setting.entries, H, setting.labels)
 
-    def outcome(last: tuple[torch.Tensor, int, int]) -> dict[str, Any]:
-        H, n_done, n_notes = last
-        return {
-            "residual": setting.residual(setting.entries @ H),
-            "n_notes": n_notes,
-            "n_steps": n_done,
-        }
+    def outcome(last: tuple[torch.Tensor, int]) -> dict[str, Any]:
+        return {"residual": setting.residual(setting.entries @ last[0]), "n_notes": last[1]}
 
-    info: dict[str, Any] = {"precision": "float32", "versions": fixed_nmf.VERSIONS}
-    if converged:
-        return Contender(partial(run, MOST_ITERATIONS), info, outcome)
     settings = setting.settings()
     n_wanted = settings.fixed_updates + settings.updates_per_step * (
         settings.max_steps - -(-settings.fixed_updates // staged.LOOK_EVERY)
@@ -291,7 +278,13 @@ def _nmf(setting: Setting, solver: str, converged: bool) -> Contender:
     n_timed = NMF_ITERATIONS[solver]
     return Contender(
         partial(run, 1 + n_timed),
-        info | {"n_steps": n_wanted, "extrapolated_from": 1 + n_timed},
+        {
+            "precision": "float32",
+            "versions": fixed_nmf.VERSIONS,
+            "n_steps": n_wanted,
+            "extrapolated_from": 1 + n_timed,
+        },
+        outcome,
         outside=min(timed(partial(run, 1), CPU) for _ in range(2)),
         repeated=(n_wanted - 1) / n_timed,
     )
@@ -324,10 +317,8 @@ CONTENDERS: Mapping[str, Callable[[Setting], Contender]] = {
     **{name: partial(_ours, precision=p, preset=preset) for name, (p, preset) in OURS.items()},
     "dds_fast, gradient search": _former,
     "PyTorch, autograd": _plain,
-    "scikit-learn NMF, mu": partial(_nmf, solver="mu", converged=False),
-    "scikit-learn NMF, cd": partial(_nmf, solver="cd", converged=False),
-    "scikit-learn NMF, mu, to convergence": partial(_nmf, solver="mu", converged=True),
-    "scikit-learn NMF, cd, to convergence": partial(_nmf, solver="cd", converged=True),
+    "scikit-learn NMF, mu": partial(_nmf, solver="mu"),
+    "scikit-learn NMF, cd": partial(_nmf, solver="cd"),
     "basic-pitch": _basic_pitch,
 }
 

@@ -11,19 +11,17 @@ from sklearn.decomposition import non_negative_factorization
 VERSIONS = {"scikit-learn": sklearn.__version__}
 
 
-def activations(
-    X: np.ndarray, W: np.ndarray, solver: str, n_iterations: int, tolerance: float
-) -> tuple[np.ndarray, int]:
-    """``(J, T)`` activations of an ``(F, J)`` dictionary, and the iterations that it took."""
+def activations(X: np.ndarray, W: np.ndarray, solver: str, n_iterations: int) -> np.ndarray:
+    """``(J, T)`` activations of an ``(F, J)`` dictionary after so many iterations."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that few iterations are few
-        H, _, n_done = non_negative_factorization(
+        H, _, _ = non_negative_factorization(
             np.ascontiguousarray(X.T),
             H=np.ascontiguousarray(W.T),
             n_components=W.shape[1],
             update_H=False,
             solver=solver,
             max_iter=n_iterations,
-            tol=tolerance,
+            tol=0.0,
         )
-    return H.T, n_done
+    return H.T
