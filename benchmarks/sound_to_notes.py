@@ -38,9 +38,8 @@ TOLERANCES = {"float32": 1e-4, "bfloat16": 2e-3}
 """Largest RMS error of all costs of a search over the RMS of those in float64. Which entries die
 hangs on rounding, and every search goes its own way from there on: 2e-6 and 9e-5 were seen."""
 
-WHOLE_FORMER = 10.0
 LONGEST_CD = 30.0
-"""Seconds of sound: for longer ones it is extrapolated, or left out."""
+"""Seconds of sound: for longer ones it is left out."""
 
 FORMER_STEPS = 10
 NMF_ITERATIONS = {"mu": 20, "cd": 2}
@@ -220,7 +219,7 @@ def _former(setting: Setting) -> Contender:
     def run(max_steps: int) -> tuple[dds_fast.Decomposition, int]:
         return _to_notes(setting.decompose(setting.wave, max_steps=max_steps, **options))
 
-    if setting.full or setting.seconds <= WHOLE_FORMER:
+    if setting.full:
         return Contender(partial(run, former.max_steps), info, partial(_searched, setting))
     return Contender(
         partial(run, FORMER_STEPS),
