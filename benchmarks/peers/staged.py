@@ -27,7 +27,7 @@ def search(problem: StagedProblem, schedule: Schedule) -> tuple[list[float], Sta
         costs = [float(_cost(problem, D, H, likelihoods))]
         for done in range(0, settings.fixed_updates, staged.LOOK_EVERY):
             n_updates = min(staged.LOOK_EVERY, settings.fixed_updates - done)
-            H = _updated(problem.X, D, H, settings.fixed_sparsity, n_updates)
+            H = _updated(problem.X, D, H, settings.fixed_sparsity, n_updates, power=1.5)
             costs.append(float(_cost(problem, D, H, likelihoods)))
         kept, H = staged.chosen(D, H, problem.labels, problem.n_sources, settings)
     labels = problem.labels[kept]
@@ -67,12 +67,15 @@ def _cost(problem: StagedProblem, D: Tensor, H: Tensor, likelihoods: Tensor) -> 
     return residual - problem.settings.penalty * (shares.sum(1) @ likelihoods)
 
 
-def _updated(X: Tensor, D: Tensor, H: Tensor, weights: Tensor | float, n_updates: int) -> Tensor:
+def _updated(
+    X: Tensor, D: Tensor, H: Tensor, weights: Tensor | float, n_updates: int, power: float = 1.0
+) -> Tensor:
     numerator, norms = D @ X, D.norm(dim=1)[:, None]
     gram = D @ D.T if len(D) < 2 * D.shape[1] else None
     for _ in range(n_updates):
         explained = D @ (D.T @ H) if gram is None else gram @ H
-        H = H * numerator / (explained + weights * norms + staged.TINY)
+        ratio = numerator / (explained + weights * norms + staged.TINY)
+        H = H * (ratio if power == 1 else ratio**power)
     return H
 
 
