@@ -61,7 +61,8 @@ the costs" compares all costs of the first two seconds with those in float64; of
 search, the first four. PyTorch's search leaves no dead entries out, and is compared with one that
 does not either. Extrapolated times of the gradient search come from its first steps, before
 entries die: they are upper bounds. scikit-learn fits the entries of the codes, decoded beforehand,
-with as many iterations as the staged search has updates of the activations. basic-pitch reads the sound at its own rate, resampled beforehand, and ends with
+with as many iterations as the staged search has updates of the activations. basic-pitch reads the
+sound at its own rate, resampled beforehand, and ends with
 notes as its defaults find them, without pitch bends and MIDI. The flow's part of the adapted stage
 is timed by itself, the activations' is what is left."""
 
