@@ -144,7 +144,7 @@ def decompose(
         return _problem(X, dictionary, settings, likelihood, random_state)
 
     def explained(piece: Piece) -> AbstractContextManager[None]:
-        size = _floats(dictionary, settings, *piece.X.shape) * dtype.itemsize
+        size = _floats(dictionary, settings, random_state, *piece.X.shape) * dtype.itemsize
         on_cpu = piece.recording.given.device(device).type == "cpu"
         return memory.explained(size, dictionary.kind, on_cpu)
 
@@ -240,13 +240,15 @@ def _staged_problem(
     )
 
 
-def _floats(dictionary: Dictionary, settings: SearchSettings, F: int, T: int) -> int:
+def _floats(
+    dictionary: Dictionary, settings: SearchSettings, random_state: int, F: int, T: int
+) -> int:
     """Floats that the search of a piece keeps."""
     S = len(dictionary.sources)
     if dictionary.W is not None:
         J = dictionary.W.shape[1]
     elif settings.algorithm == "staged":
-        J = S * dictionary.start_codes().shape[1]
+        J = S * dictionary.start_codes(random_state).shape[1]
     else:
         J = S * (settings.n_components or 1)
     return memory.needed(dictionary.kind, settings.algorithm, J, F, T)

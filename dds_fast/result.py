@@ -155,11 +155,7 @@ class Decomposition:
         """
         if len(self.windows) == 1:
             return self.windows[0].approximation()
-        like = self.source_activations
-        shape = self.config.n_features, self.n_frames
-        total = (
-            np.zeros(shape, like.dtype) if isinstance(like, np.ndarray) else like.new_zeros(shape)
-        )
+        total = windows.zeros_like(self.source_activations, self.config.n_features, self.n_frames)
         for window in self.windows:
             total[:, window.frames] += window.approximation()
         return total
