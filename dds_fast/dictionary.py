@@ -14,10 +14,10 @@ from torch import Tensor
 
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.datasets.notes import NoteFrames
-from dds_fast.export import Detection, stored_detection
 from dds_fast.files import read_tensors, write_tensors
 from dds_fast.flows import ConditionalGlow, RealNVPBank
 from dds_fast.flows.frozen import FrozenFlow
+from dds_fast.notes.found import Detection, stored_detection
 from dds_fast.search.settings import DEFAULT, KINDS, SearchSettings
 
 FLOWS = {"dds1": RealNVPBank, "dds2": RealNVPBank, "dds3": ConditionalGlow}

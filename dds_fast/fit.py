@@ -17,10 +17,10 @@ from dds_fast.audio import SpectrogramConfig
 from dds_fast.codes import N_CODES, add_codes
 from dds_fast.datasets.notes import NoteFrames, load_notes
 from dds_fast.dictionary import Dictionary
-from dds_fast.flows import ConditionalGlow, RealNVPBank, ranks
-from dds_fast.flows.bank_training import BankTraining
-from dds_fast.flows.glow_training import GlowTraining
-from dds_fast.flows.training import TrainingConfig, train
+from dds_fast.flows import ConditionalGlow, RealNVPBank
+from dds_fast.flows.training.bank import BankTraining
+from dds_fast.flows.training.glow import GlowTraining
+from dds_fast.flows.training.loop import TrainingConfig, ranks, train
 from dds_fast.inspection import inspect
 
 logger = logging.getLogger("dds_fast")

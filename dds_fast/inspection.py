@@ -16,7 +16,7 @@ from dds_fast.datasets.notes import NoteFrames
 from dds_fast.dictionary import Dictionary
 from dds_fast.files import writing
 from dds_fast.flows.frozen import FrozenFlow
-from dds_fast.flows.losses import SEMANTIC_VARIANCE, log_density
+from dds_fast.flows.training.losses import SEMANTIC_VARIANCE, log_density
 from dds_fast.ops.flow import flow_decode, flow_encode
 from dds_fast.search.problem import latent_rows
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dds_fast import audio
-from dds_fast.export import to_labels
+from dds_fast.notes.found import to_labels
 
 if TYPE_CHECKING:
-    from dds_fast.datasets.labels import Labels
-    from dds_fast.result import Decomposition
+    from dds_fast.decomposition import Decomposition
+    from dds_fast.notes.score import Labels
 
 SPARSITY_EPS = (1e-3, 1e-2, 1e-1)
 

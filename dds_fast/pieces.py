@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from dds_fast import windows
+from dds_fast.audio import windows
+from dds_fast.audio.recordings import Given
+from dds_fast.audio.windows import Window
+from dds_fast.decomposition import Decomposition, source_activations
 from dds_fast.dictionary import Dictionary
-from dds_fast.result import Decomposition, source_activations
 from dds_fast.search import Controller, Schedule, SearchSettings, State
-from dds_fast.source import Given
-from dds_fast.windows import Window
 
 
 class Piece:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dds_fast.export import Note, runs
 from dds_fast.files import writing
+from dds_fast.notes.found import Note, runs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,9 +15,10 @@ import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
 
-from dds_fast import grouping, metrics, plots
+from dds_fast import metrics, plots
 from dds_fast.datasets import find_notes, two_hands
 from dds_fast.methods import score_informed
+from dds_fast.notes import grouping
 
 SR = 16000
 

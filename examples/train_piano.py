@@ -31,7 +31,7 @@ from dds_fast.datasets import (
     random_chords,
     random_sequence,
 )
-from dds_fast.export import Detection
+from dds_fast.notes.found import Detection
 
 TRAINING = ("real_steinway", "sf_fluid", "real_c3close", "real_oldbacon")
 HELD_OUT = "real_c5"

@@ -14,8 +14,8 @@ from tiny import CONFIG, KINDS, SOURCES, dictionary, tone
 
 import dds_fast
 from dds_fast import Decomposition, Spectrogram, SpectrogramConfig, audio, decompose
-from dds_fast.export import Detection
 from dds_fast.flows import RealNVPBank
+from dds_fast.notes.found import Detection
 from dds_fast.search import Controller, Schedule
 from dds_fast.search.settings import DEFAULT, FAST_STEPS
 

@@ -18,8 +18,8 @@ from tiny import CONFIG, KINDS, SOURCES, dictionary
 import dds_fast
 from dds_fast import Dictionary, SpectrogramConfig
 from dds_fast.dictionary import CODE_SHRINKAGE, N_DRAWN
-from dds_fast.export import Detection
 from dds_fast.flows import ConditionalGlow, RealNVPBank
+from dds_fast.notes.found import Detection
 from dds_fast.search.settings import DEFAULT
 
 

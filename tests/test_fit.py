@@ -16,7 +16,9 @@ import dds_fast
 from dds_fast import Dictionary, SpectrogramConfig, fit
 from dds_fast.codes import choose
 from dds_fast.datasets import NoteFrames
-from dds_fast.flows import bank_training, glow_training, losses, training
+from dds_fast.flows.training import bank as bank_training
+from dds_fast.flows.training import glow as glow_training
+from dds_fast.flows.training import loop, losses
 
 SIZES = {"n_steps": 2, "width": 8, "depth": 1}
 
@@ -181,16 +183,16 @@ class TestLearning:
     def test_a_training_that_is_resumed_has_the_same_codes(
         self, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        original = training.BestEpochs.offer
+        original = loop.BestEpochs.offer
 
-        def killed(best: training.BestEpochs, loss: torch.Tensor, epoch: int, *rest: Any) -> None:
+        def killed(best: loop.BestEpochs, loss: torch.Tensor, epoch: int, *rest: Any) -> None:
             if epoch == 3:
                 raise KeyboardInterrupt
             original(best, loss, epoch, *rest)
 
-        monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+        monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
         with monkeypatch.context() as killing, pytest.raises(KeyboardInterrupt):
-            killing.setattr(training.BestEpochs, "offer", killed)
+            killing.setattr(loop.BestEpochs, "offer", killed)
             learn(kind, folder=tmp_path)
         assert torch.equal(learn(kind, folder=tmp_path).codes, learn(kind).codes)
 
@@ -227,7 +229,7 @@ class TestDivergence:
 
     def test_a_nan_epoch_is_never_the_best(self) -> None:
         flow = dictionary("dds3").flow
-        best = training.BestEpochs(flow, 1)
+        best = loop.BestEpochs(flow, 1)
         wanted = {name: p.detach().clone() for name, p in flow.named_parameters()}
         validated = torch.tensor([True])
         best.offer(torch.tensor([1.0]), 1, validated)

@@ -14,7 +14,7 @@ from tiny import CONFIG, dictionary
 from dds_fast import Dictionary
 from dds_fast.codes import add_codes
 from dds_fast.datasets import NoteFrames
-from dds_fast.flows.losses import bank_loss, glow_loss
+from dds_fast.flows.training.losses import bank_loss, glow_loss
 from dds_fast.inspection import inspect
 
 SOURCES = (60, 64, 67)

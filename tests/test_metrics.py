@@ -13,7 +13,6 @@ from tiny import FRAME, handmade
 
 from dds_fast import Decomposition
 from dds_fast.datasets import Labels
-from dds_fast.export import Detection
 from dds_fast.metrics import (
     best_threshold,
     bss_eval,
@@ -24,6 +23,7 @@ from dds_fast.metrics import (
     si_sdr,
     sparsity,
 )
+from dds_fast.notes.found import Detection
 
 
 def decomposition(activations: Any, **changes: Any) -> Decomposition:

@@ -10,7 +10,7 @@ import pytest
 
 import dds_fast
 from dds_fast import metrics
-from dds_fast.cli import DEMO_CLIP, main
+from dds_fast.command.main import DEMO_CLIP, main
 from dds_fast.datasets import load_labels
 
 

@@ -10,7 +10,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from dds_fast import plots
-from dds_fast.export import Note
+from dds_fast.notes.found import Note
 
 
 @pytest.fixture(autouse=True)

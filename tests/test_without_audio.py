@@ -43,7 +43,7 @@ def test_the_packages_are_missing(without: dict[str, str]) -> None:
 DECOMPOSE = """
 import numpy as np
 import dds_fast
-import dds_fast.cli, dds_fast.metrics, dds_fast.plots, dds_fast.export
+import dds_fast.command.main, dds_fast.metrics, dds_fast.plots, dds_fast.notes.found
 from dds_fast.flows import RealNVPBank
 
 bank = RealNVPBank(2, 16, n_steps=2, width=4, depth=1)
@@ -64,7 +64,7 @@ def test_a_spectrogram_is_decomposed(without: dict[str, str]) -> None:
 
 BENCH = """
 import os, sys
-from dds_fast.cli import main
+from dds_fast.command.main import main
 
 os.chdir({checkout!r})
 arguments = ["--quick", "--device", "cpu", "--only", "W1-F512-K1", "--out", {out!r}]

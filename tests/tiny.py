@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from dds_fast import Decomposition, Dictionary, SpectrogramConfig
+from dds_fast.audio.windows import Window
 from dds_fast.datasets import NoteFrames
 from dds_fast.flows import ConditionalGlow, RealNVPBank
-from dds_fast.windows import Window
 
 CONFIG = SpectrogramConfig(n_fft=128, hop=64)
 SOURCES = (60, 64, 67)

@@ -2,13 +2,13 @@
 
 from dds_fast.datasets.chords import random_chords, random_sequence
 from dds_fast.datasets.hands import two_hands
-from dds_fast.datasets.labels import Labels, load_labels
 from dds_fast.datasets.maps import Maps
+from dds_fast.datasets.multitrack import StemCrops, musdb18, stem_folder
 from dds_fast.datasets.note_files import Note, Recording, find_notes, write_notes
 from dds_fast.datasets.notes import NoteFrames, load_notes
 from dds_fast.datasets.snippets import concatenate
-from dds_fast.datasets.stems import StemCrops, musdb18, stem_folder
 from dds_fast.datasets.toy import ToyWaves
+from dds_fast.notes.score import Labels, load_labels
 
 __all__ = [
     "Labels",

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from dds_fast import audio
-from dds_fast.datasets.labels import Labels
 from dds_fast.datasets.note_files import Recording
+from dds_fast.notes.score import Labels
 
 LEAD_IN = 0.25
 JITTER = 0.02

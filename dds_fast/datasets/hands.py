@@ -8,8 +8,8 @@ import numpy as np
 
 from dds_fast import audio
 from dds_fast.datasets.chords import damped
-from dds_fast.datasets.labels import Labels
 from dds_fast.datasets.notes import Recording
+from dds_fast.notes.score import Labels
 
 HANDS = ("left", "right")
 BEAT = (0.4, 0.6)

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 
 from dds_fast import audio
-from dds_fast.datasets.labels import Labels, load_labels
 from dds_fast.datasets.note_files import report
 from dds_fast.datasets.notes import NoteFrames
 from dds_fast.datasets.snippets import concatenate
 from dds_fast.files import writing
+from dds_fast.notes.score import Labels, load_labels
 
 logger = logging.getLogger("dds_fast")
 

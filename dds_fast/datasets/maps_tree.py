@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from dds_fast.datasets.chords import INTENSITIES, random_chords
-from dds_fast.datasets.labels import PEDAL, Labels
 from dds_fast.datasets.note_files import Recording, find_notes, write_notes
 from dds_fast.datasets.synthetic import Instrument
 from dds_fast.files import writing
+from dds_fast.notes.score import PEDAL, Labels
 
 SR = 44100
 LEAD_IN = 0.5

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dds_fast import audio
-from dds_fast.datasets.labels import Labels
+from dds_fast.notes.score import Labels
 
 
 def concatenate(

@@ -1,5 +1,6 @@
 """Relatives of the search, which share its front end, results, metrics and figures."""
 
-from dds_fast.methods import langevin, nae, nmf, score_informed, variational
+from dds_fast import nmf
+from dds_fast.methods import langevin, nae, score_informed, variational
 
 __all__ = ["langevin", "nae", "nmf", "score_informed", "variational"]

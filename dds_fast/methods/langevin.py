@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dds_fast.flows import ConditionalGlow
-from dds_fast.flows.priors import BankPrior, GlowPrior, Prior
+from dds_fast.methods.priors import BankPrior, GlowPrior, Prior
 
 if TYPE_CHECKING:
     from dds_fast.dictionary import Dictionary
@@ -95,7 +95,7 @@ def separate(
     Frank (thesis, 2020), whose signs and noise factor are corrected here; spec. 12.4.
 
     Example:
-        >>> from dds_fast.flows.priors import GaussianPrior
+        >>> from dds_fast.methods.priors import GaussianPrior
         >>> covariance = torch.stack([torch.eye(3), 9 * torch.eye(3)])
         >>> prior = GaussianPrior(torch.zeros(2, 3), covariance)
         >>> sources = separate(np.full(3, 5.0), prior)

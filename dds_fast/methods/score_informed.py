@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dds_fast import alignment
-from dds_fast.audio import SpectrogramConfig
-from dds_fast.datasets.labels import Labels, load_labels
-from dds_fast.methods import nmf
-from dds_fast.result import Decomposition, source_activations
-from dds_fast.source import Source, read
-from dds_fast.windows import Window
+from dds_fast import nmf
+from dds_fast.audio import SpectrogramConfig, alignment
+from dds_fast.audio.recordings import Source, read
+from dds_fast.audio.windows import Window
+from dds_fast.decomposition import Decomposition, source_activations
+from dds_fast.notes.score import Labels, load_labels
 
 CONSTRAINTS = ("templates", "activations", "both")
 CONFIG = SpectrogramConfig(gamma=0, window="sqrt_hann")
@@ -123,7 +122,7 @@ def decompose(
             (when they may sound) or "both".
         onset_templates: give each pitch a second template for its attack, not bound to partials but
             to the onsets of its notes.
-        align: warp the score to the recording first; see `dds_fast.alignment.align`.
+        align: warp the score to the recording first; see `dds_fast.audio.alignment.align`.
         loss: "euclidean", "kl" or "is".
         sparsity: weight of the L1 norm of the activations, see `nmf.factorize`.
         config: the spectrogram.

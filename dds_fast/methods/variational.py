@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dds_fast.flows.priors import Prior
 from dds_fast.methods.langevin import as_mixtures, as_weights
+from dds_fast.methods.priors import Prior
 
 
 def _mirrored(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -141,7 +141,7 @@ def separate(
     Source: Frank (thesis, 2020); spec. 12.1.
 
     Example:
-        >>> from dds_fast.flows.priors import GaussianPrior
+        >>> from dds_fast.methods.priors import GaussianPrior
         >>> prior = GaussianPrior(torch.zeros(2, 3), 0.04 * torch.eye(3).repeat(2, 1, 1))
         >>> posterior = separate(np.full(3, 0.4), prior, sigma=0.1, n_steps=300)
         >>> bool(np.abs(posterior.mean - 0.4 * 0.04 / 0.09).max() < 0.05)

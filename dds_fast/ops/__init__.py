@@ -5,10 +5,10 @@ it.
 """
 
 from dds_fast.flows.frozen import Coupling, FrozenFlow, FrozenStep
+from dds_fast.nmf.least_squares import least_squares
+from dds_fast.nmf.multiplicative import multiplicative_update
 from dds_fast.ops.coupling_step import coupling_step
 from dds_fast.ops.flow import flow_decode, flow_encode
-from dds_fast.ops.least_squares import least_squares
-from dds_fast.ops.multiplicative import multiplicative_update
 from dds_fast.ops.objective import objective
 
 __all__ = [

@@ -8,8 +8,8 @@ import torch
 
 from dds_fast.datasets import NoteFrames
 from dds_fast.flows import RealNVPBank
-from dds_fast.flows.bank_training import BankTraining
-from dds_fast.flows.training import TrainingConfig
+from dds_fast.flows.training.bank import BankTraining
+from dds_fast.flows.training.loop import TrainingConfig
 
 CONFIG = TrainingConfig(max_epochs=1, learning_rate=1e-3, one_cycle=False, batch_size=500)
 

@@ -8,8 +8,8 @@ import torch
 from tiny import dictionary
 from torch import Tensor
 
-from dds_fast.flows.priors import GaussianPrior
 from dds_fast.methods import langevin
+from dds_fast.methods.priors import GaussianPrior
 
 CHAINS = 3000
 N = 3

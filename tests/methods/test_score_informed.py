@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from dds_fast import Spectrogram, SpectrogramConfig
+from dds_fast import Spectrogram, SpectrogramConfig, nmf
 from dds_fast.datasets import Labels
-from dds_fast.methods import nmf
 from dds_fast.methods.score_informed import activation_windows, decompose, harmonic_templates
 from dds_fast.metrics import si_sdr
 

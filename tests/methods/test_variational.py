@@ -7,8 +7,8 @@ import pytest
 import scipy.stats
 import torch
 
-from dds_fast.flows.priors import GaussianPrior
 from dds_fast.methods import variational
+from dds_fast.methods.priors import GaussianPrior
 from dds_fast.methods.variational import TruncatedGaussian
 
 N = 3

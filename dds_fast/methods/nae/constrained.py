@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dds_fast.methods.nae.model import matching
-from dds_fast.ops import nonnegative
+from dds_fast.nmf import nonnegative
 
 UPDATES = ("multiplicative", "projected")
 CHECK_EVERY = 10

@@ -14,7 +14,7 @@ from torch.nn import functional
 from dds_fast.methods.nae.layers import backward, divergence, divergence_gradient, forward
 from dds_fast.methods.nae.model import NAE, matching
 from dds_fast.methods.nae.rprop import minimise
-from dds_fast.ops import nonnegative
+from dds_fast.nmf import nonnegative
 
 PENALTIES = ("l1", "cross")
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from dds_fast import audio, separation
-from dds_fast.methods import nmf
+from dds_fast import audio, nmf
+from dds_fast.audio import masks
+from dds_fast.audio.recordings import Source, read
+from dds_fast.audio.windows import Window
 from dds_fast.methods.nae.inference import activations
 from dds_fast.methods.nae.model import NAE
-from dds_fast.source import Source, read
-from dds_fast.windows import Window
 
 if TYPE_CHECKING:
     from dds_fast.dictionary import Dictionary
@@ -69,7 +69,7 @@ def separate(
             sum to the mixture (Eq. 10), or "model" for the magnitudes that the models give
             themselves. Both with the mixture's phase.
         n_steps: most steps of the search for the activations.
-        tolerance: see `activations` and `dds_fast.methods.nmf.activations`.
+        tolerance: see `activations` and `dds_fast.nmf.factorize.activations`.
         progress: show a progress bar; autoencoders only.
 
     Returns:
@@ -131,7 +131,7 @@ def separate(
             yield audio.expand(part, config)
 
     if reconstruction == "mask":
-        stems = separation.mask_stems(magnitudes, stft, config, given.n_samples)
+        stems = masks.mask_stems(magnitudes, stft, config, given.n_samples)
     else:
         phase = np.exp(1j * np.angle(stft))
         stems = np.stack(
@@ -169,6 +169,6 @@ def _explain_by_nmf(
     found, history = nmf.activations(X, W, loss="kl", n_steps=n_steps, tolerance=tolerance)
     H = found.numpy()
     window = Window(W.numpy(), H, labels)
-    parts = separation.source_parts([window], H.shape[1], range(len(dictionary.sources)))
+    parts = masks.source_parts([window], H.shape[1], range(len(dictionary.sources)))
     rows = [H[labels == source] for source in range(len(dictionary.sources))]
     return rows, list(parts), np.array(history)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dds_fast import nmf
 from dds_fast.audio import SpectrogramConfig
-from dds_fast.methods import nmf
 from dds_fast.methods.nae.layers import (
     ACTIVATIONS,
     backward,
@@ -20,7 +20,7 @@ from dds_fast.methods.nae.layers import (
 )
 from dds_fast.methods.nae.model import NAE
 from dds_fast.methods.nae.rprop import minimise
-from dds_fast.ops import nonnegative
+from dds_fast.nmf import nonnegative
 
 STRAIGHT_ON = 0.8
 """Share of a layer's input that initial square weights pass on as it is."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import ModuleType
 
-from dds_fast.flows.graph import Graphed
+from dds_fast.flows.cuda_graph import Graphed
 from dds_fast.search import survivors
 from dds_fast.search.gpu.decoder import Decoder, rows_that_fit
 from dds_fast.search.gpu.recording import Recording

@@ -19,7 +19,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from dds_fast.flows.graph import Graphed
+from dds_fast.flows.cuda_graph import Graphed
 from dds_fast.search import staged
 from dds_fast.search.gpu.activations import Activations
 from dds_fast.search.gpu.codes import Codes

@@ -1,0 +1,206 @@
+"""Waveforms: reading, averaging channels, resampling, level and tuning."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+logger = logging.getLogger("dds_fast")
+
+MAX_CHANNELS = 8
+BLOCK = 1 << 20
+"""Samples of each channel that are read from a file at a time."""
+
+SR_RANGE = (1000, 1_000_000)
+PEAK = 0.7
+"""Peak of recordings that are decomposed: the middle of those of `dds_fast.datasets.random_chords`,
+on which searches are set. Log compression makes the shape of a spectrogram depend on its level."""
+
+PLAUSIBLE_PEAK = 4.0
+"""Float waveforms go a little over 1; far above, they are integers that were not scaled."""
+
+TUNING_SECONDS = 60.0
+"""So much of a recording, its middle, tells its tuning."""
+
+TUNING_MAX_FREQUENCY = 1500.0
+"""Hz; higher partials of piano strings are sharp, as these are stiff."""
+
+
+def load(path: str | Path, sr: int) -> np.ndarray:
+    """Read an audio file, average its channels and resample it.
+
+    Args:
+        path: wav, flac, ogg, mp3 or whatever else libsndfile reads.
+        sr: sampling rate wanted, in Hz.
+
+    Returns:
+        ``(n,)`` float32 waveform in [-1, 1].
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is not audio, is empty, or has more than 8 channels.
+    """
+    waveform, file_sr = read_file(path)
+    return resample(waveform, sr=file_sr, target_sr=sr)
+
+
+def read_file(path: str | Path) -> tuple[np.ndarray, int]:
+    """The waveform of `load` at the file's own sampling rate, and that rate in Hz; raises alike."""
+    import soundfile
+
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no such audio file: {path}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not an audio file")
+    blocks = []
+    try:
+        with soundfile.SoundFile(path) as file:
+            if file.channels > MAX_CHANNELS:
+                raise ValueError(
+                    f"{path} has {file.channels} channels, at most {MAX_CHANNELS} are read"
+                )
+            # The channels of an hour at once would take more memory than its decomposition.
+            for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
+                blocks.append(block.mean(axis=1))
+            sr = file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{path} is not a readable audio file: {error}") from error
+    if not blocks:
+        raise ValueError(f"{path} holds no samples")
+    try:
+        return to_mono(np.concatenate(blocks), sr=sr, target_sr=sr), sr
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def to_mono(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:
+    """Check a waveform, average its channels and resample it.
+
+    Args:
+        waveform: float array ``(n,)`` or ``(channels, n)``, at most 8 channels.
+        sr: its sampling rate in Hz.
+        target_sr: the rate wanted, in Hz.
+
+    Returns:
+        ``(n',)`` waveform of the same floating dtype (float16 becomes float32).
+
+    Raises:
+        ValueError: integer samples, NaN or infinity, no samples, an ambiguous shape, or a
+            sampling rate outside 1 kHz to 1 MHz.
+    """
+    if np.iscomplexobj(waveform):
+        raise ValueError(f"the waveform holds {waveform.dtype} samples; a waveform is real")
+    if not np.issubdtype(waveform.dtype, np.floating):
+        raise ValueError(
+            f"the waveform holds {waveform.dtype} samples; scale integer PCM to floats in [-1, 1] "
+            "first (16 bit: waveform / 32768)"
+        )
+    if waveform.ndim not in (1, 2):
+        raise ValueError(f"the waveform must be (n,) or (channels, n), not {waveform.shape}")
+    if waveform.size == 0:
+        raise ValueError(f"the waveform is empty: shape {waveform.shape}")
+    if not SR_RANGE[0] <= sr <= SR_RANGE[1]:
+        raise ValueError(f"the sampling rate must lie in {SR_RANGE} Hz, not {sr!r}")
+    check_finite(waveform, "the waveform", "sample")
+    if waveform.ndim == 2:
+        if waveform.shape[0] > MAX_CHANNELS:
+            raise ValueError(
+                f"a 2-D array of shape {waveform.shape} is ambiguous: a waveform is (channels, n) "
+                f"with at most {MAX_CHANNELS} channels (transpose it?); wrap a spectrogram in "
+                "dds_fast.Spectrogram(values, config)"
+            )
+        if waveform.shape[0] > 1:
+            logger.info("averaging %d channels to mono", waveform.shape[0])
+        waveform = waveform.mean(axis=0)
+    if waveform.dtype == np.float16:
+        waveform = waveform.astype(np.float32)
+    return resample(waveform, sr=sr, target_sr=target_sr)
+
+
+def resample(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:
+    """A mono waveform ``(n,)`` brought from one sampling rate to another, both in Hz."""
+    if sr == target_sr:
+        return waveform
+    import soxr
+
+    logger.info("resampling from %g Hz to %g Hz", sr, target_sr)
+    resampled = soxr.resample(waveform, sr, target_sr, quality="HQ")
+    n_samples = math.ceil(len(waveform) * target_sr / sr)
+    return np.pad(resampled, (0, max(0, n_samples - len(resampled))))[:n_samples]
+
+
+def normalising_gain(waveform: np.ndarray) -> float:
+    """The factor that brings a waveform to the level at which recordings are decomposed.
+
+    Its peak is then at `PEAK`; silence stays as it is.
+
+    Args:
+        waveform: ``(n,)`` floats.
+
+    Warns:
+        UserWarning: the peak is implausibly high.
+
+    Example:
+        >>> round(normalising_gain(np.array([0.0, 0.007, -0.0035])), 6)
+        100.0
+    """
+    peak = max(float(waveform.max()), -float(waveform.min()))
+    if peak < np.finfo(waveform.dtype).tiny:
+        return 1.0
+    if peak > PLAUSIBLE_PEAK:
+        warnings.warn(
+            f"the waveform's peak is {peak:.4g}, not about 1: are these integer samples that were "
+            "not scaled, or are they clipped?",
+            stacklevel=2,
+        )
+    return PEAK / peak
+
+
+def frequency_ratio(cents: float) -> float:
+    """The ratio of two frequencies that are so many cents apart.
+
+    Example:
+        >>> round(440 * frequency_ratio(-101.27), 1)
+        415.0
+    """
+    return 2 ** (cents / 1200)
+
+
+def estimate_tuning(waveform: np.ndarray, sr: float) -> float:
+    """By how many cents a recording's notes lie above those of A = 440 Hz.
+
+    Notes do not tell their names: the result is the deviation from the nearest semitones.
+
+    Args:
+        waveform: ``(n,)`` floats.
+        sr: its sampling rate in Hz.
+
+    Returns:
+        Cents in [-50, 50), to one cent; 0 where nothing sounds.
+    """
+    import librosa
+
+    start = max(0, (len(waveform) - int(TUNING_SECONDS * sr)) // 2)
+    middle = waveform[start : len(waveform) - start]
+    if not middle.any():
+        return 0.0
+    # About a quarter of a second: the partials of low notes are apart.
+    n_fft = min(2 ** round(math.log2(sr / 4)), len(middle))
+    bins = librosa.estimate_tuning(y=middle, sr=sr, n_fft=n_fft, fmax=TUNING_MAX_FREQUENCY)
+    return float(round(100 * bins))
+
+
+def check_finite(array: np.ndarray, what: str, axis_name: str) -> None:
+    """Raise a ValueError that counts the NaN and infinite entries and places the first one."""
+    bad = ~np.isfinite(array)
+    if bad.any():
+        first = int(np.argwhere(bad)[:, -1].min())
+        raise ValueError(
+            f"{what} holds {int(bad.sum())} NaN or infinite values, the first at "
+            f"{axis_name} {first}"
+        )

@@ -1,0 +1,410 @@
+"""What a decomposition returns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from dds_fast import audio
+from dds_fast.audio import SpectrogramConfig, frequency_ratio, windows
+from dds_fast.audio.windows import Window
+from dds_fast.files import writing
+from dds_fast.notes import found
+from dds_fast.notes.found import Detection
+
+if TYPE_CHECKING:
+    import pretty_midi
+    from matplotlib.axes import Axes
+
+    from dds_fast.audio import masks
+    from dds_fast.notes.score import Labels
+
+_OF_A_WINDOW = ("components", "activations", "labels", "log_likelihoods")
+
+
+def _suffix(index: int) -> str:
+    """What follows the names of a window's arrays in a file."""
+    return f"_{index}" if index else ""
+
+
+def _window(file: Any, suffix: str, first: int) -> Window:
+    """A window as it was saved."""
+    W, H, labels, log_likelihoods = (
+        file[name + suffix] if name + suffix in file else None for name in _OF_A_WINDOW
+    )
+    if H is None or labels is None:
+        raise KeyError(f"activations{suffix} or labels{suffix}")
+    return Window(W, H, labels, log_likelihoods, first)
+
+
+def _numpy(array: Any) -> np.ndarray:
+    """A NumPy view or copy of an array or tensor, wherever it lies."""
+    return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
+
+
+@dataclass(eq=False)
+class Decomposition:
+    """Components, activations and what they mean. Unpacks as ``(components, activations)``.
+
+    Arrays are NumPy arrays, or torch tensors where the source was one. A long recording is searched
+    in windows: `components`, `activations`, `labels` and `log_likelihoods` join theirs, which for
+    an hour takes gigabytes; nothing else here needs it.
+
+    Attributes:
+        windows: what was found, in order; one for a short recording.
+        source_activations: ``(S, T)``, activations rescaled by the norms of their components and
+            summed per source.
+        sources: S MIDI numbers or names.
+        kind: kind of the dictionary.
+        config: the spectrogram's config.
+        history: n_steps + 1 costs, the initial one first.
+        stop_reason: "max_steps", "converged", "diverged", "interrupted", "callback", "silent" or
+            "non-finite".
+        detection: what of an activation is a note, None if not calibrated.
+        settings: the search settings used.
+        gain: factor that brought the recording to the level at which it was decomposed; 1 for a
+            spectrogram source.
+        tuning: deviation of the recording's A from 440 Hz that was made up for, in cents.
+        recording: ``(n,)`` waveform that was decomposed, at its own level; None for a spectrogram
+            source and after `load`.
+        n_samples: length of what was decomposed at ``config.sr``, None for a spectrogram source.
+        score: the notes that informed the decomposition, aligned if it asked for that; None
+            without a score and after `load`.
+    """
+
+    windows: tuple[Window, ...]
+    source_activations: Any
+    sources: tuple[int | str, ...]
+    kind: str
+    config: SpectrogramConfig
+    history: np.ndarray
+    stop_reason: str
+    detection: Detection | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    gain: float = 1.0
+    tuning: float = 0.0
+    recording: np.ndarray | None = field(default=None, repr=False)
+    n_samples: int | None = None
+    score: Labels | None = field(default=None, repr=False)
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self.components
+        yield self.activations
+
+    @property
+    def components(self) -> Any:
+        """W after clipping, ``(F, J)``; ``(S, F, T)`` for dds1; None if dropped."""
+        return windows.concatenated([window.components for window in self.windows], axis=1)
+
+    @property
+    def activations(self) -> Any:
+        """H after clipping, ``(J, T)``, not rescaled."""
+        return windows.joined(self.windows, self.n_frames)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """``(J,)`` index of each component's source."""
+        return windows.concatenated([window.labels for window in self.windows], axis=0)
+
+    @property
+    def log_likelihoods(self) -> Any:
+        """Nats per dimension of each component as used in the objective, ``(J,)``; ``(S, T)`` for
+        dds1; None for nmf."""
+        return windows.concatenated([window.log_likelihoods for window in self.windows], axis=0)
+
+    @property
+    def stft(self) -> np.ndarray | None:
+        """``(F + 1, T)`` complex STFT of the recording at its own level; None without one."""
+        return None if self.recording is None else audio.stft(self.recording, self.config)
+
+    @property
+    def n_frames(self) -> int:
+        """T."""
+        return self.source_activations.shape[1]
+
+    @property
+    def n_steps(self) -> int:
+        """Update steps done."""
+        return len(self.history) - 1
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second of the recording."""
+        return self.config.frame_rate * frequency_ratio(self.tuning)
+
+    @property
+    def times(self) -> np.ndarray:
+        """``(T,)`` frame centres in seconds of the recording."""
+        return self.config.times(self.n_frames) / frequency_ratio(self.tuning)
+
+    @property
+    def frequencies(self) -> np.ndarray:
+        """``(F,)`` bin centres in Hz, of the recording brought to A = 440 Hz."""
+        return self.config.frequencies
+
+    def reconstruction(self) -> Any:
+        """``(F, T)`` approximation of the spectrogram that was decomposed, W H.
+
+        Raises:
+            ValueError: the components were dropped.
+        """
+        if len(self.windows) == 1:
+            return self.windows[0].approximation()
+        total = windows.zeros_like(self.source_activations, self.config.n_features, self.n_frames)
+        for window in self.windows:
+            total[:, window.frames] += window.approximation()
+        return total
+
+    def without_components(self) -> Decomposition:
+        """The same with the components dropped."""
+        dropped = tuple(replace(window, components=None) for window in self.windows)
+        return replace(self, windows=dropped)
+
+    def note_detection(self) -> Detection:
+        """The calibrated detection, else one relative to the strongest source activation."""
+        return self.detection or Detection.uncalibrated(_numpy(self.source_activations))
+
+    def notes(
+        self,
+        *,
+        upper: float | None = None,
+        lower: float | None = None,
+        min_duration: float | None = None,
+        max_gap: float | None = None,
+    ) -> list[found.Note]:
+        """Notes found where source activations exceed `lower` and somewhere reach `upper`.
+
+        Args:
+            upper: as of `notes.found.Detection`; what is None is that of `note_detection()`.
+            lower: likewise.
+            min_duration: likewise, in seconds.
+            max_gap: likewise, in seconds.
+
+        Returns:
+            Notes sorted by start; see `dds_fast.notes.found.Note`.
+
+        Raises:
+            ValueError: a value that is negative or not finite, or `lower` above `upper`.
+        """
+        asked = {
+            "upper": upper,
+            "lower": lower,
+            "min_duration": min_duration,
+            "max_gap": max_gap,
+        }
+        given = {name: value for name, value in asked.items() if value is not None}
+        return found.find_notes(
+            _numpy(self.source_activations),
+            self.sources,
+            self.frame_rate,
+            replace(self.note_detection(), **given),
+        )
+
+    def to_midi(self, **options: Any) -> pretty_midi.PrettyMIDI:
+        """The notes as a MIDI file; `options` as for `notes`.
+
+        Raises:
+            ValueError: the sources are not MIDI numbers.
+        """
+        return found.to_midi(self.notes(**options))
+
+    def plot(self, ax: Axes | None = None, *, notes: bool = True, **options: Any) -> Axes:
+        """Draw the source activations as a piano-roll, by default with the notes found in them.
+
+        Args:
+            ax: where to draw; by default a new figure.
+            notes: whether to draw the notes.
+            **options: for `dds_fast.plots.piano_roll`.
+        """
+        from dds_fast import plots
+
+        options.setdefault("threshold", self.note_detection().upper)
+        return plots.piano_roll(
+            _numpy(self.source_activations),
+            self.sources,
+            self.times,
+            notes=self.notes() if notes else (),
+            ax=ax,
+            **options,
+        )
+
+    def separate(
+        self, groups: Mapping[str, Labels | Iterable[int | str]] | None = None
+    ) -> np.ndarray | dict[str, np.ndarray]:
+        """Stems: waveforms that sum to the recording.
+
+        Masks on linear magnitudes, from each source's part of the reconstruction; the
+        recording's phase.
+
+        Args:
+            groups: what makes a stem, by its name: sources (sources in no group make a stem
+                "rest"), or notes (`dds_fast.datasets.Labels`), to which the activations of their
+                pitches belong while they sound or ring on; see `dds_fast.notes.grouping`.
+
+        Returns:
+            ``(S, n)``, one waveform per source; with `groups`, ``(n,)`` waveforms by name.
+
+        Raises:
+            ValueError: the recording's phase is not known (a spectrogram source, or a loaded
+                result), the recording was retuned, or the components were dropped; no groups,
+                unknown sources, or a source in two groups.
+        """
+        if groups is None:
+            return np.stack([stem for _, stem in self.stems()])
+        return dict(self.stems(groups))
+
+    def stems(
+        self, groups: Mapping[str, Labels | Iterable[int | str]] | None = None
+    ) -> Iterator[tuple[int | str, np.ndarray]]:
+        """The stems of `separate` with their names, one after the other."""
+        from dds_fast.audio import masks
+
+        if self.recording is None:
+            raise ValueError(
+                "separate() needs the recording's phase: decompose a path or a waveform, not a "
+                "Spectrogram, and separate before saving"
+            )
+        if self.tuning:
+            raise ValueError(
+                f"the recording was retuned by {-self.tuning:g} cents, so that stems would not sum "
+                "to it: decompose it with tuning=None"
+            )
+        names, magnitudes = self._magnitudes(groups)
+        stems = masks.masked(magnitudes, self.stft, self.config, self.n_samples)
+        return zip(names, stems, strict=True)
+
+    def masks(
+        self, groups: Mapping[str, Labels | Iterable[int | str]] | None = None
+    ) -> dict[int | str, np.ndarray]:
+        """The ``(F, T)`` masks of `separate`, by name of the stem; they sum to one.
+
+        Args:
+            groups: as for `separate`.
+        """
+        from dds_fast.audio import masks
+
+        names, magnitudes = self._magnitudes(groups)
+        return dict(zip(names, masks.masks(magnitudes), strict=True))
+
+    def _magnitudes(
+        self, groups: Mapping[str, Labels | Iterable[int | str]] | None
+    ) -> tuple[list[Any], masks.Magnitudes]:
+        from dds_fast.audio import masks
+
+        names, shares = self._shares(groups)
+        return names, masks.stem_magnitudes(
+            [window.map(_numpy) for window in self.windows], self.n_frames, shares, self.config
+        )
+
+    def _shares(
+        self, groups: Mapping[str, Labels | Iterable[int | str]] | None
+    ) -> tuple[list[Any], masks.Shares]:
+        from dds_fast.audio import masks
+        from dds_fast.notes.score import Labels
+
+        if groups is None:
+            return list(self.sources), lambda: np.eye(len(self.sources))[..., None]
+        if not groups:
+            raise ValueError("separate() was given no groups")
+        of_notes = {name: g for name, g in groups.items() if isinstance(g, Labels)}
+        if not of_notes:
+            return masks.source_shares(groups, self.sources)
+        if len(of_notes) < len(groups):
+            raise ValueError("groups must all be notes (Labels) or all be sources, not a mixture")
+        lead = 0.5 * self.config.n_fft / self.config.sr
+        return masks.note_shares(of_notes, self.sources, self.times, lead)
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write a compressed ``.npz`` (no pickle), all but the recording and the score.
+
+        Raises:
+            FileExistsError: the file exists and `overwrite` is false.
+        """
+        header = {
+            "sources": self.sources,
+            "kind": self.kind,
+            "config": asdict(self.config),
+            "stop_reason": self.stop_reason,
+            "detection": None if self.detection is None else asdict(self.detection),
+            "settings": self.settings,
+            "gain": self.gain,
+            "tuning": self.tuning,
+            "n_samples": self.n_samples,
+            "windows": [window.first for window in self.windows],
+        }
+        arrays = {
+            name + _suffix(index): _numpy(value)
+            for index, window in enumerate(self.windows)
+            for name in _OF_A_WINDOW
+            if (value := getattr(window, name)) is not None
+        }
+        with writing(path, overwrite) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                source_activations=_numpy(self.source_activations),
+                history=self.history,
+                times=self.times,
+                frequencies=self.frequencies,
+                header=np.array(json.dumps(header)),
+                **arrays,
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Decomposition:
+        """Read what `save` wrote; no code is executed.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: the file is truncated or is not a saved decomposition.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"no such file: {path}")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                header = json.loads(str(file["header"]))
+                detection = found.stored_detection(
+                    header.pop("detection", None), header.pop("threshold", None)
+                )
+                return cls(
+                    tuple(
+                        _window(file, _suffix(index), first)
+                        for index, first in enumerate(header.pop("windows", [0]))
+                    ),
+                    file["source_activations"],
+                    history=file["history"],
+                    **{
+                        **header,
+                        "sources": tuple(header["sources"]),
+                        "config": SpectrogramConfig(**header["config"]),
+                        "detection": detection,
+                    },
+                )
+        except Exception as error:  # zip, zlib, npy and JSON readers each raise their own
+            raise ValueError(f"{path} is not a saved decomposition: {error}") from error
+
+
+def source_activations(components: Any, activations: Any, labels: Any, n_sources: int) -> Any:
+    """Rescale activations by the norms of their components and sum them per source.
+
+    A component of zero norm counts as having norm 1 (DDS paper, section IV-D).
+
+    Args:
+        components: torch tensor, ``(F, J)`` or ``(S, F, T)``.
+        activations: torch tensor, ``(J, T)`` or ``(S, T)``, non-negative.
+        labels: ``(J,)`` tensor, source index of each row of `activations`.
+        n_sources: S.
+
+    Returns:
+        ``(S, T)`` tensor.
+    """
+    norms = components.norm(dim=-2)
+    norms = norms.masked_fill(norms == 0, 1)
+    rescaled = activations * (norms if norms.ndim == 2 else norms[:, None])
+    return rescaled.new_zeros(n_sources, rescaled.shape[1]).index_add_(0, labels, rescaled)

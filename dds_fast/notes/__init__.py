@@ -1,0 +1,1 @@
+"""Notes: those of a score, those found, how they are named and grouped."""

@@ -1,0 +1,199 @@
+"""Notes out of source activations, and notes out of the library: CSV and MIDI."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dds_fast.files import writing
+from dds_fast.notes.score import Labels
+
+if TYPE_CHECKING:
+    import pretty_midi
+
+NOTE_COLUMNS = ("start_time_s", "end_time_s", "pitch_midi", "velocity")
+
+
+@dataclass(frozen=True)
+class Note:
+    """One note of a source.
+
+    Attributes:
+        start: seconds.
+        end: seconds.
+        source: MIDI number, or a name.
+        velocity: 1 to 127, from the note's peak relative to the strongest note found.
+    """
+
+    start: float
+    end: float
+    source: int | str
+    velocity: int
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What of a source's activation is a note: a hysteresis of two thresholds.
+
+    A note lasts while the activation is above `lower`, and is one only if it reaches `upper`.
+
+    Attributes:
+        upper: threshold of a note's peak, in the units of the source activations.
+        lower: threshold of all its frames, likewise.
+        min_duration: shorter notes are dropped, in seconds.
+        max_gap: a source that pauses no longer than this goes on with the same note, in seconds.
+
+    Raises:
+        ValueError: a value that is negative or not finite, or `lower` above `upper`.
+
+    Example:
+        >>> Detection(upper=0.4, lower=0.1)
+        Detection(upper=0.4, lower=0.1, min_duration=0.1, max_gap=0.07)
+    """
+
+    upper: float
+    lower: float
+    min_duration: float = 0.1
+    max_gap: float = 0.07
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"Detection: {name} must be finite and not negative, not {value}")
+        if self.lower > self.upper:
+            raise ValueError(f"Detection: lower ({self.lower}) is above upper ({self.upper})")
+
+    @classmethod
+    def at(cls, threshold: float) -> Detection:
+        """One threshold for both."""
+        return cls(upper=threshold, lower=threshold)
+
+    @classmethod
+    def uncalibrated(cls, source_activations: np.ndarray) -> Detection:
+        """A quarter of the strongest of the ``(S, T)`` activations, and half of that."""
+        upper = 0.25 * float(_finite(source_activations).max(initial=0.0))
+        return cls(upper=upper, lower=0.5 * upper)
+
+
+def _finite(activations: np.ndarray) -> np.ndarray:
+    """Zero where a search that broke down left NaN or infinity."""
+    return np.where(np.isfinite(activations), activations, 0)
+
+
+def stored_detection(
+    detection: Mapping[str, float] | None, threshold: float | None
+) -> Detection | None:
+    """What a file says: a `Detection`'s fields, or, if it is an old one, a single threshold."""
+    if detection is not None:
+        return Detection(**detection)
+    return None if threshold is None else Detection.at(threshold)
+
+
+def find_notes(
+    source_activations: np.ndarray,
+    sources: Sequence[int | str],
+    frame_rate: float,
+    detection: Detection,
+) -> list[Note]:
+    """Runs of frames in which a source is active, as `Detection` defines it.
+
+    A run's note begins and ends half a frame outside its first and last frame.
+
+    Args:
+        source_activations: ``(S, T)``.
+        sources: S MIDI numbers or names.
+        frame_rate: frames per second; the first is centred on 0 s.
+        detection: the thresholds and durations.
+
+    Returns:
+        Notes sorted by start time.
+
+    Example:
+        >>> H = np.array([[0.0, 0.2, 0.9, 0.2, 0.0], [0.0, 0.2, 0.2, 0.0, 0.0]])
+        >>> find_notes(H, [60, 64], 10.0, Detection(upper=0.5, lower=0.1))
+        [Note(start=0.05, end=0.35, source=60, velocity=127)]
+    """
+    source_activations = _finite(source_activations)
+    active = source_activations > detection.lower
+    found = []
+    for row, source in enumerate(sources):
+        for first, end in runs(active[row], int(detection.max_gap * frame_rate)):
+            peak = float(source_activations[row, first:end].max())
+            span = max(0.0, first - 0.5) / frame_rate, (end - 0.5) / frame_rate
+            if peak >= detection.upper and span[1] - span[0] >= detection.min_duration:
+                found.append((*span, source, peak))
+    strongest = max((peak for *_, peak in found), default=0.0)
+    notes = [
+        Note(start, end, source, max(1, round(127 * peak / strongest)))
+        for start, end, source, peak in found
+    ]
+    return sorted(notes, key=lambda note: (note.start, str(note.source)))
+
+
+def runs(active: np.ndarray, max_gap: int = 0) -> list[tuple[int, int]]:
+    """First frame and end (exclusive) of each run of true, runs at most `max_gap` apart joined."""
+    edges = np.flatnonzero(np.diff(active, prepend=False, append=False))
+    if len(edges) == 0:
+        return []
+    apart = edges[2::2] - edges[1:-1:2] > max_gap
+    firsts = [int(edges[0]), *edges[2::2][apart].tolist()]
+    ends = [*edges[1:-1:2][apart].tolist(), int(edges[-1])]
+    return list(zip(firsts, ends, strict=True))
+
+
+def to_labels(notes: Sequence[Note]) -> Labels:
+    """Notes found, as `dds_fast.datasets.Labels`; their sources must be MIDI numbers."""
+    return Labels(
+        np.array([(note.start, note.end) for note in notes]).reshape(-1, 2),
+        np.array([note.source for note in notes], dtype=int),
+        np.array([note.velocity for note in notes], dtype=float),
+    )
+
+
+def write_notes(path: str | Path, notes: Iterable[Note], *, overwrite: bool = False) -> None:
+    """Write notes as CSV with the columns ``start_time_s,end_time_s,pitch_midi,velocity``.
+
+    Raises:
+        FileExistsError: the file exists and `overwrite` is false.
+    """
+    with writing(path, overwrite) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(NOTE_COLUMNS)
+        for note in notes:
+            writer.writerow([f"{note.start:.4f}", f"{note.end:.4f}", note.source, note.velocity])
+
+
+def to_midi(notes: Iterable[Note]) -> pretty_midi.PrettyMIDI:
+    """Notes as one piano track.
+
+    Raises:
+        ValueError: a source is not a MIDI number.
+    """
+    import pretty_midi
+
+    midi = pretty_midi.PrettyMIDI()
+    piano = pretty_midi.Instrument(program=0, name="dds_fast")
+    for note in notes:
+        if not isinstance(note.source, int) or not 0 <= note.source <= 127:
+            raise ValueError(f"source {note.source!r} is not a MIDI number")
+        piano.notes.append(pretty_midi.Note(note.velocity, note.source, note.start, note.end))
+    midi.instruments.append(piano)
+    return midi
+
+
+def write_midi(path: str | Path, notes: Iterable[Note], *, overwrite: bool = False) -> None:
+    """Write notes as a MIDI file.
+
+    Raises:
+        FileExistsError: the file exists and `overwrite` is false.
+        ValueError: a source is not a MIDI number.
+    """
+    midi = to_midi(notes)
+    with writing(path, overwrite) as temporary:
+        midi.write(str(temporary))

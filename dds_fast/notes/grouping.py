@@ -1,0 +1,88 @@
+"""Groups of notes or sources: what makes a stem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dds_fast.notes.score import Labels
+from dds_fast.plots import note_name
+
+BY = ("hand", "pitch", "track", "note")
+MIDDLE_C = 60
+
+
+def of_notes(labels: Labels, by: str, *, split: int = MIDDLE_C) -> dict[str, Labels]:
+    """Notes by the name of their stem, for `Decomposition.separate`.
+
+    Args:
+        labels: the notes.
+        by: "hand" ("left" below `split`, "right" from there), "pitch" (note names), "track" (tracks
+            of a MIDI file, or the fifth column of a note list) or "note" (numbered by onset).
+        split: lowest MIDI number of the right hand.
+
+    Raises:
+        ValueError: unknown `by`, no notes, or notes without tracks.
+
+    Example:
+        >>> intervals = np.array([[0.0, 1.0], [0.5, 1.0]])
+        >>> notes = Labels(intervals, np.array([48, 72]), np.array([64.0, 64.0]))
+        >>> {name: len(group) for name, group in of_notes(notes, "hand").items()}
+        {'left': 1, 'right': 1}
+        >>> list(of_notes(notes, "note"))
+        ['001_C3', '002_C5']
+    """
+    _check(by)
+    if len(labels) == 0:
+        raise ValueError("the score holds no notes")
+    if by == "note":
+        order = np.argsort(labels.intervals[:, 0], kind="stable")
+        digits = max(3, len(str(len(labels))))
+        return {
+            f"{number:0{digits}}_{note_name(int(labels.pitches[index]))}": labels.select(
+                np.array([index])
+            )
+            for number, index in enumerate(order, start=1)
+        }
+    if by == "track":
+        if labels.tracks is None:
+            raise ValueError("the score names no tracks: it has only one, or is a plain note list")
+        names = labels.tracks
+    elif by == "hand":
+        names = np.where(labels.pitches < split, "left", "right")
+    else:
+        labels = labels.select(np.argsort(labels.pitches, kind="stable"))
+        names = np.array([note_name(int(pitch)) for pitch in labels.pitches])
+    return {str(name): labels.select(names == name) for name in dict.fromkeys(names.tolist())}
+
+
+def of_sources(
+    sources: Sequence[int | str], by: str, *, split: int = MIDDLE_C
+) -> dict[str, list[int | str]]:
+    """Sources by the name of their stem, where there is no score.
+
+    Args:
+        sources: MIDI numbers; with "pitch", names too.
+        by: "hand" or "pitch", see `of_notes`.
+        split: lowest MIDI number of the right hand.
+
+    Raises:
+        ValueError: another `by`, or hands of sources that have no pitch.
+    """
+    _check(by)
+    if by == "pitch":
+        return {note_name(s) if isinstance(s, int) else s: [s] for s in sources}
+    if by != "hand":
+        raise ValueError(f"stems by {by} need a score")
+    if not all(isinstance(source, int) for source in sources):
+        raise ValueError("stems by hand need sources that are MIDI numbers")
+    return {
+        "left": [source for source in sources if source < split],
+        "right": [source for source in sources if source >= split],
+    }
+
+
+def _check(by: str) -> None:
+    if by not in BY:
+        raise ValueError(f"stems are made by {', '.join(BY)}, not {by!r}")

@@ -1,0 +1,67 @@
+"""Who owns a source when."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dds_fast.audio.masks import note_shares, source_shares
+from dds_fast.datasets import Labels
+
+TIMES = np.arange(10) * 0.1
+
+
+def notes(*rows: tuple[float, float, int]) -> Labels:
+    table = np.array(rows)
+    return Labels(table[:, :2], table[:, 2].astype(int), np.full(len(table), 64.0))
+
+
+def shares(groups: dict[str, Labels], lead: float = 0.0) -> dict[str, np.ndarray]:
+    names, give = note_shares(groups, (60, 62), TIMES, lead)
+    return dict(zip(names, give(), strict=True))
+
+
+def test_a_note_rings_on_until_the_next_begins() -> None:
+    found = shares({"a": notes((0.15, 0.25, 60)), "b": notes((0.45, 0.55, 60))})
+    # Before all notes the first owns; after it ended, too, until the second begins.
+    assert found["a"][0].tolist() == [1, 1, 1, 1, 1, 0, 0, 0, 0, 0]
+    assert found["b"][0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]
+    assert not found["a"][1].any() and not found["b"][1].any()
+
+
+def test_notes_that_sound_together_share() -> None:
+    found = shares({"a": notes((0.0, 0.95, 60)), "b": notes((0.25, 0.55, 60))})
+    assert found["a"][0].tolist() == [1, 1, 1, 0.5, 0.5, 0.5, 1, 1, 1, 1]
+    np.testing.assert_allclose(found["a"][0] + found["b"][0], 1)
+
+
+def test_a_note_leads_its_onset() -> None:
+    found = shares({"a": notes((0.0, 0.2, 60)), "b": notes((0.55, 0.8, 60))}, lead=0.1)
+    assert found["b"][0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]
+
+
+def test_shares_of_random_scores_sum_to_one() -> None:
+    rng = np.random.default_rng(0)
+    groups = {}
+    for name in "abc":
+        onsets = rng.random(6)
+        pitches = rng.choice([60, 62], 6)
+        groups[name] = notes(*zip(onsets, onsets + 0.3 * rng.random(6), pitches, strict=True))
+    total = sum(shares(groups).values())
+    np.testing.assert_allclose(total, 1)
+
+
+def test_sources_belong_wholly() -> None:
+    names, give = source_shares({"x": ["kick"], "y": [60]}, ("kick", "snare", 60))
+    assert names == ["x", "y", "rest"]
+    assert np.concatenate(list(give()), axis=1).T.tolist() == [
+        [True, False, False],
+        [False, False, True],
+        [False, True, False],
+    ]
+    assert source_shares({"x": ["a"]}, ("a",))[0] == ["x"]
+
+
+def test_no_note_of_a_source() -> None:
+    with pytest.raises(ValueError, match="no note of these groups"):
+        shares({"a": notes((0.0, 1.0, 99))})
