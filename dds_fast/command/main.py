@@ -432,6 +432,6 @@ def compared(played: set[int], found: set[int]) -> str:
 
 
 def _names(pitches: set[int]) -> str:
-    from dds_fast.plots import note_name
+    from dds_fast.notes.names import note_name
 
     return ", ".join(note_name(pitch) for pitch in sorted(pitches))

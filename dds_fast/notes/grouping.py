@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dds_fast.notes.names import note_name
 from dds_fast.notes.score import Labels
-from dds_fast.plots import note_name
 
 BY = ("hand", "pitch", "track", "note")
 MIDDLE_C = 60
