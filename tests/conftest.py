@@ -14,6 +14,11 @@ import pytest
 import torch
 from fresh import SOUND_PACKAGES
 
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+if WORKERS > 1:
+    # Each process, and those that it starts, has its share of the cores.
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // WORKERS))
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
 if not torch.cuda.is_available():
     # Triton's own functions are made for its interpreter, or not, when it is imported.
     os.environ["TRITON_INTERPRET"] = "1"
