@@ -10,21 +10,10 @@ import numpy as np
 
 from dds_fast.files import writing
 from dds_fast.notes.found import Note, runs
+from dds_fast.notes.names import note_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
-
-
-def note_name(pitch: int) -> str:
-    """Name of a MIDI number, as C4 for 60.
-
-    Example:
-        >>> note_name(60), note_name(61)
-        ('C4', 'C♯4')
-    """
-    return f"{_NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
 def piano_roll(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dds_fast.audio.recordings import Source
+from dds_fast.choices import MIDDLE_C
 from dds_fast.decompose import decompose
 from dds_fast.decomposition import Decomposition
 from dds_fast.dictionary import Dictionary
@@ -27,7 +28,7 @@ def separate(
     *,
     by: str = "hand",
     groups: Groups | None = None,
-    split: int = grouping.MIDDLE_C,
+    split: int = MIDDLE_C,
     dictionary: Dictionary | str | Path | None = None,
     **options: Any,
 ) -> dict[str, np.ndarray]:
@@ -86,7 +87,7 @@ def decomposition(
 
 
 def groups_of(
-    result: Decomposition, score: Labels | None, by: str, *, split: int = grouping.MIDDLE_C
+    result: Decomposition, score: Labels | None, by: str, *, split: int = MIDDLE_C
 ) -> Groups:
     """The stems of a decomposition by hand, pitch, track or note."""
     if score is not None:
