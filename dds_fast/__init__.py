@@ -63,12 +63,14 @@ _DEFINED_IN = {
 """Functions that are not listed are defined in the module of their name."""
 
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module(f"{__name__}.{_DEFINED_IN.get(name, name)}"), name)
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # type checkers are to complain of other names
+
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            return getattr(import_module(f"{__name__}.{_DEFINED_IN.get(name, name)}"), name)
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
