@@ -1,14 +1,38 @@
 """dds_fast: decompose audio into its sources with Differentiable Dictionary Search.
 
-Importing loads no native code; the compiled kernels are loaded when first used.
+Importing it loads nothing else, neither PyTorch nor native code: names are loaded when first used.
 """
 
-from dds_fast.audio import Spectrogram, SpectrogramConfig
-from dds_fast.decompose import decompose
-from dds_fast.decomposition import Decomposition
-from dds_fast.dictionary import PIANO, Dictionary, load
-from dds_fast.fit import fit
-from dds_fast.separate import separate
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dds_fast import (  # noqa: F401
+        audio,
+        codes,
+        datasets,
+        decomposition,
+        dictionary,
+        flows,
+        inspection,
+        methods,
+        metrics,
+        nmf,
+        notes,
+        ops,
+        plots,
+        search,
+    )
+    from dds_fast.audio import Spectrogram, SpectrogramConfig
+    from dds_fast.decompose import decompose
+    from dds_fast.decomposition import Decomposition
+    from dds_fast.dictionary import PIANO, Dictionary, load
+    from dds_fast.fit import fit
+    from dds_fast.separate import separate
 
 __version__ = "0.1.0"
 
@@ -23,3 +47,44 @@ __all__ = [
     "load",
     "separate",
 ]
+
+_MODULES = (
+    *("audio", "codes", "datasets", "decomposition", "dictionary", "flows", "inspection"),
+    *("methods", "metrics", "nmf", "notes", "ops", "plots", "search"),
+)
+_DEFINED_IN = {
+    "Decomposition": "decomposition",
+    "Dictionary": "dictionary",
+    "PIANO": "dictionary",
+    "Spectrogram": "audio",
+    "SpectrogramConfig": "audio",
+    "load": "dictionary",
+}
+"""Functions that are not listed are defined in the module of their name."""
+
+
+if not TYPE_CHECKING:  # type checkers are to complain of other names
+
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            return getattr(import_module(f"{__name__}.{_DEFINED_IN.get(name, name)}"), name)
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})
+
+
+class _Package(ModuleType):
+    """Whoever imports `dds_fast.fit` makes Python store that module as the package's `fit`, where
+    users expect the function: this stores the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in __all__ and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

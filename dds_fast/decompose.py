@@ -15,11 +15,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dds_fast.audio.recordings import Source, Tuning, read
+from dds_fast.choices import PRECISIONS
 from dds_fast.decomposition import Decomposition
 from dds_fast.dictionary import PIANO, Dictionary, load
 from dds_fast.pieces import Piece, Recording
 from dds_fast.search import SearchSettings, StagedProblem, memory
-from dds_fast.search.dispatch import PRECISIONS
 from dds_fast.search.engines import choose
 from dds_fast.search.loop import Callback, run
 from dds_fast.search.problem import AnyProblem, dds_problem, latent_rows, nmf_problem

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from dds_fast.audio import SpectrogramConfig
+from dds_fast.choices import KINDS
 from dds_fast.datasets.notes import NoteFrames
 from dds_fast.files import read_tensors, write_tensors
 from dds_fast.flows import ConditionalGlow, RealNVPBank
 from dds_fast.flows.frozen import FrozenFlow
 from dds_fast.notes.found import Detection, stored_detection
-from dds_fast.search.settings import DEFAULT, KINDS, SearchSettings
+from dds_fast.search.settings import DEFAULT, SearchSettings
 
 FLOWS = {"dds1": RealNVPBank, "dds2": RealNVPBank, "dds3": ConditionalGlow}
 logger = logging.getLogger("dds_fast")

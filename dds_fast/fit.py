@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from dds_fast.audio import SpectrogramConfig
+from dds_fast.choices import FIT_PRESETS, KINDS_LEARNED
 from dds_fast.codes import N_CODES, add_codes
 from dds_fast.datasets.notes import NoteFrames, load_notes
 from dds_fast.dictionary import Dictionary
@@ -24,8 +25,6 @@ from dds_fast.flows.training.loop import TrainingConfig, ranks, train
 from dds_fast.inspection import inspect
 
 logger = logging.getLogger("dds_fast")
-
-KINDS = ("nmf", "dds2", "dds3")
 
 
 @dataclass(frozen=True)
@@ -59,22 +58,20 @@ _PAPER_TRAINING = {
 }
 _PAPER_SIZES = {"dds2": lambda F: (16, F // 4, 4), "dds3": lambda F: (32, 2 * F, 3)}
 
-PRESETS = {
-    "small": Preset(
-        1024,
-        {
-            "dds2": TrainingConfig(
-                max_epochs=150, learning_rate=1e-3, one_cycle=True, equalizer_db=5.0
-            ),
-            "dds3": TrainingConfig(
-                max_epochs=40, learning_rate=2e-4, one_cycle=True, max_norm=50.0, equalizer_db=5.0
-            ),
-        },
-        {"dds2": lambda F: (8, F // 8, 4), "dds3": lambda F: (8, F // 2, 3)},
-    ),
-    "paper-512": Preset(1024, _PAPER_TRAINING, _PAPER_SIZES),
-    "paper-1024": Preset(2048, _PAPER_TRAINING, _PAPER_SIZES),
-}
+_SMALL = Preset(
+    1024,
+    {
+        "dds2": TrainingConfig(
+            max_epochs=150, learning_rate=1e-3, one_cycle=True, equalizer_db=5.0
+        ),
+        "dds3": TrainingConfig(
+            max_epochs=40, learning_rate=2e-4, one_cycle=True, max_norm=50.0, equalizer_db=5.0
+        ),
+    },
+    {"dds2": lambda F: (8, F // 8, 4), "dds3": lambda F: (8, F // 2, 3)},
+)
+_PAPER_512, _PAPER_1024 = (Preset(n_fft, _PAPER_TRAINING, _PAPER_SIZES) for n_fft in (1024, 2048))
+PRESETS = dict(zip(FIT_PRESETS, (_SMALL, _PAPER_512, _PAPER_1024), strict=True))
 """Minutes on two cores for a few ten thousand frames; or the DDS paper's training (section IV-B)
 at F = 512 and F = 1024, which wants a GPU."""
 
@@ -139,8 +136,10 @@ def fit(
         >>> dictionary.kind, dictionary.sources
         ('dds2', (60, 64))
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {KINDS}, not {kind!r} (dds1 is searched with dds2)")
+    if kind not in KINDS_LEARNED:
+        raise ValueError(
+            f"kind must be one of {KINDS_LEARNED}, not {kind!r} (dds1 is searched with dds2)"
+        )
     if preset not in PRESETS:
         raise ValueError(f"preset must be one of {tuple(PRESETS)}, not {preset!r}")
     unknown = sizes.keys() - {"n_steps", "width", "depth"}

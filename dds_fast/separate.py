@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from dds_fast.audio.recordings import Source
+from dds_fast.choices import MIDDLE_C
 from dds_fast.decompose import decompose
 from dds_fast.decomposition import Decomposition
 from dds_fast.dictionary import Dictionary
-from dds_fast.files import writing
 from dds_fast.methods import score_informed
 from dds_fast.notes import grouping
 from dds_fast.notes.found import to_labels
@@ -27,7 +27,7 @@ def separate(
     *,
     by: str = "hand",
     groups: Groups | None = None,
-    split: int = grouping.MIDDLE_C,
+    split: int = MIDDLE_C,
     dictionary: Dictionary | str | Path | None = None,
     **options: Any,
 ) -> dict[str, np.ndarray]:
@@ -86,7 +86,7 @@ def decomposition(
 
 
 def groups_of(
-    result: Decomposition, score: Labels | None, by: str, *, split: int = grouping.MIDDLE_C
+    result: Decomposition, score: Labels | None, by: str, *, split: int = MIDDLE_C
 ) -> Groups:
     """The stems of a decomposition by hand, pitch, track or note."""
     if score is not None:
@@ -107,38 +107,3 @@ def found_notes(result: Decomposition) -> Labels:
     if not all(isinstance(note.source, int) for note in notes):
         raise ValueError("stems by note need sources that are MIDI numbers")
     return to_labels(notes)
-
-
-def write(
-    folder: Path, stems: Iterable[tuple[str, np.ndarray]], sr: int, *, overwrite: bool = False
-) -> list[Path]:
-    """Write stems as ``<name>.wav`` in 32-bit float, one after the other.
-
-    Returns:
-        Their paths.
-
-    Raises:
-        FileExistsError: a file exists and `overwrite` is false.
-        ValueError: two stems would have the same file.
-    """
-    import soundfile
-
-    written: dict[Path, str] = {}
-    for name, stem in stems:
-        path = folder / f"{file_name(name)}.wav"
-        if path in written:
-            raise ValueError(f"the stems {written[path]!r} and {name!r} would both be {path}")
-        with writing(path, overwrite) as temporary:
-            soundfile.write(temporary, stem, sr, subtype="FLOAT", format="WAV")
-        written[path] = name
-    return list(written)
-
-
-def file_name(name: str) -> str:
-    """A stem's name without what a file name cannot hold.
-
-    Example:
-        >>> file_name("Piano: r/h"), file_name("C♯4")
-        ('Piano_ r_h', 'C♯4')
-    """
-    return "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in name) or "_"

@@ -24,8 +24,8 @@ from peers.search import device_starter, starter
 from sounds import piano_like
 from stages import Watch, total
 
-from dds_fast import bench
-from dds_fast.cli import main
+from dds_fast.command import bench
+from dds_fast.command.main import main
 from dds_fast.search import Schedule
 
 CHECKOUT = Path(__file__).parents[1]
@@ -54,7 +54,7 @@ def test_what_follows_the_suite_is_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen = []
-    monkeypatch.setattr(bench, "run", lambda *given: seen.append(given) or 0)
+    monkeypatch.setattr(bench, "run", lambda o: seen.append((o.suite, o.arguments)) or 0)
     for options in ([], ["--out", "x", "--only", "NMF"], ["-h"], ["--model", "dds2=a", "dds3=b"]):
         assert main(["bench", "table2", *options]) == 0
         assert seen.pop() == ("table2", options)

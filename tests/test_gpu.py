@@ -9,7 +9,7 @@ from tiny import CONFIG, KINDS, dictionary
 
 import dds_fast
 from dds_fast import metrics
-from dds_fast.command.main import DEMO_CLIP
+from dds_fast.command.demo import DEMO_CLIP
 from dds_fast.datasets import load_labels
 
 pytestmark = pytest.mark.gpu

@@ -10,7 +10,8 @@ import pytest
 
 import dds_fast
 from dds_fast import metrics
-from dds_fast.command.main import DEMO_CLIP, main
+from dds_fast.command.demo import DEMO_CLIP
+from dds_fast.command.main import main
 from dds_fast.datasets import load_labels
 
 

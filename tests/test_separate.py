@@ -1,18 +1,15 @@
-"""Stems in one call and as files."""
+"""Stems in one call."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-import soundfile
 from tiny import CONFIG, KINDS, dictionary, tone
 
 import dds_fast
 from dds_fast.datasets import Labels
 from dds_fast.decomposition import Decomposition
-from dds_fast.separate import decomposition, found_notes, groups_of, write
+from dds_fast.separate import decomposition, found_notes, groups_of
 
 OPTIONS = {"sr": 16000, "max_steps": 3}
 NOTES = Labels(
@@ -63,14 +60,3 @@ def test_found_notes_are_those_of_the_result() -> None:
     assert isinstance(result, Decomposition) and result.config == CONFIG
     notes = found_notes(result)
     assert notes.pitches.tolist() == [note.source for note in result.notes()]
-
-
-def test_files(tmp_path: Path) -> None:
-    paths = write(tmp_path, [("r/h", np.array([0.5, -2.0])), ("C♯4", np.zeros(2))], 8000)
-    assert [path.name for path in paths] == ["r_h.wav", "C♯4.wav"]
-    samples, sr = soundfile.read(paths[0])
-    assert samples.tolist() == [0.5, -2.0] and sr == 8000
-    with pytest.raises(FileExistsError):
-        write(tmp_path, [("r/h", np.zeros(2))], 8000)
-    with pytest.raises(ValueError, match="'a/b' and 'a_b' would both"):
-        write(tmp_path, [("a/b", np.zeros(2)), ("a_b", np.zeros(2))], 8000, overwrite=True)

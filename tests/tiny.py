@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,3 +58,12 @@ def tone(
     t = np.arange(n_samples) / sr
     wave = 0.4 * np.sin(2 * np.pi * frequency * t) + 0.1 * np.sin(4 * np.pi * frequency * t + 1)
     return wave.astype(dtype)
+
+
+def recording(path: Path, frequency: float = 262.0) -> str:
+    """Write a tone of 0.3 s."""
+    import soundfile
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, tone(4800, frequency), 16000)
+    return str(path)

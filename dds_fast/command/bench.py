@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
 SUITES = ("cpu", "gpu", "table1", "table2", "trends")
+
+
+def add(commands: Any) -> argparse.ArgumentParser:
+    parser = commands.add_parser("bench", help="measure speed, cost and claims, from a checkout")
+    parser.add_argument("suite", choices=SUITES)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the suite: -h shows them")
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a suite with its own arguments.
+
+    Returns:
+        Its exit status.
+
+    Raises:
+        RuntimeError: no checkout, or the ``bench`` extra is not installed.
+    """
+    script = checkout() / "benchmarks" / f"{options.suite}.py"
+    if importlib.util.find_spec("pytest_benchmark") is None:
+        raise RuntimeError("bench needs pytest-benchmark: pip install '.[bench]' in the checkout")
+    return subprocess.run([sys.executable, str(script), *options.arguments]).returncode
 
 
 def checkout() -> Path:
@@ -24,18 +47,3 @@ def checkout() -> Path:
     raise RuntimeError(
         "bench runs from a checkout of dds_fast: go to one, and pip install '.[bench]' there"
     )
-
-
-def run(suite: str, arguments: Sequence[str]) -> int:
-    """Run a suite with its own arguments.
-
-    Returns:
-        Its exit status.
-
-    Raises:
-        RuntimeError: no checkout, or the ``bench`` extra is not installed.
-    """
-    script = checkout() / "benchmarks" / f"{suite}.py"
-    if importlib.util.find_spec("pytest_benchmark") is None:
-        raise RuntimeError("bench needs pytest-benchmark: pip install '.[bench]' in the checkout")
-    return subprocess.run([sys.executable, str(script), *arguments]).returncode

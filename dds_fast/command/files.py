@@ -1,43 +1,24 @@
-"""Many recordings: planned before any work, written one folder each, scored together."""
+"""Many recordings: planned before any work, decomposed into one folder each."""
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from dds_fast import metrics
 from dds_fast.decompose import decompose
 from dds_fast.decomposition import Decomposition
 from dds_fast.dictionary import Dictionary
 from dds_fast.notes.found import write_midi, write_notes
-from dds_fast.notes.score import load_labels
-
-logger = logging.getLogger("dds_fast")
 
 ACTIVATIONS = "activations.npz"
 ALWAYS_WRITTEN = (ACTIVATIONS, "notes.csv", "activations.png")
 FILES = (*ALWAYS_WRITTEN, "notes.mid")
 SMALL_GAIN = 6.0
 """Decibels; recordings that were raised by more are reported."""
-HEADINGS = {
-    "upper_threshold": "upper thr.",
-    "lower_threshold": "lower thr.",
-    "frame_precision": "frame P",
-    "frame_recall": "frame R",
-    "frame_f1": "frame F1",
-    "best_threshold": "best thr.",
-    "frame_f1_at_best_threshold": "best F1",
-    "note_onset_f1": "onset F1",
-    "note_onset_offset_f1": "note F1",
-}
-LABEL_SUFFIXES = (".mid", ".midi", ".txt", ".tsv", ".csv")
 
 
 @dataclass(frozen=True)
@@ -159,64 +140,3 @@ def write(result: Decomposition, folder: Path, *, title: str, overwrite: bool = 
     if all(isinstance(source, int) for source in result.sources):
         write_midi(folder / "notes.mid", notes, overwrite=overwrite)
     save_figure(result.plot(title=title), folder / "activations.png", overwrite=overwrite)
-
-
-def evaluate(
-    output: Path, labels: Path, *, label_delay: float = 0.0
-) -> dict[str, dict[str, float]]:
-    """Scores of each result below a folder that `run` wrote.
-
-    Args:
-        output: the folder.
-        labels: folder with ``<stem>.mid`` or ``<stem>.txt`` for each result, or one label file
-            for a single result.
-        label_delay: see `dds_fast.metrics.evaluate`.
-
-    Returns:
-        Scores by stem.
-
-    Raises:
-        FileNotFoundError: no results, or no labels for one of them.
-        ValueError: one label file for several results.
-    """
-    results = sorted(output.glob(f"*/{ACTIVATIONS}"))
-    if (output / ACTIVATIONS).is_file():
-        results = [output / ACTIVATIONS]
-    if not results:
-        raise FileNotFoundError(f"no */{ACTIVATIONS} in {output}")
-    if labels.is_file() and len(results) > 1:
-        raise ValueError(f"{labels} is one file, but {output} holds {len(results)} results")
-    scores = {}
-    for path in results:
-        stem = path.parent.name
-        scores[stem] = metrics.evaluate(
-            Decomposition.load(path),
-            load_labels(labels if labels.is_file() else _labels_of(stem, labels)),
-            label_delay=label_delay,
-        )
-    return scores
-
-
-def _labels_of(stem: str, folder: Path) -> Path:
-    for suffix in LABEL_SUFFIXES:
-        if (folder / f"{stem}{suffix}").is_file():
-            return folder / f"{stem}{suffix}"
-    raise FileNotFoundError(f"no labels for {stem} in {folder} ({', '.join(LABEL_SUFFIXES)})")
-
-
-def table(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """Scores as text, one row per recording and their mean."""
-    columns = list(next(iter(scores.values())))
-    rows = [["recording", *(HEADINGS.get(c, c) for c in columns)]]
-    rows += [[stem, *(f"{row[c]:.3f}" for c in columns)] for stem, row in scores.items()]
-    if len(scores) > 1:
-        means = [np.mean([row[c] for row in scores.values()]) for c in columns]
-        rows.append(["mean", *(f"{mean:.3f}" for mean in means)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        )
-        for row in rows
-    )

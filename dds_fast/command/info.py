@@ -1,21 +1,28 @@
-"""What this installation is and what it would run: for users and for bug reports."""
+"""``dds-fast info``: what this installation is and what it would run, for users and bug reports."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.metadata
 import os
 import platform
+from typing import Any
 
-import torch
-
-from dds_fast import _native
-from dds_fast.search.dispatch import PRECISIONS, Request, explain
-from dds_fast.search.engines import ENGINES
+from dds_fast.choices import PRECISIONS
 
 PACKAGES = ("torch", "triton", "numpy", "librosa", "soundfile", "safetensors", "mir_eval")
 OPS = ("ops.coupling_step", "ops.flow", "ops.objective", "nmf.least_squares", "nmf.multiplicative")
 VARIABLES = ("DDS_FAST_BACKEND", "DDS_FAST_CPU_ISA", "OMP_NUM_THREADS")
+
+
+def add(commands: Any) -> argparse.ArgumentParser:
+    return commands.add_parser("info", help="versions, devices and the backends that would run")
+
+
+def run(options: argparse.Namespace) -> int:
+    print(report())
+    return 0
 
 
 def report() -> str:
@@ -38,6 +45,10 @@ def _version(package: str) -> str:
 
 
 def _cpu() -> list[str]:
+    import torch
+
+    from dds_fast import _native
+
     lines = [f"cpu: {platform.machine()}, {torch.get_num_threads()} threads"]
     try:
         native = _native.cpu()
@@ -50,6 +61,8 @@ def _cpu() -> list[str]:
 
 
 def _cuda() -> list[str]:
+    from dds_fast import _native
+
     try:
         native = _native.cuda()
     except ImportError as error:
@@ -68,6 +81,11 @@ def _cuda() -> list[str]:
 
 
 def _backends() -> list[str]:
+    import torch
+
+    from dds_fast.search.dispatch import Request, explain
+    from dds_fast.search.engines import ENGINES
+
     # By name: in dds_fast.ops, functions stand where these modules would.
     ops = {op.split(".")[1]: importlib.import_module(f"dds_fast.{op}").BACKENDS for op in OPS}
     ops["search"] = ENGINES

@@ -16,10 +16,10 @@ from dds_fast import nmf
 from dds_fast.audio import SpectrogramConfig, alignment
 from dds_fast.audio.recordings import Source, read
 from dds_fast.audio.windows import Window
+from dds_fast.choices import CONSTRAINTS
 from dds_fast.decomposition import Decomposition, source_activations
 from dds_fast.notes.score import Labels, load_labels
 
-CONSTRAINTS = ("templates", "activations", "both")
 CONFIG = SpectrogramConfig(gamma=0, window="sqrt_hann")
 """Linear magnitudes: parts of a mixture add up, as the model has it."""
 

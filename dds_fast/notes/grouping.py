@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dds_fast.choices import MIDDLE_C, STEMS_BY
 from dds_fast.notes.names import note_name
 from dds_fast.notes.score import Labels
-
-BY = ("hand", "pitch", "track", "note")
-MIDDLE_C = 60
 
 
 def of_notes(labels: Labels, by: str, *, split: int = MIDDLE_C) -> dict[str, Labels]:
@@ -84,5 +82,5 @@ def of_sources(
 
 
 def _check(by: str) -> None:
-    if by not in BY:
-        raise ValueError(f"stems are made by {', '.join(BY)}, not {by!r}")
+    if by not in STEMS_BY:
+        raise ValueError(f"stems are made by {', '.join(STEMS_BY)}, not {by!r}")

@@ -1,6 +1,4 @@
-"""Names of notes."""
-
-from __future__ import annotations
+"""Names of pitches."""
 
 _NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 

@@ -10,11 +10,10 @@ from types import ModuleType
 
 import torch
 
+from dds_fast.choices import PRECISIONS
 from dds_fast.flows.frozen import FrozenFlow
 
 logger = logging.getLogger("dds_fast")
-
-PRECISIONS = ("float64", "float32", "tf32", "bf16x3", "bfloat16")
 
 
 @dataclass(frozen=True)

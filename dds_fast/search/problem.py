@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dds_fast.choices import LIKELIHOODS
 from dds_fast.flows.frozen import FrozenFlow
 from dds_fast.search.settings import SearchSettings
-
-LIKELIHOODS = ("latent", "data")
 
 EPSILON_SHARED = 1e-3
 EPSILON_PER_FRAME = 1e-7

@@ -7,7 +7,8 @@ import operator
 from dataclasses import dataclass, replace
 from typing import Any
 
-KINDS = ("nmf", "dds1", "dds2", "dds3")
+from dds_fast.choices import PRESETS
+
 KINDS_WITH_COMPONENTS = ("dds2", "dds3")
 ALGORITHMS = ("staged", "gradient")
 
@@ -139,8 +140,6 @@ DEFAULT = {
     "dds3": _STAGED,
 }
 """What a dictionary is searched with that says nothing else."""
-
-PRESETS = ("fast", "paper")
 
 
 def preset_settings(preset: str, kind: str, own: SearchSettings) -> SearchSettings:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from dds_fast.choices import TRAINING_PRECISIONS
 from dds_fast.files import writing
 from dds_fast.flows.training import checkpoint, ranks
 from dds_fast.flows.training.gradient import ClippedGradient
@@ -33,8 +34,6 @@ STEPS_BETWEEN_CHECKS = {"cpu": 1, "cuda": 100}
 LOSSES = (-50.0, 1e6)
 """Nats per dimension between which a training has not diverged: a log-determinant of 50 per
 dimension squeezes all spectra into a point."""
-
-PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,10 @@ class TrainingConfig:
             raise ValueError(f"validation must lie in [0, 1), not {self.validation!r}")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience must be None or at least 1, not {self.patience!r}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {PRECISIONS}, not {self.precision!r}")
+        if self.precision not in TRAINING_PRECISIONS:
+            raise ValueError(
+                f"precision must be one of {TRAINING_PRECISIONS}, not {self.precision!r}"
+            )
 
 
 class Task(ABC):

@@ -1,0 +1,24 @@
+"""The words that users may pass, for the functions that take them and the command that offers them.
+
+Imports nothing: the command's help must not wait for PyTorch.
+"""
+
+KINDS = ("nmf", "dds1", "dds2", "dds3")
+"""Of a dictionary; a search has the same."""
+KINDS_LEARNED = ("nmf", "dds2", "dds3")
+"""Of what `fit` makes; "dds1" is searched with a "dds2"."""
+
+PRECISIONS = ("float64", "float32", "tf32", "bf16x3", "bfloat16")
+TRAINING_PRECISIONS = ("float32", "tf32", "bfloat16")
+
+PRESETS = ("fast", "paper")
+FIT_PRESETS = ("small", "paper-512", "paper-1024")
+
+LIKELIHOODS = ("latent", "data")
+"""Density of the codes, or of the spectra."""
+
+CONSTRAINTS = ("templates", "activations", "both")
+"""What a score forbids."""
+
+STEMS_BY = ("hand", "pitch", "track", "note")
+MIDDLE_C = 60

@@ -1,0 +1,63 @@
+"""``dds-fast fit``: a dictionary learned from isolated notes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from dds_fast.choices import FIT_PRESETS, KINDS_LEARNED, TRAINING_PRECISIONS
+
+
+def add(commands: Any) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        "fit",
+        help="learn a dictionary from isolated notes",
+        description="Learn a dictionary from isolated notes. Log, pictures, report and checkpoint "
+        "are kept in FILE's name with .fit; killed, the same command goes on where it was.",
+    )
+    parser.add_argument("notes", nargs="+", type=Path, metavar="NOTES", help="folder of notes")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--kind", choices=KINDS_LEARNED, default="dds2")
+    parser.add_argument("--preset", choices=sorted(FIT_PRESETS), default="small")
+    parser.add_argument("--max-epochs", type=int)
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--batch-size", type=int, help="frames per step (per source for dds2)")
+    parser.add_argument("--precision", choices=TRAINING_PRECISIONS, help="of products")
+    parser.add_argument("--codes", type=int, metavar="M", help="codes per source (default: 40)")
+    parser.add_argument("--device", help="cpu, cuda (default: a GPU if there is one)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    from dds_fast.fit import fit
+    from dds_fast.flows.training import checkpoint, ranks
+
+    if options.output.exists() and not options.overwrite:
+        raise FileExistsError(f"{options.output} exists; pass --overwrite to replace it")
+    folder = options.output.with_suffix(".fit")
+    dictionary = fit(
+        options.notes,
+        options.kind,
+        preset=options.preset,
+        max_epochs=options.max_epochs,
+        learning_rate=options.learning_rate,
+        batch_size=options.batch_size,
+        precision=options.precision,
+        n_codes=options.codes,
+        device=options.device,
+        random_state=options.seed,
+        folder=folder,
+        progress=True,
+    )
+    if ranks.is_first():
+        dictionary.save(options.output, overwrite=options.overwrite)
+        checkpoint.remove(folder)
+        print(f"{dictionary} -> {options.output}")
+        if "held_out" in dictionary.metadata:
+            print(json.dumps(dictionary.metadata["held_out"], indent=1))
+            print(f"Log, losses and the report on held-out recordings are in {folder}")
+    return 0

@@ -1,0 +1,31 @@
+"""``dds-fast plot``: saved activations drawn again."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: Any) -> argparse.ArgumentParser:
+    parser = commands.add_parser("plot", help="draw saved activations again")
+    parser.add_argument("result", type=Path, help="an activations.npz")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="PNG")
+    parser.add_argument("--labels", type=Path, help="reference notes to outline")
+    parser.add_argument("--label-delay", type=float, default=0.0, metavar="S")
+    parser.add_argument("--overwrite", action="store_true")
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    from dds_fast.decomposition import Decomposition
+    from dds_fast.notes.score import load_labels
+    from dds_fast.plots import save_figure
+
+    result = Decomposition.load(options.result)
+    roll = None
+    if options.labels is not None:
+        labels = load_labels(options.labels).shifted(options.label_delay)
+        roll = labels.roll(result.sources, result.times)
+    save_figure(result.plot(roll=roll), options.output, overwrite=options.overwrite)
+    return 0
