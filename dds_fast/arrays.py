@@ -82,8 +82,7 @@ def as_tensor(
         tensor = array.detach().resolve_conj().resolve_neg()
     else:
         try:
-            given = np.array(array)
-            tensor = torch.from_numpy(given.astype(given.dtype.newbyteorder("="), copy=False))
+            tensor = torch.from_numpy(as_numpy(array).copy("K"))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{name} must be a dense array of numbers or a tensor, not {type(array).__name__} "
@@ -93,10 +92,14 @@ def as_tensor(
 
 
 def as_numpy(array: Any) -> np.ndarray:
-    """A NumPy view or copy of an array or tensor, wherever it lies; bfloat16 becomes float32."""
-    if not isinstance(array, Tensor):
-        return np.asarray(array)
-    return (array.float() if array.dtype == torch.bfloat16 else array).numpy(force=True)
+    """A NumPy view or copy of an array or tensor, wherever it lies, in the machine's byte order.
+
+    NumPy has no bfloat16: it becomes float32.
+    """
+    if isinstance(array, Tensor):
+        return (array.float() if array.dtype == torch.bfloat16 else array).numpy(force=True)
+    array = np.asarray(array)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def device(
@@ -127,8 +130,9 @@ def own_rules() -> Iterator[None]:
         ... def three() -> Tensor:
         ...     return torch.ones(3)
         >>> with torch.device("meta"):
-        ...     three()
-        tensor([1., 1., 1.])
+        ...     found = three()
+        >>> found.device
+        device(type='cpu')
     """
     with ExitStack() as stack:
         # Only where they are needed: a device's context slows down every call of torch.

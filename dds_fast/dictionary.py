@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dds_fast import arrays, scalars
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.datasets.notes import NoteFrames
 from dds_fast.files import read_tensors, write_tensors
@@ -178,6 +179,7 @@ class Dictionary:
             self.metadata.get("threshold", {}).get(self.kind),
         )
 
+    @arrays.own_rules()
     def start_codes(self, random_state: int = 0) -> Tensor:
         """``(S, M, D)`` codes where a staged search begins; without `codes`, draws of the flow.
 
@@ -186,6 +188,7 @@ class Dictionary:
         """
         if self.codes is not None:
             return self.codes
+        random_state = scalars.integer("random_state", random_state)
         assert self.flow is not None
         if not self._drawn:
             logger.info("the dictionary holds no codes: searches begin at draws of its flow")
@@ -278,6 +281,7 @@ def _shrink_integers(tensor: Tensor) -> Tensor:
     return tensor
 
 
+@arrays.own_rules()
 def load(path: str | Path) -> Dictionary:
     """Read a dictionary. Only tensors and JSON are read; no code is executed.
 

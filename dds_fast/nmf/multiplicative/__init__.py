@@ -8,6 +8,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from dds_fast import arrays
 from dds_fast.nmf import nonnegative
 from dds_fast.nmf.multiplicative import cpu, reference, triton
 from dds_fast.search import dispatch
@@ -24,6 +25,7 @@ def check_loss(op: str, loss: str) -> None:
         raise ValueError(f"{op}: loss must be one of {LOSSES}, not {loss!r}")
 
 
+@arrays.own_rules()
 def multiplicative_update(
     X: Tensor,
     W: Tensor,

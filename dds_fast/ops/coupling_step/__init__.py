@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dds_fast import arrays
 from dds_fast.flows.frozen import Coupling
 from dds_fast.flows.reference import coupling as reference
 from dds_fast.ops.coupling_step import cpu, triton
@@ -22,6 +23,7 @@ DIRECTIONS = ("encode", "decode")
 
 class _CouplingStep(torch.autograd.Function):
     @staticmethod
+    @arrays.own_rules()
     def forward(
         ctx: Any,
         x: Tensor,
@@ -38,6 +40,7 @@ class _CouplingStep(torch.autograd.Function):
         return y, log_det
 
     @staticmethod
+    @arrays.own_rules()
     def backward(
         ctx: Any, grad_y: Tensor | None, grad_log_det: Tensor | None
     ) -> tuple[Tensor, None, None, None, None]:
