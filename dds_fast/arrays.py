@@ -136,7 +136,7 @@ def own_rules() -> Iterator[None]:
     """
     with ExitStack() as stack:
         # Only where they are needed: a device's context slows down every call of torch.
-        if torch.empty(0).device.type != "cpu":
+        if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):
