@@ -77,9 +77,7 @@ def as_tensor(
         tensor([1., 1.])
     """
     if isinstance(array, Tensor):
-        if array.layout != torch.strided:
-            raise ValueError(f"{name} must be a dense tensor, not a sparse one")
-        tensor = array.detach().resolve_conj().resolve_neg()
+        tensor = plain(name, array.detach())
     else:
         try:
             tensor = torch.from_numpy(as_numpy(array).copy("K"))
@@ -89,6 +87,17 @@ def as_tensor(
                 f"({error})"
             ) from None
     return tensor.to(device, dtype or WIDENED.get(tensor.dtype))
+
+
+def plain(name: str, tensor: Tensor) -> Tensor:
+    """A dense tensor whose memory holds its values, as kernels read them; it keeps its graph.
+
+    Raises:
+        ValueError: a sparse tensor.
+    """
+    if tensor.layout != torch.strided:
+        raise ValueError(f"{name} must be a dense tensor, not a sparse one")
+    return tensor.resolve_conj().resolve_neg()
 
 
 def as_numpy(array: Any) -> np.ndarray:

@@ -68,6 +68,9 @@ class Dictionary:
         sources = tuple(s.item() if isinstance(s, np.generic) else s for s in sources)
         if len(set(sources)) != len(sources) or not sources:
             raise ValueError("a dictionary needs at least one source, each named once")
+        W = None if W is None else arrays.as_tensor("W", W)
+        labels = None if labels is None else arrays.as_tensor("labels", labels)
+        codes = None if codes is None else arrays.as_tensor("codes", codes)
         if W is not None and W.ndim != 2:
             raise ValueError(f"W must be (F, N), not {tuple(W.shape)}")
         features = W.shape[0] if W is not None else flow.n_features if flow is not None else None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dds_fast import arrays
+from dds_fast import arrays, scalars
 from dds_fast.notes.found import to_labels
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def evaluate(
     sources = [s for s in decomposition.sources if isinstance(s, int)]
     if len(sources) != len(decomposition.sources):
         raise ValueError("only decompositions whose sources are MIDI numbers can be evaluated")
-    labels = labels.only(sources).shifted(label_delay)
+    labels = labels.only(sources).shifted(scalars.real("label_delay", label_delay))
     roll = labels.roll(sources, decomposition.times)
     live = roll.any(axis=0)
     if not live.any():

@@ -13,7 +13,7 @@ import torch
 from tiny import KINDS, SOURCES, dictionary, tone
 
 import dds_fast
-from dds_fast import SpectrogramConfig, arrays, codes, nmf, ops
+from dds_fast import SpectrogramConfig, arrays, audio, codes, nmf, ops
 from dds_fast.arrays import Kind
 from dds_fast.datasets.notes import NoteFrames
 from dds_fast.inspection import inspect
@@ -190,6 +190,12 @@ CALLS: dict[str, Callable[[Path], list[Any]]] = {
     "flow_decode, reference": lambda _: with_gradient(
         lambda z: ops.flow_decode(FROZEN, z, backend="reference"), Z
     ),
+    "spectrogram": lambda _: [audio.spectrogram(tone(), CONFIG).values],
+    "tensors": lambda _: found(
+        dds_fast.decompose(
+            torch.from_numpy(tone()), DICTIONARIES["dds3"], sr=16000, n_components=2, max_steps=3
+        )
+    ),
     "flow_encode": lambda _: with_gradient(lambda x: ops.flow_encode(FROZEN, x), Z),
     "objective": lambda _: with_gradient(
         lambda W, H: ops.objective(
@@ -247,6 +253,13 @@ def test_own_rules_end() -> None:
         after = torch.ones(2, 2) @ torch.ones(2, 2)
     assert (inside.device.type, inside.dtype) == ("cpu", torch.float32)
     assert outside.device.type == "meta" and after.dtype == torch.bfloat16
+
+
+def test_lazily_negated_rows_of_a_flow() -> None:
+    negated = torch.complex(torch.zeros_like(Z), -Z).conj().imag
+    assert negated.is_neg() and torch.equal(negated, Z)
+    for result, wanted in zip(*(ops.flow_decode(FROZEN, z) for z in (negated, Z)), strict=True):
+        assert torch.equal(result, wanted)
 
 
 def lazily_negated(waveform: np.ndarray) -> torch.Tensor:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dds_fast.arrays import check_entries
+from dds_fast.arrays import check_entries, plain
 
 
-def check(op: str, X: Tensor, W: Tensor, H: Tensor | None = None) -> None:
+def check(op: str, X: Tensor, W: Tensor, H: Tensor | None = None) -> list[Tensor]:
     """Refuse operands that are no factorisation ``X = W H`` of non-negative matrices.
+
+    Returns:
+        Those given, as plain tensors.
 
     Raises:
         ValueError: shapes that do not fit together, different dtypes or devices, or entries that
             are negative, NaN or infinite.
     """
-    matrices = {"X": X, "W": W} | ({} if H is None else {"H": H})
+    given = {"X": X, "W": W} | ({} if H is None else {"H": H})
+    matrices = {name: plain(f"{op}: {name}", matrix) for name, matrix in given.items()}
     shapes = ", ".join(f"{name} {tuple(matrix.shape)}" for name, matrix in matrices.items())
     fits = all(matrix.ndim == 2 for matrix in matrices.values()) and X.shape[0] == W.shape[0]
     if not fits or (H is not None and tuple(H.shape) != (W.shape[1], X.shape[1])):
@@ -26,6 +30,7 @@ def check(op: str, X: Tensor, W: Tensor, H: Tensor | None = None) -> None:
                 "they must be of one floating dtype on one device"
             )
         check_entries(f"{op}: {name}", matrix)
+    return list(matrices.values())
 
 
 def check_matrix(op: str, name: str, matrix: Tensor) -> None:

@@ -46,7 +46,7 @@ class _Flow(torch.autograd.Function):
 def _apply(
     flow: FrozenFlow, rows: Tensor, direction: str, precision: str | None, backend: str
 ) -> tuple[Tensor, Tensor]:
-    grouped = rows
+    rows = grouped = arrays.plain(f"flow_{direction}: rows", rows)
     if rows.ndim == 2 and flow.n_groups == 1:
         grouped = rows[None]
     expected = (flow.n_groups, flow.n_features)

@@ -96,6 +96,8 @@ def objective(
         >>> torch.allclose(cost.float(), torch.linalg.norm(X - W @ H))
         True
     """
+    X = arrays.plain("objective: X", X)
+    log_likelihoods = arrays.plain("objective: log_likelihoods", log_likelihoods)
     per_frame = W.ndim == 3
     F, T = X.shape
     expected = (H.shape[0], F, T) if per_frame else (F, H.shape[0])

@@ -57,7 +57,7 @@ def least_squares(
     """
     max_passes = scalars.integer("max_passes", max_passes, least=0)
     tolerance = scalars.not_negative("tolerance", tolerance)
-    nonnegative.check("least_squares", X, W)
+    X, W = nonnegative.check("least_squares", X, W)
     module = dispatch.select("least_squares", BACKENDS, dispatch.Request.of(X), backend)
     search = module.Search(X, W)
     costs = [search.cost]

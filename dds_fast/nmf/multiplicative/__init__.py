@@ -70,7 +70,7 @@ def multiplicative_update(
     """
     if factor not in FACTORS:
         raise ValueError(f"multiplicative_update: factor must be 'W' or 'H', not {factor!r}")
-    nonnegative.check("multiplicative_update", X, W, H)
+    X, W, H = nonnegative.check("multiplicative_update", X, W, H)
     if factor == "H":
         return fixed_update(X, W, loss=loss, n_updates=1, backend=backend)(H)
     return fixed_update(X.T, H.T, loss=loss, n_updates=1, backend=backend)(W.T).T

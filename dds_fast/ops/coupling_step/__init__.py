@@ -134,6 +134,7 @@ def coupling_step(
         >>> torch.allclose(back, x, atol=1e-4), torch.allclose(inverse_log_det, -log_det, atol=1e-4)
         (True, True)
     """
+    x = arrays.plain("coupling_step: x", x)
     _check(coupling, x, direction)
     request = dispatch.Request.of(x, precision)
     module = dispatch.select("coupling_step", BACKENDS, request, backend)
