@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dds_fast import arrays, scalars
 from dds_fast.datasets.notes import NoteFrames
 from dds_fast.dictionary import CODE_SHRINKAGE, Dictionary
 from dds_fast.ops.flow import flow_encode
@@ -48,13 +49,14 @@ def add_codes(
     """
     dictionary.codes = choose(dictionary, notes, n_codes, random_state)
     dictionary.metadata["codes"] = {
-        "per_source": n_codes,
+        "per_source": dictionary.codes.shape[1],
         "shrinkage": CODE_SHRINKAGE,
         "attack_frames": ATTACK_FRAMES,
         "chosen": "by recording, attack and decay",
     }
 
 
+@arrays.own_rules()
 @torch.no_grad()
 def choose(
     dictionary: Dictionary, notes: NoteFrames, n_codes: int = N_CODES, random_state: int = 0
@@ -92,8 +94,9 @@ def choose(
         >>> choose(dictionary, notes, n_codes=8).shape
         torch.Size([2, 8, 14])
     """
-    _check(dictionary, notes, n_codes)
-    rng = np.random.default_rng(random_state)
+    n_codes = scalars.integer("n_codes", n_codes, least=1)
+    _check(dictionary, notes)
+    rng = np.random.default_rng(scalars.integer("random_state", random_state, least=0))
     rows = [_rows(notes, source, n_codes, rng) for source in dictionary.sources]
     x = torch.from_numpy(notes.frames[np.stack(rows)])
     flow = dictionary.frozen(torch.float32, torch.device("cpu"))
@@ -105,11 +108,9 @@ def choose(
     return (CODE_SHRINKAGE * codes).bfloat16().float()
 
 
-def _check(dictionary: Dictionary, notes: NoteFrames, n_codes: int) -> None:
+def _check(dictionary: Dictionary, notes: NoteFrames) -> None:
     if dictionary.flow is None:
         raise ValueError("an 'nmf' dictionary has no codes")
-    if n_codes < 1:
-        raise ValueError(f"n_codes must be at least 1, not {n_codes}")
     if notes.frames.shape[1] != dictionary.spectrogram.n_features:
         raise ValueError(
             f"the notes have {notes.frames.shape[1]} bins, the dictionary "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dds_fast import arrays, scalars
 from dds_fast.audio.recordings import Source, Tuning, read
 from dds_fast.choices import PRECISIONS
 from dds_fast.decomposition import Decomposition
@@ -26,6 +26,7 @@ from dds_fast.search.problem import AnyProblem, dds_problem, latent_rows, nmf_pr
 from dds_fast.search.settings import preset_settings
 
 
+@arrays.own_rules()
 def decompose(
     source: Source | Sequence[Source],
     dictionary: Dictionary | str | Path | None = None,
@@ -124,7 +125,7 @@ def decompose(
     )
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
-    random_state = operator.index(random_state)
+    random_state = scalars.integer("random_state", random_state)
     sources = source if isinstance(source, list | tuple) else [source]
     if not sources:
         raise ValueError("the list of sources is empty")
@@ -139,14 +140,16 @@ def decompose(
             bar.total += given.seconds
             yield from recordings[-1].pieces()
 
+    def where(piece: Piece) -> torch.device:
+        return arrays.device(device, piece.recording.given.kind.device)
+
     def problem_of(piece: Piece) -> AnyProblem:
-        X = piece.X.to(piece.recording.given.device(device), dtype)
+        X = piece.X.to(where(piece), dtype)
         return _problem(X, dictionary, settings, likelihood, random_state)
 
     def explained(piece: Piece) -> AbstractContextManager[None]:
         size = _floats(dictionary, settings, random_state, *piece.X.shape) * dtype.itemsize
-        on_cpu = piece.recording.given.device(device).type == "cpu"
-        return memory.explained(size, dictionary.kind, on_cpu)
+        return memory.explained(size, dictionary.kind, where(piece).type == "cpu")
 
     with tqdm(total=0.0, disable=not progress, unit="s", bar_format=_BAR) as bar:
         stream = pieces()

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from dds_fast import audio
+from dds_fast.arrays import as_numpy, concatenated, own_rules, zeros_like
 from dds_fast.audio import SpectrogramConfig, frequency_ratio, windows
 from dds_fast.audio.windows import Window
 from dds_fast.files import writing
@@ -41,11 +41,6 @@ def _window(file: Any, suffix: str, first: int) -> Window:
     if H is None or labels is None:
         raise KeyError(f"activations{suffix} or labels{suffix}")
     return Window(W, H, labels, log_likelihoods, first)
-
-
-def _numpy(array: Any) -> np.ndarray:
-    """A NumPy view or copy of an array or tensor, wherever it lies."""
-    return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
 
 
 @dataclass(eq=False)
@@ -100,7 +95,7 @@ class Decomposition:
     @property
     def components(self) -> Any:
         """W after clipping, ``(F, J)``; ``(S, F, T)`` for dds1; None if dropped."""
-        return windows.concatenated([window.components for window in self.windows], axis=1)
+        return concatenated([window.components for window in self.windows], axis=1)
 
     @property
     def activations(self) -> Any:
@@ -110,13 +105,13 @@ class Decomposition:
     @property
     def labels(self) -> np.ndarray:
         """``(J,)`` index of each component's source."""
-        return windows.concatenated([window.labels for window in self.windows], axis=0)
+        return concatenated([window.labels for window in self.windows], axis=0)
 
     @property
     def log_likelihoods(self) -> Any:
         """Nats per dimension of each component as used in the objective, ``(J,)``; ``(S, T)`` for
         dds1; None for nmf."""
-        return windows.concatenated([window.log_likelihoods for window in self.windows], axis=0)
+        return concatenated([window.log_likelihoods for window in self.windows], axis=0)
 
     @property
     def stft(self) -> np.ndarray | None:
@@ -148,6 +143,7 @@ class Decomposition:
         """``(F,)`` bin centres in Hz, of the recording brought to A = 440 Hz."""
         return self.config.frequencies
 
+    @own_rules()
     def reconstruction(self) -> Any:
         """``(F, T)`` approximation of the spectrogram that was decomposed, W H.
 
@@ -156,7 +152,7 @@ class Decomposition:
         """
         if len(self.windows) == 1:
             return self.windows[0].approximation()
-        total = windows.zeros_like(self.source_activations, self.config.n_features, self.n_frames)
+        total = zeros_like(self.source_activations, self.config.n_features, self.n_frames)
         for window in self.windows:
             total[:, window.frames] += window.approximation()
         return total
@@ -168,7 +164,7 @@ class Decomposition:
 
     def note_detection(self) -> Detection:
         """The calibrated detection, else one relative to the strongest source activation."""
-        return self.detection or Detection.uncalibrated(_numpy(self.source_activations))
+        return self.detection or Detection.uncalibrated(as_numpy(self.source_activations))
 
     def notes(
         self,
@@ -200,7 +196,7 @@ class Decomposition:
         }
         given = {name: value for name, value in asked.items() if value is not None}
         return found.find_notes(
-            _numpy(self.source_activations),
+            as_numpy(self.source_activations),
             self.sources,
             self.frame_rate,
             replace(self.note_detection(), **given),
@@ -226,7 +222,7 @@ class Decomposition:
 
         options.setdefault("threshold", self.note_detection().upper)
         return plots.piano_roll(
-            _numpy(self.source_activations),
+            as_numpy(self.source_activations),
             self.sources,
             self.times,
             notes=self.notes() if notes else (),
@@ -299,7 +295,7 @@ class Decomposition:
 
         names, shares = self._shares(groups)
         return names, masks.stem_magnitudes(
-            [window.map(_numpy) for window in self.windows], self.n_frames, shares, self.config
+            [window.map(as_numpy) for window in self.windows], self.n_frames, shares, self.config
         )
 
     def _shares(
@@ -339,7 +335,7 @@ class Decomposition:
             "windows": [window.first for window in self.windows],
         }
         arrays = {
-            name + _suffix(index): _numpy(value)
+            name + _suffix(index): as_numpy(value)
             for index, window in enumerate(self.windows)
             for name in _OF_A_WINDOW
             if (value := getattr(window, name)) is not None
@@ -347,7 +343,7 @@ class Decomposition:
         with writing(path, overwrite) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
-                source_activations=_numpy(self.source_activations),
+                source_activations=as_numpy(self.source_activations),
                 history=self.history,
                 times=self.times,
                 frequencies=self.frequencies,

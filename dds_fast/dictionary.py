@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dds_fast import arrays, scalars
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.choices import KINDS
 from dds_fast.datasets.notes import NoteFrames
@@ -68,6 +69,9 @@ class Dictionary:
         sources = tuple(s.item() if isinstance(s, np.generic) else s for s in sources)
         if len(set(sources)) != len(sources) or not sources:
             raise ValueError("a dictionary needs at least one source, each named once")
+        W = None if W is None else arrays.as_tensor("W", W)
+        labels = None if labels is None else arrays.as_tensor("labels", labels)
+        codes = None if codes is None else arrays.as_tensor("codes", codes)
         if W is not None and W.ndim != 2:
             raise ValueError(f"W must be (F, N), not {tuple(W.shape)}")
         features = W.shape[0] if W is not None else flow.n_features if flow is not None else None
@@ -179,6 +183,7 @@ class Dictionary:
             self.metadata.get("threshold", {}).get(self.kind),
         )
 
+    @arrays.own_rules()
     def start_codes(self, random_state: int = 0) -> Tensor:
         """``(S, M, D)`` codes where a staged search begins; without `codes`, draws of the flow.
 
@@ -187,6 +192,7 @@ class Dictionary:
         """
         if self.codes is not None:
             return self.codes
+        random_state = scalars.integer("random_state", random_state)
         assert self.flow is not None
         if not self._drawn:
             logger.info("the dictionary holds no codes: searches begin at draws of its flow")
@@ -279,6 +285,7 @@ def _shrink_integers(tensor: Tensor) -> Tensor:
     return tensor
 
 
+@arrays.own_rules()
 def load(path: str | Path) -> Dictionary:
     """Read a dictionary. Only tensors and JSON are read; no code is executed.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dds_fast import arrays, scalars
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.choices import FIT_PRESETS, KINDS_LEARNED
 from dds_fast.codes import N_CODES, add_codes
@@ -76,6 +76,7 @@ PRESETS = dict(zip(FIT_PRESETS, (_SMALL, _PAPER_512, _PAPER_1024), strict=True))
 at F = 512 and F = 1024, which wants a GPU."""
 
 
+@arrays.own_rules()
 def fit(
     notes: str | Path | Iterable[str | Path] | NoteFrames | Mapping[int | str, np.ndarray],
     kind: str = "dds2",
@@ -146,6 +147,8 @@ def fit(
     if unknown:
         raise ValueError(f"unknown options of fit: {', '.join(sorted(unknown))}")
     n_codes = _n_codes(n_codes, kind)
+    random_state = scalars.integer("random_state", random_state, least=0)
+    sizes = {name: scalars.integer(name, size, least=0) for name, size in sizes.items()}
     recipe = PRESETS[preset]
     frames, spectrogram = _frames(notes, spectrogram, recipe.n_fft)
     logger.info("%d frames of %d sources", len(frames.frames), len(frames.sources))
@@ -197,10 +200,7 @@ def _n_codes(asked: int | None, kind: str) -> int:
     """Checked before a training, which may take hours."""
     if asked is not None and kind == "nmf":
         raise ValueError("n_codes has no meaning for an 'nmf' dictionary")
-    n_codes = N_CODES if asked is None else operator.index(asked)
-    if n_codes < 1:
-        raise ValueError(f"n_codes must be at least 1, not {n_codes}")
-    return n_codes
+    return N_CODES if asked is None else scalars.integer("n_codes", asked, least=1)
 
 
 def _frames(

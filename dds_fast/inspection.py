@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dds_fast import arrays, scalars
 from dds_fast.datasets.notes import NoteFrames
 from dds_fast.dictionary import Dictionary
 from dds_fast.files import writing
@@ -143,6 +144,7 @@ def _named(sources: tuple[int | str, ...], values: np.ndarray, choose: Any) -> d
     return {"source": sources[index], "bits_per_dim": float(values[index])}
 
 
+@arrays.own_rules()
 @torch.no_grad()
 def inspect(
     dictionary: Dictionary,
@@ -173,6 +175,8 @@ def inspect(
             f"the notes have {notes.frames.shape[1]} bins, the dictionary "
             f"{dictionary.spectrogram.n_features}"
         )
+    frames_per_source = scalars.integer("frames_per_source", frames_per_source, least=1)
+    random_state = scalars.integer("random_state", random_state, least=0)
     rng = np.random.default_rng(random_state)
     index = np.array([dictionary.sources.index(source) for source in notes.sources])
     labels = index[notes.labels]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dds_fast import audio
+from dds_fast import arrays, scalars
 from dds_fast.notes.found import to_labels
 
 if TYPE_CHECKING:
@@ -23,15 +23,12 @@ SPARSITY_EPS = (1e-3, 1e-2, 1e-1)
 
 
 def _check(source_activations: np.ndarray, roll: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    activations, roll = np.asarray(source_activations), np.asarray(roll)
+    activations, roll = arrays.as_numpy(source_activations), arrays.as_numpy(roll)
     if activations.ndim != 2 or activations.shape != roll.shape:
         raise ValueError(
             f"activations {activations.shape} and roll {roll.shape} must have the same (S, T) shape"
         )
-    if not np.isfinite(activations).all():
-        raise ValueError("the activations hold NaN or infinite values")
-    if activations.min(initial=0) < 0:
-        raise ValueError("the activations hold negative values")
+    arrays.check_entries("activations", activations)
     return activations, roll.astype(bool)
 
 
@@ -77,8 +74,7 @@ def sparsity(source_activations: np.ndarray, eps: float) -> float:
         >>> sparsity(np.array([[0.5, 0.001], [0.0, 0.0]]), eps=1e-2)
         0.75
     """
-    activations = np.asarray(source_activations)
-    return float((np.abs(activations) <= eps).mean())
+    return float((np.abs(arrays.as_numpy(source_activations)) <= eps).mean())
 
 
 def frame_scores(
@@ -177,12 +173,12 @@ def evaluate(
     sources = [s for s in decomposition.sources if isinstance(s, int)]
     if len(sources) != len(decomposition.sources):
         raise ValueError("only decompositions whose sources are MIDI numbers can be evaluated")
-    labels = labels.only(sources).shifted(label_delay)
+    labels = labels.only(sources).shifted(scalars.real("label_delay", label_delay))
     roll = labels.roll(sources, decomposition.times)
     live = roll.any(axis=0)
     if not live.any():
         raise ValueError("no reference note of these sources sounds during the recording")
-    activations, roll = np.asarray(decomposition.source_activations)[:, live], roll[:, live]
+    activations, roll = arrays.as_numpy(decomposition.source_activations)[:, live], roll[:, live]
     scores = {"psa": psa(activations, roll)}
     scores |= {f"l0({eps:g})": sparsity(activations, eps) for eps in SPARSITY_EPS}
     detection = decomposition.note_detection()
@@ -200,7 +196,7 @@ def evaluate(
 
 def _check_waveforms(references: np.ndarray, estimates: np.ndarray) -> list[np.ndarray]:
     """Both as float64 ``(n_sources, n)``, if they can be scored against each other."""
-    references, estimates = np.asarray(references), np.asarray(estimates)
+    references, estimates = arrays.as_numpy(references), arrays.as_numpy(estimates)
     if references.ndim != 2 or references.shape != estimates.shape or references.size == 0:
         raise ValueError(
             f"references {references.shape} and estimates {estimates.shape} must have the same "
@@ -208,7 +204,7 @@ def _check_waveforms(references: np.ndarray, estimates: np.ndarray) -> list[np.n
         )
     checked = []
     for name, waveforms in (("references", references), ("estimates", estimates)):
-        audio.check_finite(waveforms, f"the {name}", "sample")
+        arrays.check_entries(f"the {name}", waveforms, axis="sample", negative=True)
         silent = np.flatnonzero(~waveforms.any(axis=1)).tolist()
         if silent:
             raise ValueError(f"no score is defined for silence: rows {silent} of the {name}")

@@ -77,7 +77,7 @@ class Recording:
         if self.summed is None:
             self.summed = H.new_zeros(self.n_sources, self.given.n_frames)
         self.summed[:, first:end] += source_activations(state.W, H, labels, self.n_sources)
-        give_back = self.given.give_back
+        give_back = self.given.kind.give_back
         self.windows.append(
             Window(
                 give_back(state.W) if self.keep_components else None,
@@ -102,10 +102,10 @@ class Recording:
         """The decomposition, of the windows that were searched."""
         given, stop_reason = self.given, self._stop_reason()
         if stop_reason == "silent":
-            warnings.warn("the recording is silent: all activations are zero", stacklevel=3)
+            warnings.warn("the recording is silent: all activations are zero", stacklevel=4)
         return Decomposition(
             tuple(self.windows),
-            given.give_back(self.summed),
+            given.kind.give_back(self.summed),
             sources=dictionary.sources,
             kind=dictionary.kind,
             config=dictionary.spectrogram,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dds_fast import scalars
 from dds_fast.audio.recordings import Source
 from dds_fast.choices import MIDDLE_C
 from dds_fast.decompose import decompose
@@ -64,6 +65,7 @@ def separate(
         >>> list(stems), np.allclose(stems["left"] + stems["right"], chord, atol=1e-4)
         (['left', 'right'], True)
     """
+    split = scalars.integer("split", split)
     if isinstance(score, str | Path):
         score = load_labels(score)
     result = decomposition(source, score, dictionary, **options)

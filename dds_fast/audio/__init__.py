@@ -13,7 +13,6 @@ from dds_fast.audio.spectra import (
     stft,
 )
 from dds_fast.audio.waveforms import (
-    check_finite,
     estimate_tuning,
     frequency_ratio,
     load,
@@ -26,7 +25,6 @@ from dds_fast.audio.waveforms import (
 __all__ = [
     "Spectrogram",
     "SpectrogramConfig",
-    "check_finite",
     "check_invertible",
     "compress",
     "estimate_tuning",

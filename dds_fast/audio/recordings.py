@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dds_fast import audio
+from dds_fast import arrays, audio, scalars
+from dds_fast.arrays import Kind
 from dds_fast.audio.spectra import Spectrogram, SpectrogramConfig, check_length
 
 Source = str | Path | np.ndarray | Tensor | Spectrogram
 Tuning = float | Literal["auto"] | None
+FILE = Kind(torch.float32, None)
+"""What a recording in a file is."""
+
 MAX_TUNING = 150.0
 """Cents; baroque pitch, A = 415 Hz, is -101.3."""
 
@@ -26,9 +29,7 @@ class Given:
 
     Attributes:
         config: of the spectrogram.
-        dtype: the source's floating dtype.
-        as_torch: whether it was a torch tensor.
-        own_device: where the source lies.
+        kind: what the source was, in which results go back.
         spectrogram: ``(F, T)`` values that were given; None for a recording.
         recording: ``(n,)`` waveform at the config's sampling rate and its own level; None for a
             spectrogram.
@@ -37,9 +38,7 @@ class Given:
     """
 
     config: SpectrogramConfig
-    dtype: torch.dtype
-    as_torch: bool
-    own_device: torch.device
+    kind: Kind
     spectrogram: Tensor | None = None
     recording: np.ndarray | None = None
     gain: float = 1.0
@@ -68,7 +67,7 @@ class Given:
             return self.spectrogram[:, first:end]
         stft = audio.stft(self.recording, self.config, (first, end))
         X = audio.compress(np.abs(stft[1:]) * self.gain, self.config)
-        return torch.from_numpy(X).to(self.own_device)
+        return torch.from_numpy(X).to(self.kind.device or "cpu")
 
     @property
     def X(self) -> Tensor:
@@ -79,29 +78,6 @@ class Given:
     def stft(self) -> np.ndarray | None:
         """``(F + 1, T)`` complex STFT of the recording at its own level."""
         return None if self.recording is None else audio.stft(self.recording, self.config)
-
-    def device(self, asked: str | torch.device | None) -> torch.device:
-        """Where to compute: as asked, else where a tensor lies, else a GPU if there is one.
-
-        Raises:
-            RuntimeError: a GPU was asked for and torch sees none.
-        """
-        if asked is not None:
-            asked = torch.device(asked)
-            if asked.type == "cuda" and not torch.cuda.is_available():
-                raise RuntimeError("device='cuda' was asked for, but torch sees no CUDA device")
-            return asked
-        if self.as_torch:
-            return self.own_device
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    def give_back(self, tensor: Tensor | None) -> Any:
-        """A result in the source's dtype, on its device if it was a tensor, else NumPy."""
-        if tensor is None:
-            return None
-        if self.as_torch:
-            return tensor.to(self.own_device, self.dtype)
-        return tensor.to("cpu", self.dtype).numpy()
 
 
 def read(
@@ -129,12 +105,12 @@ def read(
             raise ValueError("a Spectrogram cannot be retuned: pass the recording, or tuning=None")
         return _read_spectrogram(source, config)
     if isinstance(source, str | Path):
-        waveform, sr = audio.read_file(source)
+        kind, (waveform, sr) = FILE, audio.read_file(source)
     elif isinstance(source, np.ndarray | Tensor):
         if sr is None:
             raise ValueError("a waveform needs its sampling rate: pass sr=")
-        samples = _to_numpy(source) if isinstance(source, Tensor) else source
-        waveform = audio.to_mono(samples, sr=sr, target_sr=sr)
+        kind, sr = Kind.of(source), scalars.real("the sampling rate sr", sr)
+        waveform = audio.to_mono(arrays.as_numpy(source), sr=sr, target_sr=sr)
     else:
         raise ValueError(
             f"a source is a path, a waveform, a Spectrogram or a list of these, not {type(source)}"
@@ -146,9 +122,7 @@ def read(
     check_length(waveform, config)
     return Given(
         config,
-        torch.float64 if waveform.dtype == np.float64 else torch.float32,
-        isinstance(source, Tensor),
-        source.device if isinstance(source, Tensor) else torch.device("cpu"),
+        kind,
         recording=waveform,
         gain=audio.normalising_gain(waveform),
         tuning=cents,
@@ -156,19 +130,12 @@ def read(
 
 
 def _check_tuning(tuning: Tuning) -> None:
-    if tuning is None or tuning == "auto":
-        return
-    is_number = isinstance(tuning, Real) and not isinstance(tuning, bool)
-    if not is_number or not abs(tuning) <= MAX_TUNING:
-        raise ValueError(
-            f"tuning must be None, 'auto' or cents within {MAX_TUNING:g} of A = 440 Hz, not "
-            f"{tuning!r}"
-        )
-
-
-def _to_numpy(waveform: Tensor) -> np.ndarray:
-    waveform = waveform.detach().cpu()
-    return (waveform.float() if waveform.dtype == torch.bfloat16 else waveform).numpy()
+    legal = f"tuning must be None, 'auto' or cents within {MAX_TUNING:g} of A = 440 Hz, not"
+    try:
+        if tuning not in (None, "auto") and abs(scalars.real("tuning", tuning)) > MAX_TUNING:
+            raise ValueError(tuning)
+    except ValueError:
+        raise ValueError(f"{legal} {tuning!r}") from None
 
 
 def _read_spectrogram(source: Spectrogram, config: SpectrogramConfig) -> Given:
@@ -176,8 +143,7 @@ def _read_spectrogram(source: Spectrogram, config: SpectrogramConfig) -> Given:
         raise ValueError(
             f"the spectrogram was made with {source.config}, the dictionary needs {config}"
         )
-    as_torch = isinstance(source.values, Tensor)
-    X = source.values.detach() if as_torch else torch.tensor(np.array(source.values))
+    X = arrays.as_tensor("the spectrogram", source.values)
     if X.ndim != 2 or X.shape[0] != config.n_features or X.shape[1] == 0:
         raise ValueError(
             f"a spectrogram for this dictionary is ({config.n_features}, T) with T > 0, not "
@@ -185,10 +151,5 @@ def _read_spectrogram(source: Spectrogram, config: SpectrogramConfig) -> Given:
         )
     if not X.is_floating_point():
         raise ValueError(f"the spectrogram holds {X.dtype} values, not floats")
-    audio.check_finite(X.cpu().numpy(), "the spectrogram", "frame")
-    if bool((X < 0).any()):
-        first = int((X < 0).nonzero()[:, 1].min())
-        raise ValueError(
-            f"the spectrogram has {int((X < 0).sum())} negative values, the first in frame {first}"
-        )
-    return Given(config, X.dtype, as_torch, X.device, spectrogram=X)
+    arrays.check_entries("the spectrogram", X, axis="frame")
+    return Given(config, Kind.of(source.values), spectrogram=X)

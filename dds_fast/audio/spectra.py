@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from dds_fast import scalars
+
 WINDOWS = {"hann": 1.0, "sqrt_hann": 0.5}
 """Powers of the Hann window, by name."""
 
@@ -45,24 +47,16 @@ class SpectrogramConfig:
     window: str = "hann"
 
     def __post_init__(self) -> None:
-        for name in ("sr", "n_fft", "hop"):
-            value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise ValueError(
-                    f"SpectrogramConfig: {name} must be positive and finite, not {value!r}"
-                )
-            if value != int(value):
-                raise ValueError(f"SpectrogramConfig: {name} must be an integer, not {value!r}")
-        if not (self.gamma >= 0 and math.isfinite(self.gamma)):
-            raise ValueError(
-                f"SpectrogramConfig: gamma must be finite and not negative, not {self.gamma!r}"
-            )
+        checked = {
+            name: scalars.integer(f"SpectrogramConfig: {name}", getattr(self, name), least)
+            for name, least in (("sr", 1), ("n_fft", 4), ("hop", 1))
+        }
+        checked["gamma"] = scalars.not_negative("SpectrogramConfig: gamma", self.gamma)
+        self.__dict__.update(checked)  # frozen, but plain numbers from here on
         if self.window not in WINDOWS:
             raise ValueError(
                 f"SpectrogramConfig: window must be one of {tuple(WINDOWS)}, not {self.window!r}"
             )
-        if self.n_fft < 4:
-            raise ValueError(f"SpectrogramConfig: n_fft must be at least 4, not {self.n_fft}")
         if self.n_fft % 2:
             raise ValueError(f"SpectrogramConfig: n_fft must be even, not {self.n_fft}")
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dds_fast import scalars
+
 logger = logging.getLogger("dds_fast")
 
 MAX_CHANNELS = 8
@@ -93,6 +95,8 @@ def to_mono(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:
         ValueError: integer samples, NaN or infinity, no samples, an ambiguous shape, or a
             sampling rate outside 1 kHz to 1 MHz.
     """
+    from dds_fast.arrays import check_entries
+
     if np.iscomplexobj(waveform):
         raise ValueError(f"the waveform holds {waveform.dtype} samples; a waveform is real")
     if not np.issubdtype(waveform.dtype, np.floating):
@@ -104,9 +108,9 @@ def to_mono(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:
         raise ValueError(f"the waveform must be (n,) or (channels, n), not {waveform.shape}")
     if waveform.size == 0:
         raise ValueError(f"the waveform is empty: shape {waveform.shape}")
-    if not SR_RANGE[0] <= sr <= SR_RANGE[1]:
+    if not SR_RANGE[0] <= scalars.real("the sampling rate sr", sr) <= SR_RANGE[1]:
         raise ValueError(f"the sampling rate must lie in {SR_RANGE} Hz, not {sr!r}")
-    check_finite(waveform, "the waveform", "sample")
+    check_entries("the waveform", waveform, axis="sample", negative=True)
     if waveform.ndim == 2:
         if waveform.shape[0] > MAX_CHANNELS:
             raise ValueError(
@@ -193,14 +197,3 @@ def estimate_tuning(waveform: np.ndarray, sr: float) -> float:
     n_fft = min(2 ** round(math.log2(sr / 4)), len(middle))
     bins = librosa.estimate_tuning(y=middle, sr=sr, n_fft=n_fft, fmax=TUNING_MAX_FREQUENCY)
     return float(round(100 * bins))
-
-
-def check_finite(array: np.ndarray, what: str, axis_name: str) -> None:
-    """Raise a ValueError that counts the NaN and infinite entries and places the first one."""
-    bad = ~np.isfinite(array)
-    if bad.any():
-        first = int(np.argwhere(bad)[:, -1].min())
-        raise ValueError(
-            f"{what} holds {int(bad.sum())} NaN or infinite values, the first at "
-            f"{axis_name} {first}"
-        )

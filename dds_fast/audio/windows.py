@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
+
+from dds_fast import arrays
 
 OVERLAP = 1.0
 """Seconds in which a window fades into the next."""
@@ -99,25 +100,9 @@ def joined(windows: Sequence[Window], n_frames: int) -> Any:
     if len(windows) == 1:
         return windows[0].activations
     n_entries = [len(window.labels) for window in windows]
-    H = zeros_like(windows[0].activations, sum(n_entries), n_frames)
+    H = arrays.zeros_like(windows[0].activations, sum(n_entries), n_frames)
     row = 0
     for window, n in zip(windows, n_entries, strict=True):
         H[row : row + n, window.frames] = window.activations
         row += n
     return H
-
-
-def zeros_like(array: Any, *shape: int) -> Any:
-    """Zeros of the kind of an array or tensor."""
-    return np.zeros(shape, array.dtype) if isinstance(array, np.ndarray) else array.new_zeros(shape)
-
-
-def concatenated(arrays: Sequence[Any], axis: int) -> Any:
-    """Arrays or tensors, one behind the other; None if one of them is None."""
-    if any(array is None for array in arrays):
-        return None
-    if len(arrays) == 1:
-        return arrays[0]
-    if isinstance(arrays[0], np.ndarray):
-        return np.concatenate(arrays, axis=axis)
-    return torch.cat(list(arrays), dim=axis)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dds_fast import audio
+from dds_fast import audio, scalars
 from dds_fast.datasets.note_files import AUDIO_SUFFIXES
 from dds_fast.datasets.toy import SR
 
@@ -52,11 +52,9 @@ class StemCrops:
         sr: int = SR,
         seed: int = 0,
     ) -> None:
-        for name, value in (("n_samples", n_samples), ("crops_per_track", crops_per_track)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value!r}")
         self.tracks, self.sources = list(tracks), tuple(sources)
-        self.n_samples, self.crops_per_track = n_samples, crops_per_track
+        self.n_samples = scalars.integer("n_samples", n_samples, least=1)
+        self.crops_per_track = scalars.integer("crops_per_track", crops_per_track, least=1)
         self.sr, self.seed = sr, seed
         self._stems = functools.lru_cache(maxsize=TRACKS_IN_MEMORY)(self._read)
 

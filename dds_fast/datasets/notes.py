@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dds_fast import audio
+from dds_fast import arrays, audio
 from dds_fast.datasets.note_files import Note, Recording, report, search
 from dds_fast.datasets.pitch_check import contradicting_pitch
 
@@ -43,7 +43,7 @@ class NoteFrames:
             raise ValueError("no notes were given")
         frames, labels, origins = [], [], []
         for index, (source, values) in enumerate(notes.items()):
-            values = np.asarray(values, dtype=np.float32)
+            values = np.asarray(arrays.as_numpy(values), dtype=np.float32)
             if values.ndim != 2 or len(values) == 0:
                 raise ValueError(
                     f"source {source!r}: expected a (frames, F) array, not {values.shape}"
@@ -52,9 +52,10 @@ class NoteFrames:
                 raise ValueError(
                     f"source {source!r} has {values.shape[1]} bins, others {frames[0].shape[1]}"
                 )
-            audio.check_finite(values.T, f"source {source!r}", "frame")
+            what = f"source {source!r}"
+            arrays.check_entries(what, values.T, axis="frame", negative=True)
             if values.min() < 0:
-                raise ValueError(f"source {source!r} has negative values")
+                raise ValueError(f"{what} has negative values")
             frames.append(values)
             labels.append(np.full(len(values), index))
             origins.append(10 * index + np.arange(len(values)) * 10 // len(values))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dds_fast import scalars
+
 SR = 14_700
 SHAPES = ("sin", "square", "saw", "triangle")
 AMPLITUDES = (0.8, 1.0)
@@ -72,9 +74,7 @@ def add_noise(
     """
     if rule not in NOISES:
         raise ValueError(f"noise rule must be one of {NOISES}, not {rule!r}")
-    if not (np.isfinite(sigma) and sigma >= 0):
-        raise ValueError(f"sigma must be finite and not negative, not {sigma!r}")
-    if sigma == 0:
+    if scalars.not_negative("sigma", sigma) == 0:
         return sources.copy()
     noise = rng.standard_normal(sources.shape, dtype=np.float32) * sigma
     if rule == "code":
@@ -114,8 +114,7 @@ class ToyWaves:
         if self.keys not in KEYS:
             raise ValueError(f"keys must be one of {tuple(KEYS)}, not {self.keys!r}")
         for name in ("n_items", "n_samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)!r}")
+            scalars.integer(name, getattr(self, name), least=1)
 
     def __len__(self) -> int:
         return self.n_items

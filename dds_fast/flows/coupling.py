@@ -7,8 +7,24 @@ import math
 import torch
 from torch import Tensor, nn
 
+from dds_fast import scalars
 from dds_fast.flows.frozen import Coupling
 from dds_fast.flows.reference import coupling as reference
+
+
+def sizes(n_sources: int, n_features: int, n_steps: int, width: int, depth: int) -> dict[str, int]:
+    """The sizes of a flow by name, if they are legal.
+
+    Raises:
+        ValueError: one that is no integer or too small; names it.
+    """
+    return {
+        "n_sources": scalars.integer("n_sources", n_sources, least=1),
+        "n_features": scalars.integer("n_features", n_features, least=1),
+        "n_steps": scalars.integer("n_steps", n_steps, least=1),
+        "width": scalars.integer("width", width, least=1),
+        "depth": scalars.integer("depth", depth, least=0),
+    }
 
 
 class CouplingStep(nn.Module):
@@ -22,11 +38,6 @@ class CouplingStep(nn.Module):
         self, n_groups: int, n_features: int, width: int, depth: int, activation: str
     ) -> None:
         super().__init__()
-        if min(n_groups, n_features, width) < 1 or depth < 0:
-            raise ValueError(
-                f"a coupling needs n_sources, n_features and width of at least 1 and depth >= 0, "
-                f"not {n_groups}, {n_features}, {width} and {depth}"
-            )
         self.activation = activation
         n_moved = n_features // 2
         sizes = [n_features - n_moved, *[width] * depth, 2 * n_moved]

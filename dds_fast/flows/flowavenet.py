@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dds_fast import scalars
+
 LOG_2_PI = math.log(2 * math.pi)
 
 
@@ -144,15 +146,13 @@ class FloWaveNetBank(nn.Module):
     ) -> None:
         super().__init__()
         self.hyperparameters = {
-            "n_sources": n_sources,
-            "n_blocks": n_blocks,
-            "n_flows": n_flows,
-            "width": width,
-            "n_layers": n_layers,
+            "n_sources": scalars.integer("n_sources", n_sources, least=1),
+            "n_blocks": scalars.integer("n_blocks", n_blocks, least=1),
+            "n_flows": scalars.integer("n_flows", n_flows, least=1),
+            "width": scalars.integer("width", width, least=1),
+            "n_layers": scalars.integer("n_layers", n_layers, least=1),
         }
-        for name, value in self.hyperparameters.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value!r}")
+        n_sources, n_blocks, n_flows, width, n_layers = self.hyperparameters.values()
         self.n_sources = n_sources
         self.register_buffer("initialized", torch.tensor(False))
         self.blocks = nn.ModuleList()

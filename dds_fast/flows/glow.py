@@ -7,7 +7,7 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from dds_fast.flows.coupling import CouplingStep
+from dds_fast.flows.coupling import CouplingStep, sizes
 from dds_fast.flows.frozen import FrozenFlow, FrozenStep
 
 logger = logging.getLogger("dds_fast")
@@ -132,20 +132,13 @@ class ConditionalGlow(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        self.hyperparameters = sizes(n_sources, n_features, n_steps, width, depth)
+        n_sources, n_features, n_steps, width, depth = self.hyperparameters.values()
         if n_features <= n_sources:
             raise ValueError(
                 f"a ConditionalGlow needs more features than sources, not F={n_features} and "
                 f"S={n_sources}"
             )
-        if n_steps < 1:
-            raise ValueError(f"n_steps must be at least 1, not {n_steps!r}")
-        self.hyperparameters = {
-            "n_sources": n_sources,
-            "n_features": n_features,
-            "n_steps": n_steps,
-            "width": width,
-            "depth": depth,
-        }
         self.n_sources, self.n_features = n_sources, n_features
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dds_fast import arrays, scalars
+from dds_fast.arrays import Kind
 from dds_fast.flows import ConditionalGlow
 from dds_fast.methods.priors import BankPrior, GlowPrior, Prior
 
@@ -40,6 +42,7 @@ def noise_levels(
     return tuple(float(level) for level in np.geomspace(highest, lowest, n_levels))
 
 
+@arrays.own_rules()
 def separate(
     mixtures: Any,
     prior: Score | Sequence[Score],
@@ -104,8 +107,13 @@ def separate(
     """
     levels = noise_levels() if levels is None else tuple(levels)
     priors = list(prior) if isinstance(prior, Sequence) else [prior] * len(levels)
-    S = _check(levels, priors, n_steps, step_size)
-    m, dtype = as_mixtures(mixtures, priors[0], device)
+    levels = [scalars.real("levels", level) for level in levels]
+    n_steps = scalars.integer("n_steps", n_steps, least=1)
+    step_size = scalars.positive("step_size", step_size)
+    random_state = scalars.integer("random_state", random_state)
+    bounds = None if bounds is None else scalars.pair("bounds", bounds)
+    S = _check(levels, priors)
+    kind, m = Kind.of(mixtures), as_mixtures(mixtures, priors[0], device)
     alpha = as_weights(weights, S)
     stiffness = step_size / levels[-1] ** 2 * float(alpha.square().sum())
     if stiffness >= 2:
@@ -135,50 +143,43 @@ def separate(
         s = s.clamp(*bounds)
     if np.ndim(mixtures) == 1:
         s = s[:, 0]
-    return s.to(dtype) if isinstance(mixtures, Tensor) else s.to(dtype).cpu().numpy()
+    return kind.give_back(s)
 
 
-def _check(levels: Sequence[float], priors: Sequence[Score], n_steps: int, step_size: float) -> int:
+def _check(levels: Sequence[float], priors: Sequence[Score]) -> int:
     """The number of sources, if all settings fit together."""
-    if not levels or not all(np.isfinite(level) and level > 0 for level in levels):
+    if not levels or min(levels) <= 0:
         raise ValueError(f"levels must be finite and positive, not {levels!r}")
     if len(priors) != len(levels):
         raise ValueError(f"{len(priors)} priors for {len(levels)} levels; give one, or one each")
-    if n_steps < 1:
-        raise ValueError(f"n_steps must be at least 1, not {n_steps!r}")
-    if not (np.isfinite(step_size) and step_size > 0):
-        raise ValueError(f"step_size must be finite and positive, not {step_size!r}")
     numbers = {prior.n_sources for prior in priors}
     if len(numbers) > 1:
         raise ValueError(f"the priors of the levels have different numbers of sources: {numbers}")
     return numbers.pop()
 
 
-def as_mixtures(
-    mixtures: Any, prior: Any, device: str | torch.device | None
-) -> tuple[Tensor, torch.dtype]:
-    """``(B, n)`` on the device and in the dtype of the prior; and the dtype of the answer."""
-    m = torch.as_tensor(mixtures)
+def as_mixtures(mixtures: Any, prior: Any, device: str | torch.device | None) -> Tensor:
+    """``(B, n)``, on the device asked for, else a tensor's, else the prior's; of its dtype."""
+    m = arrays.as_tensor("mixtures", mixtures)
     if m.ndim not in (1, 2) or m.numel() == 0:
         raise ValueError(f"mixtures must be (n,) or (B, n), not {tuple(m.shape)}")
     if not m.is_floating_point():
         raise ValueError(f"mixtures must be floating, not {m.dtype}")
     if not torch.isfinite(m).all():
         raise ValueError(f"the mixtures hold {int((~torch.isfinite(m)).sum())} NaN or infinities")
-    dtype, at = m.dtype, m.device
+    own = Kind.of(mixtures).device
     if isinstance(prior, torch.nn.Module):
         example = next((t for t in prior.parameters()), next(iter(prior.buffers()), None))
         if example is not None:
-            m = m.to(example.dtype)
-            at = at if isinstance(mixtures, Tensor) else example.device
-    return torch.atleast_2d(m.to(device or at)), dtype
+            m, own = m.to(example.dtype), own or example.device
+    return torch.atleast_2d(m.to(arrays.device(device, own or m.device)))
 
 
 def as_weights(weights: Sequence[float] | None, n_sources: int) -> Tensor:
     """``(S,)`` float64 weights of the sources in a mixture, by default all 1."""
     if weights is None:
         return torch.ones(n_sources, dtype=torch.float64)
-    alpha = torch.as_tensor(weights, dtype=torch.float64)
+    alpha = arrays.as_tensor("weights", weights, torch.float64)
     if alpha.shape != (n_sources,) or not torch.isfinite(alpha).all():
         raise ValueError(
             f"weights must be {n_sources} finite numbers, one per source, not {weights!r}"
@@ -189,7 +190,7 @@ def as_weights(weights: Sequence[float] | None, n_sources: int) -> Tensor:
 def _start(initial: Any, S: int, m: Tensor, generator: torch.Generator) -> Tensor:
     if initial is None:
         return torch.randn((S, *m.shape), generator=generator, dtype=m.dtype, device=m.device)
-    s = torch.as_tensor(initial).to(m)
+    s = arrays.as_tensor("initial", initial, m.dtype, m.device)
     if s.shape == (S, m.shape[-1]) and len(m) == 1:
         s = s[:, None]
     if s.shape != (S, *m.shape):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dds_fast import arrays, scalars
 from dds_fast.flows.flowavenet import FloWaveNetBank
 from dds_fast.flows.glow import ConditionalGlow
 from dds_fast.flows.realnvp import RealNVPBank
@@ -137,6 +138,7 @@ class GlowPrior(Prior):
         return latent + log_density(nuisance), log_det.unflatten(0, s.shape[:2])
 
 
+@arrays.own_rules()
 @torch.no_grad()
 def cross_likelihood(
     prior: Prior, clips: Tensor, *, log_det: bool = True, floor: float = FLOOR
@@ -165,7 +167,7 @@ def cross_likelihood(
         raise ValueError(
             f"clips must be ({prior.n_sources}, R, n), one row per prior, not {tuple(clips.shape)}"
         )
-    columns = []
+    floor, columns = scalars.real("floor", floor), []
     for source in clips:
         latent, determinant = prior.parts(source.expand(prior.n_sources, -1, -1))
         nats = (latent + determinant if log_det else latent) / clips.shape[-1]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from dds_fast import nmf
+from dds_fast import arrays, nmf, scalars
 from dds_fast.audio import SpectrogramConfig, alignment
 from dds_fast.audio.recordings import Source, read
 from dds_fast.audio.windows import Window
@@ -90,6 +91,7 @@ def activation_windows(
     return H
 
 
+@arrays.own_rules()
 def decompose(
     source: Source,
     score: Labels | str | Path,
@@ -158,13 +160,26 @@ def decompose(
         >>> result.sources, result.n_steps
         ((69,), 10)
     """
+    settings: dict[str, Any] = {
+        "constraints": constraints,
+        "onset_templates": scalars.flag("onset_templates", onset_templates),
+        "align": scalars.flag("align", align),
+        "loss": loss,
+        "sparsity": scalars.not_negative("sparsity", sparsity),
+        "note_tolerance": scalars.pair("note_tolerance", note_tolerance),
+        "onset_tolerance": scalars.pair("onset_tolerance", onset_tolerance),
+        "pitch_tolerance": scalars.not_negative("pitch_tolerance", pitch_tolerance),
+        "n_steps": scalars.integer("n_steps", n_steps, least=0),
+        "tolerance": scalars.not_negative("tolerance", tolerance),
+        "random_state": scalars.integer("random_state", random_state),
+    }
     if constraints not in CONSTRAINTS:
         raise ValueError(f"constraints must be one of {CONSTRAINTS}, not {constraints!r}")
     if onset_templates and constraints == "templates":
         raise ValueError("onset templates need constrained activations: 'activations' or 'both'")
     labels = score if isinstance(score, Labels) else load_labels(score)
     given = read(source, sr, config)
-    X = given.X.to(given.device(device))
+    X = given.X.to(arrays.device(device, given.kind.device))
     if len(labels) == 0:
         raise ValueError("the score holds no notes")
     if align:
@@ -178,7 +193,7 @@ def decompose(
     rows = np.arange(len(pitches)).repeat(2 if onset_templates else 1)
     W = H = None
     if constraints != "activations":
-        W = harmonic_templates(pitches, config, tolerance=pitch_tolerance)
+        W = harmonic_templates(pitches, config, tolerance=settings["pitch_tolerance"])
     if constraints != "templates":
         H = activation_windows(labels, pitches, X.shape[1], config, tolerance=note_tolerance)
     if onset_templates:
@@ -190,7 +205,7 @@ def decompose(
             W = np.stack([np.full_like(W, ONSET_LEVEL), W], axis=2).reshape(len(W), -1)
     silent = not bool(X.any())
     if silent:
-        warnings.warn("the recording is silent: all activations are zero", stacklevel=2)
+        warnings.warn("the recording is silent: all activations are zero", stacklevel=3)
     result = nmf.factorize(
         X,
         len(rows),
@@ -208,28 +223,17 @@ def decompose(
     activations = torch.zeros_like(result.H) if silent else result.H
     index = torch.from_numpy(rows).to(X.device)
     summed = source_activations(result.W, activations, index, len(pitches))
-    window = Window(given.give_back(result.W), given.give_back(activations), rows)
+    give_back = given.kind.give_back
+    window = Window(give_back(result.W), give_back(activations), rows)
     return Decomposition(
         (window,),
-        given.give_back(summed),
+        give_back(summed),
         sources=tuple(int(pitch) for pitch in pitches),
         kind="score_informed",
         config=config,
         history=np.array(result.history),
         stop_reason="silent" if silent else result.stop_reason,
-        settings={
-            "constraints": constraints,
-            "onset_templates": onset_templates,
-            "align": align,
-            "loss": loss,
-            "sparsity": sparsity,
-            "note_tolerance": note_tolerance,
-            "onset_tolerance": onset_tolerance,
-            "pitch_tolerance": pitch_tolerance,
-            "n_steps": n_steps,
-            "tolerance": tolerance,
-            "random_state": random_state,
-        },
+        settings=settings,
         gain=given.gain,
         recording=given.recording,
         n_samples=given.n_samples,
@@ -255,6 +259,6 @@ def _inside(labels: Labels, duration: float) -> Labels:
             f"{int((~inside).sum())} of {len(labels)} notes lie outside the recording of "
             f"{duration:.1f} s and are left out; the first begins at "
             f"{labels.intervals[~inside][0, 0]:.1f} s",
-            stacklevel=3,
+            stacklevel=4,
         )
     return labels.select(inside)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from dds_fast import arrays, scalars
+from dds_fast.arrays import Kind
 from dds_fast.methods.langevin import as_mixtures, as_weights
 from dds_fast.methods.priors import Prior
 
@@ -98,6 +100,7 @@ class Posterior:
     elbo: np.ndarray
 
 
+@arrays.own_rules()
 def separate(
     mixtures: Any,
     prior: Prior,
@@ -147,15 +150,15 @@ def separate(
         >>> bool(np.abs(posterior.mean - 0.4 * 0.04 / 0.09).max() < 0.05)
         True
     """
-    if n_steps < 1 or n_samples < 1:
-        raise ValueError(f"n_steps and n_samples must be at least 1, not {n_steps}, {n_samples}")
-    for name, value in (("sigma", sigma), ("step_size", step_size)):
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be finite and positive, not {value!r}")
+    n_steps = scalars.integer("n_steps", n_steps, least=1)
+    n_samples = scalars.integer("n_samples", n_samples, least=1)
+    sigma, step_size = scalars.positive("sigma", sigma), scalars.positive("step_size", step_size)
+    random_state = scalars.integer("random_state", random_state)
+    bounds = scalars.pair("bounds", bounds)
     if not bounds[0] < bounds[1]:
         raise ValueError(f"bounds must rise, not {bounds!r}")
     S = prior.n_sources
-    m, dtype = as_mixtures(mixtures, prior, device)
+    kind, m = Kind.of(mixtures), as_mixtures(mixtures, prior, device)
     alpha = as_weights(weights, S).to(m)[:, None, None]
     # Every source starts with its share of the mixture, as sure of it as the mixture is.
     share = (m * alpha / alpha.square().sum()).clamp(*bounds)
@@ -188,7 +191,5 @@ def separate(
     mean, deviation = q.mean.detach().clamp(*bounds), q.log_sigma.detach().exp()
     if np.ndim(mixtures) == 1:
         mean, deviation = mean[:, 0], deviation[:, 0]
-    mean, deviation = mean.to(dtype), deviation.to(dtype)
-    if not isinstance(mixtures, Tensor):
-        mean, deviation = mean.cpu().numpy(), deviation.cpu().numpy()
-    return Posterior(mean, deviation, torch.stack(history).double().numpy())
+    elbo = torch.stack(history).double().numpy()
+    return Posterior(kind.give_back(mean), kind.give_back(deviation), elbo)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dds_fast import arrays, scalars
+from dds_fast.arrays import Kind
 from dds_fast.nmf import nonnegative
 from dds_fast.nmf.least_squares import least_squares
 from dds_fast.nmf.multiplicative import check_loss, choose, divergence
@@ -34,16 +36,17 @@ class Factorization(NamedTuple):
     stop_reason: str
 
 
+@arrays.own_rules()
 def activations(
-    X: Tensor,
-    W: Tensor,
+    X: np.ndarray | Tensor,
+    W: np.ndarray | Tensor,
     *,
     loss: str = "euclidean",
-    H: Tensor | None = None,
+    H: np.ndarray | Tensor | None = None,
     n_steps: int = 200,
     tolerance: float = 1e-4,
     backend: str = "auto",
-) -> tuple[Tensor, list[float]]:
+) -> tuple[Any, list[float]]:
     """The activations of a fixed dictionary that approximate a spectrogram best.
 
     Without `H`, the Euclidean loss is solved as non-negative least squares, each frame over few
@@ -62,7 +65,7 @@ def activations(
         backend: a backend's name, or "auto".
 
     Returns:
-        The ``(J, T)`` activations; and the history of the loss (``||X - W H||_F``, or the
+        The ``(J, T)`` activations, like X; and the history of the loss (``||X - W H||_F``, or the
         divergence), which starts with the initial one and has an entry per pass, or one per ten
         multiplicative updates.
 
@@ -83,9 +86,15 @@ def activations(
         (torch.Size([5, 30]), True)
     """
     check_loss("activations", loss)
+    n_steps = scalars.integer("n_steps", n_steps, least=0)
+    tolerance = scalars.not_negative("tolerance", tolerance)
+    kind = Kind.of(X)
+    X, W = arrays.as_tensor("X", X), arrays.as_tensor("W", W)
+    H = None if H is None else arrays.as_tensor("H", H)
     nonnegative.check("activations", X, W, H)
     if loss == "euclidean" and H is None:
-        return least_squares(X, W, max_passes=n_steps, tolerance=tolerance, backend=backend)
+        H, costs = least_squares(X, W, max_passes=n_steps, tolerance=tolerance, backend=backend)
+        return kind.give_back(H), costs
     if H is None:
         # W H then has the mean of X.
         level = X.mean() / W.sum(1).mean().clamp_min(torch.finfo(X.dtype).tiny)
@@ -101,7 +110,7 @@ def activations(
         check_every=CHECK_EVERY,
         backend=backend,
     )
-    return result.H, result.history
+    return kind.give_back(result.H), result.history
 
 
 def _descend(
@@ -150,6 +159,7 @@ def _pull(W: Tensor, H: Tensor, sparsity: float) -> Tensor:
     return sparsity * H.sum(1)[:, None] * (W / norms).T
 
 
+@arrays.own_rules()
 def factorize(
     X: np.ndarray | Tensor,
     n_components: int | None = None,
@@ -219,11 +229,15 @@ def factorize(
         raise ValueError(f"factorize: fixed must be None, 'W' or 'H', not {fixed!r}")
     if (fixed == "W" and W is None) or (fixed == "H" and H is None):
         raise ValueError(f"factorize: fixed={fixed!r} needs {fixed}")
-    if not (sparsity >= 0 and np.isfinite(sparsity)):
-        raise ValueError(f"factorize: sparsity must be finite and not negative, not {sparsity!r}")
-    if check_every < 1:
-        raise ValueError(f"factorize: check_every must be at least 1, not {check_every!r}")
-    V = as_tensor(X, device)
+    if n_components is not None:
+        n_components = scalars.integer("factorize: n_components", n_components)
+    sparsity = scalars.not_negative("factorize: sparsity", sparsity)
+    n_steps = scalars.integer("factorize: n_steps", n_steps, least=0)
+    tolerance = scalars.not_negative("factorize: tolerance", tolerance)
+    check_every = scalars.integer("factorize: check_every", check_every, least=1)
+    random_state = scalars.integer("factorize: random_state", random_state)
+    kind = Kind.of(X)
+    V = arrays.as_tensor("factorize: X", X, device=arrays.device(device, kind.device))
     if V.ndim != 2 or not V.is_floating_point() or V.numel() == 0:
         raise ValueError(
             f"factorize: X must be an (F, T) array of floats with F and T above 0, not "
@@ -233,8 +247,8 @@ def factorize(
     # Before the mean of X is used for the start.
     nonnegative.check("factorize", V, V.new_zeros(F, J))
     generator = torch.Generator().manual_seed(random_state)
-    start_W = _start(V, W, (F, J), W_mask, generator)
-    start_H = _start(V, H, (J, T), H_mask, generator)
+    start_W = _start(V, "W", W, (F, J), W_mask, generator)
+    start_H = _start(V, "H", H, (J, T), H_mask, generator)
     nonnegative.check("factorize", V, start_W, start_H)
     result = _descend(
         V,
@@ -249,19 +263,8 @@ def factorize(
         backend=backend,
         progress=progress,
     )
-    W, H = result.W.contiguous(), result.H.contiguous()
-    if not isinstance(X, Tensor):
-        W, H = W.cpu().numpy(), H.cpu().numpy()
+    W, H = (kind.give_back(factor.contiguous()) for factor in (result.W, result.H))
     return Factorization(W, H, result.history, result.stop_reason)
-
-
-def as_tensor(array: np.ndarray | Tensor, device: str | torch.device | None) -> Tensor:
-    """A tensor where it is asked for, else where it lies, else on a GPU if there is one."""
-    if isinstance(array, Tensor):
-        return array.detach().to(device or array.device)
-    return torch.as_tensor(np.array(array)).to(
-        device or ("cuda" if torch.cuda.is_available() else "cpu")
-    )
 
 
 def _rank(n_components: int | None, W: Any, H: Any, W_mask: Any, H_mask: Any) -> int:
@@ -278,7 +281,7 @@ def _rank(n_components: int | None, W: Any, H: Any, W_mask: Any, H_mask: Any) ->
 
 
 def _start(
-    X: Tensor, given: Any, shape: tuple[int, int], mask: Any, generator: torch.Generator
+    X: Tensor, name: str, given: Any, shape: tuple[int, int], mask: Any, generator: torch.Generator
 ) -> Tensor:
     """An initial factor; random ones are drawn on the CPU so that devices agree."""
     if given is None:
@@ -286,8 +289,10 @@ def _start(
         drawn = torch.rand(shape, generator=generator, dtype=torch.float64)
         factor = drawn.to(X) * (2 * torch.sqrt(X.mean() / J))
     else:
-        factor = as_tensor(given, X.device).to(X.dtype)
-    return factor if mask is None else factor * (as_tensor(mask, X.device) != 0)
+        factor = arrays.as_tensor(name, given, X.dtype, X.device)
+    if mask is None:
+        return factor
+    return factor * (arrays.as_tensor(f"{name}_mask", mask, device=X.device) != 0)
 
 
 @dataclass

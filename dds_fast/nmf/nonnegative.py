@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from dds_fast.arrays import check_entries, plain
 
-def check(op: str, X: Tensor, W: Tensor, H: Tensor | None = None) -> None:
+
+def check(op: str, X: Tensor, W: Tensor, H: Tensor | None = None) -> list[Tensor]:
     """Refuse operands that are no factorisation ``X = W H`` of non-negative matrices.
+
+    Returns:
+        Those given, as plain tensors.
 
     Raises:
         ValueError: shapes that do not fit together, different dtypes or devices, or entries that
             are negative, NaN or infinite.
     """
-    matrices = {"X": X, "W": W} | ({} if H is None else {"H": H})
+    given = {"X": X, "W": W} | ({} if H is None else {"H": H})
+    matrices = {name: plain(f"{op}: {name}", matrix) for name, matrix in given.items()}
     shapes = ", ".join(f"{name} {tuple(matrix.shape)}" for name, matrix in matrices.items())
     fits = all(matrix.ndim == 2 for matrix in matrices.values()) and X.shape[0] == W.shape[0]
     if not fits or (H is not None and tuple(H.shape) != (W.shape[1], X.shape[1])):
@@ -24,7 +29,8 @@ def check(op: str, X: Tensor, W: Tensor, H: Tensor | None = None) -> None:
                 f"{op}: X is {X.dtype} on {X.device}, {name} is {matrix.dtype} on {matrix.device}; "
                 "they must be of one floating dtype on one device"
             )
-        check_entries(op, name, matrix)
+        check_entries(f"{op}: {name}", matrix)
+    return list(matrices.values())
 
 
 def check_matrix(op: str, name: str, matrix: Tensor) -> None:
@@ -33,20 +39,4 @@ def check_matrix(op: str, name: str, matrix: Tensor) -> None:
         raise ValueError(
             f"{op}: {name} must be a matrix of floats, not {matrix.dtype} {tuple(matrix.shape)}"
         )
-    check_entries(op, name, matrix)
-
-
-def check_entries(op: str, name: str, matrix: Tensor) -> None:
-    """Refuse negative, NaN and infinite entries with a ValueError that counts and places them."""
-    if matrix.numel() == 0:
-        return
-    least, most = torch.aminmax(matrix)
-    if not (torch.isfinite(least) and torch.isfinite(most)):
-        _refuse(op, name, "NaN or infinite", ~torch.isfinite(matrix))
-    if least < 0:
-        _refuse(op, name, "negative", matrix < 0)
-
-
-def _refuse(op: str, name: str, what: str, bad: Tensor) -> None:
-    place = tuple(bad.nonzero()[0].tolist())
-    raise ValueError(f"{op}: {name} holds {int(bad.sum())} {what}, first at {place}")
+    check_entries(f"{op}: {name}", matrix)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dds_fast import scalars
 from dds_fast.files import writing
 from dds_fast.notes.score import Labels
 
@@ -63,9 +63,8 @@ class Detection:
     max_gap: float = 0.07
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not 0 <= value < math.inf:
-                raise ValueError(f"Detection: {name} must be finite and not negative, not {value}")
+        checked = {n: scalars.not_negative(f"Detection: {n}", v) for n, v in asdict(self).items()}
+        self.__dict__.update(checked)  # frozen, but plain numbers from here on
         if self.lower > self.upper:
             raise ValueError(f"Detection: lower ({self.lower}) is above upper ({self.upper})")
 

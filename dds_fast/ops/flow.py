@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dds_fast import arrays
 from dds_fast.flows.frozen import FrozenFlow
 from dds_fast.ops.once import once
 from dds_fast.search import dispatch
@@ -18,6 +19,7 @@ BACKENDS: dict[str, ModuleType] = {name: engine.flow for name, engine in ENGINES
 
 class _Flow(torch.autograd.Function):
     @staticmethod
+    @arrays.own_rules()
     def forward(
         ctx: Any,
         rows: Tensor,
@@ -32,6 +34,7 @@ class _Flow(torch.autograd.Function):
         return out, log_det
 
     @staticmethod
+    @arrays.own_rules()
     def backward(
         ctx: Any, grad_out: Tensor, grad_log_det: Tensor
     ) -> tuple[Tensor, None, None, None, None]:
@@ -43,7 +46,7 @@ class _Flow(torch.autograd.Function):
 def _apply(
     flow: FrozenFlow, rows: Tensor, direction: str, precision: str | None, backend: str
 ) -> tuple[Tensor, Tensor]:
-    grouped = rows
+    rows = grouped = arrays.plain(f"flow_{direction}: rows", rows)
     if rows.ndim == 2 and flow.n_groups == 1:
         grouped = rows[None]
     expected = (flow.n_groups, flow.n_features)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dds_fast import arrays
 from dds_fast.ops.once import once
 from dds_fast.search import dispatch
 from dds_fast.search.gpu import objective as triton
@@ -19,6 +20,7 @@ BACKENDS: dict[str, ModuleType] = {"triton": triton, "reference": reference}
 
 class _Objective(torch.autograd.Function):
     @staticmethod
+    @arrays.own_rules()
     def forward(
         ctx: Any,
         W: Tensor,
@@ -37,6 +39,7 @@ class _Objective(torch.autograd.Function):
         return torch.tensor(at.cost, dtype=torch.float64, device=X.device)
 
     @staticmethod
+    @arrays.own_rules()
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         at, D, active, likelihoods = ctx.at, ctx.D, ctx.active, ctx.log_likelihoods
         ops = ctx.backend
@@ -93,6 +96,8 @@ def objective(
         >>> torch.allclose(cost.float(), torch.linalg.norm(X - W @ H))
         True
     """
+    X = arrays.plain("objective: X", X)
+    log_likelihoods = arrays.plain("objective: log_likelihoods", log_likelihoods)
     per_frame = W.ndim == 3
     F, T = X.shape
     expected = (H.shape[0], F, T) if per_frame else (F, H.shape[0])

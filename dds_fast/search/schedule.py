@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from dds_fast import scalars
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -28,10 +30,8 @@ class Schedule:
     tolerance: float = 1e-15
 
     def __post_init__(self) -> None:
-        if not self.step_size > 0:
-            raise ValueError(f"step_size must be positive, not {self.step_size!r}")
-        if self.max_steps < 0:
-            raise ValueError(f"max_steps must not be negative, not {self.max_steps!r}")
+        scalars.positive("step_size", self.step_size)
+        scalars.integer("max_steps", self.max_steps, least=0)
 
 
 @dataclass

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import operator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from dds_fast import scalars
 from dds_fast.choices import PRESETS
 
 KINDS_WITH_COMPONENTS = ("dds2", "dds3")
@@ -76,42 +77,24 @@ class SearchSettings:
             raise ValueError(f"algorithm must be one of {ALGORITHMS}, not {settings.algorithm!r}")
         if settings.algorithm == "staged" and kind == "dds1":
             raise ValueError("a 'dds1' dictionary has no staged search")
-        checked = {
-            **{name: _integer(name, getattr(settings, name), least) for name, least in _INTEGERS},
-            **{name: _number(name, getattr(settings, name), least) for name, least in _NUMBERS},
-        }
-        if settings.n_components is not None:
-            checked["n_components"] = _integer("n_components", settings.n_components, 1)
+        legal = dict(_LEGAL)
+        if settings.n_components is None:
+            del legal["n_components"]
+        checked = {name: check(name, getattr(settings, name)) for name, check in legal.items()}
         return replace(settings, **checked)
 
 
-_INTEGERS = (("max_steps", 0), ("updates_per_step", 1), ("fixed_updates", 1), ("smoothing", 1))
-_NUMBERS = (
-    ("step_size", math.ulp(0.0)),
-    ("penalty", 0.0),
-    ("sparsity", 0.0),
-    ("fixed_sparsity", 0.0),
-    ("floor", math.ulp(0.0)),
-    ("window_seconds", 1.0),
-)
-
-
-def _integer(name: str, value: Any, least: int) -> int:
-    try:
-        value = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{name} must be an integer, not {value!r}") from None
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, not {value}")
-    return value
-
-
-def _number(name: str, value: Any, least: float) -> float:
-    value = float(value)
-    if not (math.isfinite(value) and value >= least):
-        sign = "positive" if least > 0 else "not negative"
-        raise ValueError(f"{name} must be finite and {sign}, not {value!r}")
-    return value
+_LEGAL: dict[str, Callable[[str, Any], Any]] = {
+    "max_steps": partial(scalars.integer, least=0),
+    **dict.fromkeys(
+        ("n_components", "updates_per_step", "fixed_updates", "smoothing"),
+        partial(scalars.integer, least=1),
+    ),
+    **dict.fromkeys(("step_size", "floor"), scalars.positive),
+    **dict.fromkeys(("penalty", "sparsity", "fixed_sparsity"), scalars.not_negative),
+    "window_seconds": partial(scalars.real, least=1.0),
+    "adapt": scalars.flag,
+}
 
 
 PAPER = {

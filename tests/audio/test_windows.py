@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_a_silent_window_is_silent() -> None:
 
 def test_interruption_keeps_the_windows_that_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = 0
-    original = dds_fast.decompose.__globals__["run"]
+    original = sys.modules["dds_fast.decompose"].run
 
     def interrupted(search: Any, **options: Any) -> None:
         nonlocal calls
@@ -123,7 +124,7 @@ def test_interruption_keeps_the_windows_that_are_done(monkeypatch: pytest.Monkey
         for controller in search.controllers:
             controller.stop_reason = "interrupted"
 
-    monkeypatch.setitem(dds_fast.decompose.__globals__, "run", interrupted)
+    monkeypatch.setattr(sys.modules["dds_fast.decompose"], "run", interrupted)
     result = searched(long_tone())
     assert result.stop_reason == "interrupted" and len(result.windows) == 3
     done = result.windows[1].frames

@@ -7,9 +7,10 @@ import logging
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from dds_fast import scalars
 from dds_fast.choices import TRAINING_PRECISIONS
 from dds_fast.files import writing
 from dds_fast.flows.training import checkpoint, ranks
@@ -69,19 +71,20 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("max_epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)!r}")
-        for name in ("learning_rate", "max_norm"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} must be finite and positive, not {getattr(self, name)!r}")
-        for name in ("nuisance_weight", "equalizer_db"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)!r}")
-        if not 0 <= self.validation < 1:
+        legal: dict[str, Callable[[str, Any], Any]] = {
+            **dict.fromkeys(("max_epochs", "batch_size"), partial(scalars.integer, least=1)),
+            **dict.fromkeys(("learning_rate", "max_norm"), scalars.positive),
+            **dict.fromkeys(
+                ("nuisance_weight", "equalizer_db", "validation"), scalars.not_negative
+            ),
+            "seed": scalars.integer,
+        }
+        if self.patience is not None:
+            legal["patience"] = legal["max_epochs"]
+        checked = {name: check(name, getattr(self, name)) for name, check in legal.items()}
+        self.__dict__.update(checked)  # frozen, but plain numbers from here on
+        if self.validation >= 1:
             raise ValueError(f"validation must lie in [0, 1), not {self.validation!r}")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"patience must be None or at least 1, not {self.patience!r}")
         if self.precision not in TRAINING_PRECISIONS:
             raise ValueError(
                 f"precision must be one of {TRAINING_PRECISIONS}, not {self.precision!r}"

@@ -14,6 +14,8 @@ import torch
 import torch.distributed as distributed
 from torch import Tensor
 
+from dds_fast import arrays
+
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
@@ -30,14 +32,10 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 def own_device(device: str | torch.device | None) -> torch.device:
     """The device to train on: as asked for, else a GPU (a rank's own) if there is one."""
-    if device is not None:
-        device = torch.device(device)
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise RuntimeError("device='cuda' was asked for, but torch sees no CUDA device")
-        return device
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    found = arrays.device(device)
+    if device is None and found.type == "cuda":
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return found
 
 
 def is_first() -> bool:

@@ -8,7 +8,6 @@ the projected gradient and the multiplicative updates search the same model.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dds_fast.methods.nae.model import matching
+from dds_fast import arrays, scalars
+from dds_fast.arrays import Kind
 from dds_fast.nmf import nonnegative
 
 UPDATES = ("multiplicative", "projected")
@@ -46,6 +46,7 @@ class ConstrainedNAE:
         return self.decoder @ self.activations
 
 
+@arrays.own_rules()
 def constrained(
     X: Any,
     decoder: Any,
@@ -98,14 +99,20 @@ def constrained(
         >>> result.activations.shape, bool((np.diff(result.history) <= 0).all())
         ((3, 50), True)
     """
-    given = X if isinstance(X, Tensor) else torch.tensor(np.asarray(X))
-    nonnegative.check_matrix("nae.constrained", "X", given)
-    V, give_back = matching(X, given)
-    W_D = matching(decoder, V)[0].clone()
+    step_size = scalars.real("nae.constrained: step_size", step_size)
+    n_steps = scalars.integer("nae.constrained: n_steps", n_steps, least=0)
+    tolerance = scalars.real("nae.constrained: tolerance", tolerance, least=0)
+    V, give_back = arrays.as_tensor("nae.constrained: X", X), Kind.of(X).give_back
+    nonnegative.check_matrix("nae.constrained", "X", V)
+
+    def like(name: str, array: Any) -> Tensor:
+        return arrays.as_tensor(f"nae.constrained: {name}", array, V.dtype, V.device)
+
+    W_D = like("the decoder", decoder).clone()
     nonnegative.check("nae.constrained", V, W_D)
-    W_E = _rows_of_sum_one(W_D.T) if encoder is None else matching(encoder, V)[0].clone()
-    M = V.new_ones(()) if mask is None else matching(mask, V)[0]
-    _check(V, W_D, W_E, M, updates, step_size, n_steps, tolerance)
+    W_E = _rows_of_sum_one(W_D.T) if encoder is None else like("the encoder", encoder).clone()
+    M = V.new_ones(()) if mask is None else like("the mask", mask)
+    _check(V, W_D, W_E, M, updates, step_size)
     if updates == "multiplicative":
         search: _Multiplicative | _Projected = _Multiplicative(V, M)
     else:
@@ -218,15 +225,13 @@ def _check(
     M: Tensor,
     updates: str,
     step_size: float,
-    n_steps: int,
-    tolerance: float,
 ) -> None:
     J = W_D.shape[1]
     if tuple(W_E.shape) != (J, X.shape[0]):
         raise ValueError(
             f"nae.constrained: the encoder must be ({J}, {X.shape[0]}), not {tuple(W_E.shape)}"
         )
-    nonnegative.check_entries("nae.constrained", "the encoder", W_E)
+    arrays.check_entries("nae.constrained: the encoder", W_E)
     if M.ndim and tuple(M.shape) != (J, X.shape[1]):
         raise ValueError(
             f"nae.constrained: the mask must be ({J}, {X.shape[1]}), not {tuple(M.shape)}"
@@ -237,6 +242,3 @@ def _check(
         raise ValueError(f"nae.constrained: updates must be one of {UPDATES}, not {updates!r}")
     if not 0 < step_size < 2:
         raise ValueError(f"nae.constrained: step_size must lie in (0, 2), not {step_size!r}")
-    for name, value in (("n_steps", n_steps), ("tolerance", tolerance)):
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"nae.constrained: {name} must be at least 0, not {value!r}")

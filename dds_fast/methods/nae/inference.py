@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,14 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dds_fast import arrays, scalars
+from dds_fast.arrays import Kind
 from dds_fast.methods.nae.layers import backward, divergence, divergence_gradient, forward
-from dds_fast.methods.nae.model import NAE, matching
+from dds_fast.methods.nae.model import NAE
 from dds_fast.methods.nae.rprop import minimise
 from dds_fast.nmf import nonnegative
 
 PENALTIES = ("l1", "cross")
 
 
+@arrays.own_rules()
 def activations(
     X: Any,
     models: NAE | Sequence[NAE],
@@ -68,7 +70,8 @@ def activations(
     joint = [models] if isinstance(models, NAE) else list(models)
     if not joint:
         raise ValueError("nae.activations: no models")
-    X, give_back = matching(X, joint[0].weights[0])
+    weight, kind = joint[0].weights[0], Kind.of(X)
+    X = arrays.as_tensor("nae.activations: X", X, weight.dtype, weight.device)
     nonnegative.check_matrix("nae.activations", "X", X)
     if {model.n_features for model in joint} != {X.shape[0]}:
         raise ValueError(
@@ -79,11 +82,11 @@ def activations(
         raise ValueError(
             f"nae.activations: penalty_kind must be one of {PENALTIES}, not {penalty_kind!r}"
         )
-    for name, value in (("penalty", penalty), ("n_steps", n_steps), ("tolerance", tolerance)):
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"nae.activations: {name} must be at least 0, not {value!r}")
+    penalty = scalars.real("nae.activations: penalty", penalty, least=0)
+    n_steps = scalars.integer("nae.activations: n_steps", n_steps, least=0)
+    tolerance = scalars.real("nae.activations: tolerance", tolerance, least=0)
     scale = sum(model.scale for model in joint) / len(joint)
-    free = [_before_softplus(torch.as_tensor(model.encode(X / len(joint)))) for model in joint]
+    free = [_before_softplus(model.encode(X / len(joint))) for model in joint]
     costs, _ = minimise(
         free,
         lambda: cost(X / scale, joint, free, scale, penalty, penalty_kind),
@@ -91,7 +94,7 @@ def activations(
         tolerance=tolerance,
         progress=progress,
     )
-    H = [give_back(functional.softplus(A)) for A in free]
+    H = [kind.give_back(functional.softplus(A)) for A in free]
     return (H[0] if isinstance(models, NAE) else H), costs
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dds_fast.arrays import Kind, as_tensor, own_rules
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.files import read_tensors, write_tensors
 from dds_fast.methods.nae.layers import ACTIVATIONS, divergence, forward
@@ -97,18 +98,21 @@ class NAE:
         """The last L weights; for the shallow autoencoder W ``(F, K)``, the templates."""
         return self.weights[self.depth :]
 
+    @own_rules()
     def encode(self, X: Any) -> Any:
         """``(K, T)`` activations H of a spectrogram ``(F, T)``, by the encoder."""
-        X, give_back = matching(X, self.weights[0])
+        kind, X = Kind.of(X), self._as_tensor("X", X)
         self._check_rows("encode", X, self.n_features)
-        return give_back(forward(self.encoder, X / self.scale, self.activation).output)
+        return kind.give_back(forward(self.encoder, X / self.scale, self.activation).output)
 
+    @own_rules()
     def decode(self, H: Any) -> Any:
         """The spectrogram ``(F, T)`` of activations ``(K, T)``."""
-        H, give_back = matching(H, self.weights[0])
+        kind, H = Kind.of(H), self._as_tensor("H", H)
         self._check_rows("decode", H, self.n_components)
-        return give_back(self.scale * forward(self.decoder, H, self.activation).output)
+        return kind.give_back(self.scale * forward(self.decoder, H, self.activation).output)
 
+    @own_rules()
     def divergence(self, X: Any, H: Any = None) -> float:
         """Generalised Kullback-Leibler divergence of a spectrogram from its model (Eq. 4).
 
@@ -116,8 +120,8 @@ class NAE:
             X: ``(F, T)``.
             H: ``(K, T)`` activations; by default the encoder's.
         """
-        X, _ = matching(X, self.weights[0])
-        X_hat = self.decode(self.encode(X) if H is None else matching(H, X)[0])
+        X = self._as_tensor("X", X)
+        X_hat = self.decode(self.encode(X) if H is None else self._as_tensor("H", H))
         # Homogeneous: computed where the epsilon is small beside the spectrogram.
         return self.scale * float(divergence(X / self.scale, X_hat / self.scale))
 
@@ -144,11 +148,15 @@ class NAE:
         tensors["history"] = torch.from_numpy(self.history)
         write_tensors(path, tensors, header, overwrite=overwrite)
 
+    def _as_tensor(self, name: str, array: Any) -> Tensor:
+        return as_tensor(name, array, self.weights[0].dtype, self.weights[0].device)
+
     def _check_rows(self, what: str, matrix: Tensor, rows: int) -> None:
         if matrix.ndim != 2 or matrix.shape[0] != rows:
             raise ValueError(f"{what}: this {self!r} takes ({rows}, T), not {tuple(matrix.shape)}")
 
 
+@own_rules()
 def load(path: str | Path, device: str | torch.device = "cpu") -> NAE:
     """Read an autoencoder. Only tensors and JSON are read; no code is executed.
 
@@ -180,15 +188,3 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> NAE:
 def _numbered(tensors: Mapping[str, Tensor]) -> Sequence[Tensor]:
     n_weights = sum(name.startswith("weights.") for name in tensors)
     return [tensors[f"weights.{i}"] for i in range(n_weights)]
-
-
-def matching(array: Any, like: Tensor) -> tuple[Tensor, Any]:
-    """An array or tensor in the dtype and on the device of `like`; and what takes results back.
-
-    Results go back as NumPy arrays or tensors, in the dtype and on the device that came in.
-    """
-    if isinstance(array, Tensor):
-        given = array.detach()
-        return given.to(like), lambda result: result.to(given)
-    array = np.asarray(array)
-    return torch.tensor(array).to(like), lambda result: result.cpu().numpy().astype(array.dtype)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from dds_fast import audio, nmf
+from dds_fast import arrays, audio, nmf
 from dds_fast.audio import masks
 from dds_fast.audio.recordings import Source, read
 from dds_fast.audio.windows import Window
@@ -43,6 +43,7 @@ class Separation:
     config: audio.SpectrogramConfig
 
 
+@arrays.own_rules()
 def separate(
     mixture: Source,
     models: Mapping[str, NAE] | Dictionary,

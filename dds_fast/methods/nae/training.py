@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dds_fast import nmf
+from dds_fast import arrays, scalars
+from dds_fast.arrays import Kind
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.methods.nae.layers import (
     ACTIVATIONS,
@@ -26,6 +26,7 @@ STRAIGHT_ON = 0.8
 """Share of a layer's input that initial square weights pass on as it is."""
 
 
+@arrays.own_rules()
 def fit(
     X: Any,
     n_components: int,
@@ -82,21 +83,18 @@ def fit(
         >>> model.encode(X).shape, bool(model.history.min() < 0.1 * model.history[0])
         ((3, 50), True)
     """
-    X = nmf.as_tensor(X, device)
+    X = arrays.as_tensor("nae.fit: X", X, device=arrays.device(device, Kind.of(X).device))
     nonnegative.check_matrix("nae.fit", "X", X)
     mean = float(X.mean())
     if not mean > 0:
         raise ValueError(f"nae.fit: X {tuple(X.shape)} is empty or silent: nothing can be learned")
-    for name, value, least in (
-        ("n_components", n_components, 1),
-        ("depth", depth, 1),
-        ("n_steps", n_steps, 0),
-        ("penalty", penalty, 0),
-        ("level", level, 1e-6),
-        ("tolerance", tolerance, 0),
-    ):
-        if not (math.isfinite(value) and value >= least):
-            raise ValueError(f"nae.fit: {name} must be at least {least}, not {value!r}")
+    n_components = scalars.integer("nae.fit: n_components", n_components, least=1)
+    depth = scalars.integer("nae.fit: depth", depth, least=1)
+    n_steps = scalars.integer("nae.fit: n_steps", n_steps, least=0)
+    penalty = scalars.real("nae.fit: penalty", penalty, least=0)
+    level = scalars.real("nae.fit: level", level, least=1e-6)
+    tolerance = scalars.real("nae.fit: tolerance", tolerance, least=0)
+    random_state = scalars.integer("nae.fit: random_state", random_state)
     if activation not in ACTIVATIONS:
         raise ValueError(
             f"nae.fit: activation must be one of {tuple(ACTIVATIONS)}, not {activation!r}"

@@ -6,6 +6,7 @@ from types import ModuleType
 
 from torch import Tensor
 
+from dds_fast import arrays, scalars
 from dds_fast.nmf import nonnegative
 from dds_fast.nmf.least_squares import cpu, reference
 from dds_fast.search import dispatch
@@ -13,6 +14,7 @@ from dds_fast.search import dispatch
 BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "reference": reference}
 
 
+@arrays.own_rules()
 def least_squares(
     X: Tensor,
     W: Tensor,
@@ -53,7 +55,9 @@ def least_squares(
         >>> H.min() >= 0, costs[-1] < 1e-5
         (tensor(True), True)
     """
-    nonnegative.check("least_squares", X, W)
+    max_passes = scalars.integer("max_passes", max_passes, least=0)
+    tolerance = scalars.not_negative("tolerance", tolerance)
+    X, W = nonnegative.check("least_squares", X, W)
     module = dispatch.select("least_squares", BACKENDS, dispatch.Request.of(X), backend)
     search = module.Search(X, W)
     costs = [search.cost]

@@ -8,6 +8,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from dds_fast import arrays
 from dds_fast.nmf import nonnegative
 from dds_fast.nmf.multiplicative import cpu, reference, triton
 from dds_fast.search import dispatch
@@ -24,6 +25,7 @@ def check_loss(op: str, loss: str) -> None:
         raise ValueError(f"{op}: loss must be one of {LOSSES}, not {loss!r}")
 
 
+@arrays.own_rules()
 def multiplicative_update(
     X: Tensor,
     W: Tensor,
@@ -68,7 +70,7 @@ def multiplicative_update(
     """
     if factor not in FACTORS:
         raise ValueError(f"multiplicative_update: factor must be 'W' or 'H', not {factor!r}")
-    nonnegative.check("multiplicative_update", X, W, H)
+    X, W, H = nonnegative.check("multiplicative_update", X, W, H)
     if factor == "H":
         return fixed_update(X, W, loss=loss, n_updates=1, backend=backend)(H)
     return fixed_update(X.T, H.T, loss=loss, n_updates=1, backend=backend)(W.T).T

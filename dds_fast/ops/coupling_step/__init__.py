@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dds_fast import arrays
 from dds_fast.flows.frozen import Coupling
 from dds_fast.flows.reference import coupling as reference
 from dds_fast.ops.coupling_step import cpu, triton
@@ -22,6 +23,7 @@ DIRECTIONS = ("encode", "decode")
 
 class _CouplingStep(torch.autograd.Function):
     @staticmethod
+    @arrays.own_rules()
     def forward(
         ctx: Any,
         x: Tensor,
@@ -38,6 +40,7 @@ class _CouplingStep(torch.autograd.Function):
         return y, log_det
 
     @staticmethod
+    @arrays.own_rules()
     def backward(
         ctx: Any, grad_y: Tensor | None, grad_log_det: Tensor | None
     ) -> tuple[Tensor, None, None, None, None]:
@@ -131,6 +134,7 @@ def coupling_step(
         >>> torch.allclose(back, x, atol=1e-4), torch.allclose(inverse_log_det, -log_det, atol=1e-4)
         (True, True)
     """
+    x = arrays.plain("coupling_step: x", x)
     _check(coupling, x, direction)
     request = dispatch.Request.of(x, precision)
     module = dispatch.select("coupling_step", BACKENDS, request, backend)
