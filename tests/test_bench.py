@@ -18,6 +18,7 @@ import race
 import test_notes
 import torch
 from cases import GPU_CASES, Workload, n_weights
+from dds_fast.cli import main
 from jobs import Job
 from peers import batched
 from peers.search import device_starter, starter
@@ -25,7 +26,6 @@ from sounds import piano_like
 from stages import Watch, total
 
 from dds_fast import bench
-from dds_fast.cli import main
 from dds_fast.search import Schedule
 
 CHECKOUT = Path(__file__).parents[1]

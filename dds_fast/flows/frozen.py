@@ -43,6 +43,17 @@ class Coupling:
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {ACTIVATIONS}, not {self.activation!r}")
+        groups, width = len(self.alpha), self.n_passing  # the kernels take the sizes on trust
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if weight.ndim != 3 or (weight.shape[0], weight.shape[2]) != (groups, width):
+                raise ValueError(
+                    f"weights[{i}] must be ({groups}, out, {width}), not {tuple(weight.shape)}"
+                )
+            width = weight.shape[1]
+            if bias.shape != (groups, width):
+                raise ValueError(
+                    f"biases[{i}] must be ({groups}, {width}), not {tuple(bias.shape)}"
+                )
 
     @property
     def n_groups(self) -> int:

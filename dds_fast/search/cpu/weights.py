@@ -210,13 +210,3 @@ def packed_flow(flow: FrozenFlow, direction: str, precision: str) -> PackedFlow:
     if key not in flow.packed:
         flow.packed[key] = PackedFlow(flow, direction, precision)
     return flow.packed[key]
-
-
-def packed_coupling(coupling: Coupling, direction: str, precision: str) -> PackedFlow:
-    """A single coupling as a flow of one step."""
-    key = f"cpu {direction} {precision}"
-    if key not in coupling.packed:
-        none = torch.zeros(coupling.n_groups, dtype=torch.float64)
-        flow = FrozenFlow((FrozenStep(coupling),), none)
-        coupling.packed[key] = PackedFlow(flow, direction, precision)
-    return coupling.packed[key]
