@@ -10,8 +10,7 @@ import torch
 from tolerances import assert_close
 from torch import Tensor
 
-from dds_fast.nmf.least_squares import least_squares
-from dds_fast.nmf.least_squares import cpu, reference
+from dds_fast.nmf.least_squares import cpu, least_squares, reference
 
 SHAPES = [(6, 1, 1), (6, 3, 7), (42, 17, 7), (42, 150, 5), (123, 300, 3), (123, 17, 40)]
 """F, J, T"""

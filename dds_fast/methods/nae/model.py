@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.files import read_tensors, write_tensors
-from dds_fast.methods.nae.layers import ACTIVATIONS, divergence, forward
+from dds_fast.methods.nae.layers import ACTIVATIONS, divergence, through
 
 KIND = "nae"
 
@@ -101,13 +101,13 @@ class NAE:
         """``(K, T)`` activations H of a spectrogram ``(F, T)``, by the encoder."""
         X, give_back = matching(X, self.weights[0])
         self._check_rows("encode", X, self.n_features)
-        return give_back(forward(self.encoder, X / self.scale, self.activation).output)
+        return give_back(through(self.encoder, X / self.scale, self.activation))
 
     def decode(self, H: Any) -> Any:
         """The spectrogram ``(F, T)`` of activations ``(K, T)``."""
         H, give_back = matching(H, self.weights[0])
         self._check_rows("decode", H, self.n_components)
-        return give_back(self.scale * forward(self.decoder, H, self.activation).output)
+        return give_back(self.scale * through(self.decoder, H, self.activation))
 
     def divergence(self, X: Any, H: Any = None) -> float:
         """Generalised Kullback-Leibler divergence of a spectrogram from its model (Eq. 4).

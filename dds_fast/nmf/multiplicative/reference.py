@@ -35,7 +35,7 @@ class Update:
         n_updates: how often it will be called, about; for what pays to be made once.
     """
 
-    def __init__(self, X: Tensor, W: Tensor, loss: str, n_updates: int) -> None:
+    def __init__(self, X: Tensor, W: Tensor, loss: str, n_updates: int = 1) -> None:
         self.X, self.W, self.loss = X, W, loss
 
     def __call__(self, H: Tensor, penalty: Tensor | float = 0.0) -> Tensor:
