@@ -111,5 +111,5 @@ def check_fit(labels: Labels, stft: np.ndarray, config: SpectrogramConfig) -> No
         warnings.warn(
             f"the score does not fit the recording (fit {found:.2f}, at least {LEAST_FIT} is "
             "expected): is it another piece, or not in time with it (align)?",
-            stacklevel=3,
+            stacklevel=4,
         )
