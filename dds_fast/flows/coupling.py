@@ -11,6 +11,21 @@ from dds_fast.flows.frozen import Coupling
 from dds_fast.flows.reference import coupling as reference
 
 
+def hyperparameters(
+    n_sources: int, n_features: int, n_steps: int, width: int, depth: int
+) -> dict[str, int]:
+    """The sizes of a flow of couplings, as files keep them."""
+    if n_steps < 1:
+        raise ValueError(f"n_steps must be at least 1, not {n_steps!r}")
+    return {
+        "n_sources": n_sources,
+        "n_features": n_features,
+        "n_steps": n_steps,
+        "width": width,
+        "depth": depth,
+    }
+
+
 class CouplingStep(nn.Module):
     """One tanh-bounded affine coupling step for each of `n_groups` flows.
 

@@ -106,6 +106,14 @@ class FrozenStep:
         assert self.mixing is not None
         return torch.linalg.inv(self.mixing.double()).to(self.mixing.dtype)
 
+    def affine(self, direction: str) -> tuple[Tensor, Tensor]:
+        """``(G, F, F)`` matrix and ``(G, F)`` bias of the dense mixing in a direction."""
+        assert self.mixing is not None and self.shift is not None
+        if direction == "decode":
+            return self.mixing.contiguous(), -self.shift
+        matrix = self.unmixing.contiguous()
+        return matrix, torch.bmm(matrix, self.shift[..., None])[..., 0]
+
     def map(self, function: Callable[[Tensor], Tensor]) -> FrozenStep:
         """A step with `function` applied to every floating tensor."""
         return FrozenStep(

@@ -7,7 +7,7 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from dds_fast.flows.coupling import CouplingStep
+from dds_fast.flows.coupling import CouplingStep, hyperparameters
 from dds_fast.flows.frozen import FrozenFlow, FrozenStep
 
 logger = logging.getLogger("dds_fast")
@@ -137,15 +137,7 @@ class ConditionalGlow(nn.Module):
                 f"a ConditionalGlow needs more features than sources, not F={n_features} and "
                 f"S={n_sources}"
             )
-        if n_steps < 1:
-            raise ValueError(f"n_steps must be at least 1, not {n_steps!r}")
-        self.hyperparameters = {
-            "n_sources": n_sources,
-            "n_features": n_features,
-            "n_steps": n_steps,
-            "width": width,
-            "depth": depth,
-        }
+        self.hyperparameters = hyperparameters(n_sources, n_features, n_steps, width, depth)
         self.n_sources, self.n_features = n_sources, n_features
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dds_fast.flows.coupling import CouplingStep
+from dds_fast.flows.coupling import CouplingStep, hyperparameters
 from dds_fast.flows.frozen import FrozenFlow, FrozenStep
 
 
@@ -44,15 +44,7 @@ class RealNVPBank(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if n_steps < 1:
-            raise ValueError(f"n_steps must be at least 1, not {n_steps!r}")
-        self.hyperparameters = {
-            "n_sources": n_sources,
-            "n_features": n_features,
-            "n_steps": n_steps,
-            "width": width,
-            "depth": depth,
-        }
+        self.hyperparameters = hyperparameters(n_sources, n_features, n_steps, width, depth)
         self.n_sources, self.n_features = n_sources, n_features
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

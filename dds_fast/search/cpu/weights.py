@@ -132,13 +132,7 @@ class PackedFlow:
         return coupling.packed[key]
 
     def _pack_mixing(self, step: FrozenStep, direction: str) -> Tensor:
-        assert step.mixing is not None and step.shift is not None
-        if direction == "decode":
-            matrix, bias = step.mixing, -step.shift
-        else:
-            matrix = step.unmixing
-            bias = torch.bmm(matrix, step.shift[..., None])[..., 0]
-        matrix, bias = matrix.contiguous(), bias.contiguous()
+        matrix, bias = (tensor.contiguous() for tensor in step.affine(direction))
         packed = buffer(len(matrix) * self.layout.mixing_bytes)
         self.layout.pack_mixing(
             len(matrix),
