@@ -19,15 +19,15 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from dds_fast.ops import FrozenFlow
-from dds_fast.ops import flow as flow_op
 from dds_fast.search.dispatch import Request
+from dds_fast.search.engines import ENGINES
 from dds_fast.search.reference.objective import reconstruct
 
 AXES = "TFSKNL"
 METHODS = ("NMF", "DDS-1", "DDS-2", "DDS-3")
 COMPONENTS = ("reconstruction", "dictionary")
 QUANTITIES = ("time", "space")
-BACKENDS = tuple(reversed(flow_op.BACKENDS))
+BACKENDS = tuple(reversed(ENGINES))
 
 PRINTED: dict[tuple[str, str, str], tuple[str, dict[str, int]]] = {
     ("time", "reconstruction", "NMF"): ("F N T", {"F": 1, "N": 1, "T": 1}),
@@ -238,11 +238,11 @@ class Case:
         Raises:
             RuntimeError: the backend cannot run it, with its reason.
         """
-        module = flow_op.BACKENDS[backend]
-        module.can_run(Request.of(self.inputs[0]), raise_error=True)
+        engine = ENGINES[backend]
+        engine.can_run(Request.of(self.inputs[0], flow=self.flow), raise_error=True)
         if self.flow is not None:
             flow, z = self.flow, self.inputs[0][:, :n_rows]
-            return lambda: module.forward(flow, z, "decode", False)
+            return lambda: engine.flow.forward(flow, z, "decode", False)
         D, H = self.inputs
         # The search of NMF multiplies by PyTorch.
         if backend != "cpu" or self.method == "NMF":

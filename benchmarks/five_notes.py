@@ -17,8 +17,8 @@ import numpy as np
 
 import dds_fast
 from dds_fast import audio, plots
-from dds_fast.notes.found import Detection, Note, find_notes
 from dds_fast.methods import nae, nmf
+from dds_fast.notes.found import Detection, Note, find_notes
 
 CONFIG = dds_fast.SpectrogramConfig(sr=8000, n_fft=1024, hop=256, gamma=0)
 PITCHES = (62, 63, 67, 66, 67)

@@ -29,15 +29,15 @@ from dds_fast.methods import score_informed
 PIANOS = ("sf_timgm", "real_c5")
 SR = 16000
 SEED = 1
-TIGHT = {"note_tolerance": (0.05, 0.2), "onset_tolerance": (0.1, 0.1)}
+TIGHT = score_informed.ScoreConstraints(note_tolerance=(0.05, 0.2), onset_tolerance=(0.1, 0.1))
 
 INFORMED: dict[str, dict[str, Any]] = {
     "templates only": {"constraints": "templates"},
     "activations only": {"constraints": "activations"},
     "both": {},
     "both, onset templates": {"onset_templates": True},
-    "both, tight windows": TIGHT,
-    "both, onset templates, tight windows": {"onset_templates": True, **TIGHT},
+    "both, tight windows": {"constraints": TIGHT},
+    "both, onset templates, tight windows": {"onset_templates": True, "constraints": TIGHT},
 }
 DDS = "DDS-3, packaged piano"
 METHODS = (*INFORMED, DDS)

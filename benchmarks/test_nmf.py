@@ -27,6 +27,8 @@ import pytest
 import scipy.optimize
 import torch
 from cases import start
+from dds_fast.ops.least_squares import cpu as candidates
+from dds_fast.ops.multiplicative import choose, divergence
 from nmf_data import ENTRIES, F, T, data
 from pytest_benchmark.fixture import BenchmarkFixture
 from sklearn.decomposition import non_negative_factorization
@@ -34,8 +36,6 @@ from torch import Tensor
 from torchnmf.nmf import NMF
 
 from dds_fast.ops import least_squares
-from dds_fast.ops.least_squares import cpu as candidates
-from dds_fast.ops.multiplicative import divergence, fixed_update
 from dds_fast.search import Schedule
 from dds_fast.search.problem import nmf_problem
 
@@ -84,7 +84,7 @@ def torch_adam(X: Tensor, W: Tensor, n: int) -> Tensor:
 
 def _multiplicative(X: Tensor, W: Tensor, n: int, loss: str) -> Tensor:
     H = torch.full((W.shape[1], T), float(X.mean()) / W.shape[1])
-    update = fixed_update(X, W, loss=loss, n_updates=n)
+    update = choose(X, loss)(X, W, n_updates=n)
     for _ in range(n):
         H = update(H)
     return H
@@ -265,7 +265,7 @@ def _step(name: str, X: Tensor, W: Tensor) -> tuple[Callable[[], object], float]
         return search.advance, products / 2
     if name == "sgemm":
         return lambda: torch.mm(W, H), products / 2
-    update = fixed_update(X, W, loss=name, n_updates=1000)
+    update = choose(X, name)(X, W, n_updates=1000)
     return lambda: update(H), products
 
 

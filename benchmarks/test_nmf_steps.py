@@ -21,11 +21,11 @@ import torch
 from accuracy import Disagreement, error_ratio
 from cases import NMF_CASES, start
 from contenders import tf32
+from dds_fast.flows.graph import WARM_UP, Graphed
+from dds_fast.ops.multiplicative import choose
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from dds_fast.flows.graph import WARM_UP, Graphed
-from dds_fast.ops.multiplicative import fixed_update
 from dds_fast.search import Schedule
 from dds_fast.search.problem import nmf_problem
 
@@ -107,7 +107,7 @@ def ours(case: Case, quantity: str, backend: str, precision: str = "float32") ->
         problem = nmf_problem(case.X, case.W)
         search = start(problem, ENDLESS, backend=backend, precision=precision)
         return Steps(search.advance, lambda: search.state().H)
-    update = fixed_update(case.X, case.W, loss=quantity, n_updates=1000, backend=backend)
+    update = choose(case.X, quantity, backend)(case.X, case.W, n_updates=1000)
     H = case.start()
     return Steps(race.again(lambda: H.copy_(update(H))), H.detach)
 

@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from typing import Any
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A NumPy scalar, or an array of no dims, as the Python object that it holds."""
     return value.item() if getattr(value, "ndim", None) == 0 else value
 
@@ -32,7 +32,7 @@ def integer(name: str, value: Any, least: int | None = None) -> int:
         Traceback (most recent call last):
         ValueError: max_steps must be an integer, not True
     """
-    number = _plain(value)
+    number = plain(value)
     whole = isinstance(number, Integral) or (isinstance(number, float) and number.is_integer())
     if not whole or isinstance(number, bool):
         raise ValueError(f"{name} must be an integer, not {value!r}")
@@ -78,22 +78,22 @@ def not_negative(name: str, value: Any) -> float:
 
 def pair(name: str, values: Any) -> tuple[float, float]:
     """Two finite numbers of a sequence or array; anything else is a ValueError."""
-    plain = values.tolist() if hasattr(values, "tolist") else values
-    if not isinstance(plain, Sequence) or isinstance(plain, str) or len(plain) != 2:
+    both = values.tolist() if hasattr(values, "tolist") else values
+    if not isinstance(both, Sequence) or isinstance(both, str) or len(both) != 2:
         raise ValueError(f"{name} must be two numbers, not {values!r}")
-    return real(name, plain[0]), real(name, plain[1])
+    return real(name, both[0]), real(name, both[1])
 
 
 def flag(name: str, value: Any) -> bool:
     """True or False, NumPy's too; anything else is a ValueError that names the argument."""
-    plain = _plain(value)
-    if not isinstance(plain, bool):
+    truth = plain(value)
+    if not isinstance(truth, bool):
         raise ValueError(f"{name} must be True or False, not {value!r}")
-    return plain
+    return truth
 
 
 def _number(name: str, value: Any) -> float:
-    number = _plain(value)
+    number = plain(value)
     if not isinstance(number, Real) or isinstance(number, bool):
         raise ValueError(f"{name} must be a number, not {value!r}")
     return float(number)

@@ -31,7 +31,8 @@ def main() -> None:
     matplotlib.use("Agg")
     truth, score = next(iter(two_hands(find_notes([options.notes]), n_pieces=1, sr=SR, seed=1)))
 
-    result = score_informed.decompose(truth.sum(0), score, sr=SR, note_tolerance=(0.05, 0.2))
+    constraints = score_informed.ScoreConstraints(note_tolerance=(0.05, 0.2))
+    result = score_informed.decompose(truth.sum(0), score, sr=SR, constraints=constraints)
     hands = grouping.of_notes(score, "track")
     stems = result.separate(hands)
     for name, value in metrics.bss_eval(truth, np.stack([stems["left"], stems["right"]])).items():
@@ -39,7 +40,7 @@ def main() -> None:
 
     pitches, n_frames = np.array(result.sources), len(result.times)
     windows = score_informed.activation_windows(
-        score, pitches, n_frames, result.config, tolerance=(0.05, 0.2)
+        score, pitches, n_frames, result.config, tolerance=constraints.note_tolerance
     )
     figure, axes = plt.subplots(2, 2, figsize=(11, 7), layout="constrained", width_ratios=(1, 1.4))
     for row, (W, H, when) in enumerate(

@@ -106,7 +106,6 @@ def plain_cases() -> Iterator[Case]:
         yield objective.likelihood_gradient_kernel, sums, 4
     yield objective.frame_residual_kernel, {"BLOCK_M": 16, "BLOCK_N": 64}, 4
     yield objective.frame_dictionary_gradient_kernel, {"BLOCK_N": 512}, 4
-    yield objective.frame_activation_gradient_kernel, {"BLOCK_M": 16, "BLOCK_N": 128}, 4
     yield search.frame_activations_kernel, {"BLOCK_M": 16, "BLOCK_N": 128}, 4
     latents = {"N_FEATURES": 512, "N_FIXED": 60, "BLOCK": 1024}
     yield search.latents_kernel, {**latents, "MOVE": True}, 4
@@ -125,7 +124,6 @@ def product_cases(precision: str, size: int, warps: int) -> Iterator[Case]:
     blocks = {"PRECISION": precision, "BLOCK_M": size, "BLOCK_N": size, "BLOCK_K": 32}
     yield objective.residual_kernel, blocks, warps
     yield objective.dictionary_gradient_kernel, blocks, warps
-    yield objective.activation_gradient_kernel, blocks, warps
     yield search.activations_kernel, {**blocks, "PENALISED": True, "PROJECTED": False}, warps
     yield staged.product_kernel, blocks, warps
     for over_relaxed in (False, True):

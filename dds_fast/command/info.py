@@ -12,7 +12,7 @@ from typing import Any
 from dds_fast.choices import PRECISIONS
 
 PACKAGES = ("torch", "triton", "numpy", "librosa", "soundfile", "safetensors", "mir_eval")
-OPS = ("ops.coupling_step", "ops.flow", "ops.objective", "nmf.least_squares", "nmf.multiplicative")
+OPS = ("nmf.least_squares", "nmf.multiplicative")
 VARIABLES = ("DDS_FAST_BACKEND", "DDS_FAST_CPU_ISA", "OMP_NUM_THREADS")
 
 
@@ -86,9 +86,8 @@ def _backends() -> list[str]:
     from dds_fast.search.dispatch import Request, explain
     from dds_fast.search.engines import ENGINES
 
-    # By name: in dds_fast.ops, functions stand where these modules would.
-    ops = {op.split(".")[1]: importlib.import_module(f"dds_fast.{op}").BACKENDS for op in OPS}
-    ops["search"] = ENGINES
+    ops = {"search": ENGINES}  # the passes of flows are theirs too
+    ops |= {op.split(".")[1]: importlib.import_module(f"dds_fast.{op}").BACKENDS for op in OPS}
     devices = [torch.device("cpu")]
     if torch.cuda.is_available():
         devices.append(torch.device("cuda"))

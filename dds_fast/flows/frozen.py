@@ -43,6 +43,17 @@ class Coupling:
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {ACTIVATIONS}, not {self.activation!r}")
+        groups, width = len(self.alpha), self.n_passing  # the kernels take the sizes on trust
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if weight.ndim != 3 or (weight.shape[0], weight.shape[2]) != (groups, width):
+                raise ValueError(
+                    f"weights[{i}] must be ({groups}, out, {width}), not {tuple(weight.shape)}"
+                )
+            width = weight.shape[1]
+            if bias.shape != (groups, width):
+                raise ValueError(
+                    f"biases[{i}] must be ({groups}, {width}), not {tuple(bias.shape)}"
+                )
 
     @property
     def n_groups(self) -> int:
@@ -94,6 +105,14 @@ class FrozenStep:
         """``(G, F, F)``: the inverse of `mixing`, made in float64 when first asked for."""
         assert self.mixing is not None
         return torch.linalg.inv(self.mixing.double()).to(self.mixing.dtype)
+
+    def affine(self, direction: str) -> tuple[Tensor, Tensor]:
+        """``(G, F, F)`` matrix and ``(G, F)`` bias of the dense mixing in a direction."""
+        assert self.mixing is not None and self.shift is not None
+        if direction == "decode":
+            return self.mixing.contiguous(), -self.shift
+        matrix = self.unmixing.contiguous()
+        return matrix, torch.bmm(matrix, self.shift[..., None])[..., 0]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> FrozenStep:
         """A step with `function` applied to every floating tensor."""

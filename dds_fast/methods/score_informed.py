@@ -7,6 +7,8 @@ of their pitch, activations away from the notes of the score (spec. 11.2, 11.3).
 from __future__ import annotations
 
 import warnings
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import torch
 
 from dds_fast import arrays, nmf, scalars
 from dds_fast.audio import SpectrogramConfig, alignment
-from dds_fast.audio.recordings import Source, read
+from dds_fast.audio.recordings import Given, Source, read
 from dds_fast.audio.windows import Window
 from dds_fast.choices import CONSTRAINTS
 from dds_fast.decomposition import Decomposition, source_activations
@@ -28,11 +30,21 @@ NOTE_TOLERANCE = (0.2, 0.5)
 ONSET_TOLERANCE = (0.3, 0.1)
 """Seconds before and after."""
 
+PITCH_TOLERANCE = 0.05
 ONSET_LEVEL = 0.1
+
+FACTORIZATION = {
+    "loss": "kl",
+    "sparsity": 0.0,
+    "n_steps": 100,
+    "tolerance": 0.0,
+    "random_state": 0,
+}
+"""Options of `nmf.factorize` that a decomposition keeps with its result."""
 
 
 def harmonic_templates(
-    pitches: np.ndarray, config: SpectrogramConfig, *, tolerance: float = 0.05
+    pitches: np.ndarray, config: SpectrogramConfig, *, tolerance: float = PITCH_TOLERANCE
 ) -> np.ndarray:
     """``(F, R)`` templates, ``1 / m`` around the m-th partial of each pitch and zero elsewhere.
 
@@ -91,27 +103,87 @@ def activation_windows(
     return H
 
 
+@dataclass(frozen=True)
+class ScoreConstraints:
+    """What a score allows a decomposition.
+
+    Attributes:
+        kind: what it constrains: "templates" (partials of its pitches), "activations" (when they
+            may sound) or "both".
+        note_tolerance: seconds by which a note may begin early and ring on.
+        onset_tolerance: likewise of an attack, before and after the onset.
+        pitch_tolerance: width of a partial on either side, as a share of its frequency.
+
+    Raises:
+        ValueError: unknown `kind`.
+
+    Example:
+        >>> ScoreConstraints("templates", pitch_tolerance=0.03).kind
+        'templates'
+    """
+
+    kind: str = "both"
+    note_tolerance: tuple[float, float] = NOTE_TOLERANCE
+    onset_tolerance: tuple[float, float] = ONSET_TOLERANCE
+    pitch_tolerance: float = PITCH_TOLERANCE
+
+    def __post_init__(self) -> None:
+        if self.kind not in CONSTRAINTS:
+            raise ValueError(f"constraints must be one of {CONSTRAINTS}, not {self.kind!r}")
+        checked = {
+            "note_tolerance": scalars.pair("note_tolerance", self.note_tolerance),
+            "onset_tolerance": scalars.pair("onset_tolerance", self.onset_tolerance),
+            "pitch_tolerance": scalars.not_negative("pitch_tolerance", self.pitch_tolerance),
+        }
+        self.__dict__.update(checked)  # frozen, but plain numbers from here on
+
+    def factors(
+        self,
+        labels: Labels,
+        pitches: np.ndarray,
+        n_frames: int,
+        config: SpectrogramConfig,
+        onset_templates: bool = False,
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Where W ``(F, R)`` and H ``(R, T)`` start, None where nothing binds them.
+
+        With onset templates each pitch has two rows, that of its attack before that of its
+        partials.
+
+        Raises:
+            ValueError: onset templates, but free activations.
+        """
+        W = H = None
+        if self.kind != "activations":
+            W = harmonic_templates(pitches, config, tolerance=self.pitch_tolerance)
+        if self.kind != "templates":
+            windows = partial(activation_windows, labels, pitches, n_frames, config)
+            H = windows(tolerance=self.note_tolerance)
+        if not onset_templates:
+            return W, H
+        if H is None:
+            raise ValueError(
+                "onset templates need constrained activations: 'activations' or 'both'"
+            )
+        attacks = windows(tolerance=self.onset_tolerance, onsets=True)
+        H = np.stack([attacks, H], axis=1).reshape(2 * len(H), n_frames)
+        if W is not None:
+            W = np.stack([np.full_like(W, ONSET_LEVEL), W], axis=2).reshape(len(W), -1)
+        return W, H
+
+
 @arrays.own_rules()
 def decompose(
     source: Source,
     score: Labels | str | Path,
     *,
     sr: float | None = None,
-    constraints: str = "both",
+    constraints: str | ScoreConstraints = "both",
     onset_templates: bool = False,
     align: bool = False,
-    loss: str = "kl",
-    sparsity: float = 0.0,
     config: SpectrogramConfig = CONFIG,
-    note_tolerance: tuple[float, float] = NOTE_TOLERANCE,
-    onset_tolerance: tuple[float, float] = ONSET_TOLERANCE,
-    pitch_tolerance: float = 0.05,
-    n_steps: int = 100,
-    tolerance: float = 0.0,
-    random_state: int = 0,
-    backend: str = "auto",
     device: str | torch.device | None = None,
-    progress: bool = False,
+    **options: Any,
 ) -> Decomposition:
     """Decompose a recording into the pitches of its score.
 
@@ -120,23 +192,15 @@ def decompose(
             `Spectrogram` with the given config (which has no stems, and cannot be aligned).
         score: the notes, or the path of a MIDI file or note list (see `load_labels`).
         sr: sampling rate of a waveform, in Hz.
-        constraints: what the score constrains: "templates" (partials of its pitches), "activations"
-            (when they may sound) or "both".
+        constraints: what the score constrains: "templates", "activations" or "both"; or a
+            `ScoreConstraints`, with tolerances.
         onset_templates: give each pitch a second template for its attack, not bound to partials but
             to the onsets of its notes.
         align: warp the score to the recording first; see `dds_fast.audio.alignment.align`.
-        loss: "euclidean", "kl" or "is".
-        sparsity: weight of the L1 norm of the activations, see `nmf.factorize`.
         config: the spectrogram.
-        note_tolerance: seconds by which a note may begin early and ring on.
-        onset_tolerance: likewise of the attack, before and after the onset.
-        pitch_tolerance: width of a partial on either side, as a share of its frequency.
-        n_steps: most updates of both factors.
-        tolerance: stop when ten updates change the loss by no more than this share of it.
-        random_state: seed of what the score leaves free.
-        backend: "auto" or a backend's name.
         device: where to compute.
-        progress: show a progress bar.
+        **options: of `dds_fast.nmf.factorize`: `loss` (by default "kl"), `n_steps` (100),
+            `tolerance` (0), `sparsity`, `random_state`, `backend`, `progress`.
 
     Returns:
         A `Decomposition` whose sources are the pitches of the score; with onset templates each has
@@ -160,50 +224,17 @@ def decompose(
         >>> result.sources, result.n_steps
         ((69,), 10)
     """
-    settings: dict[str, Any] = {
-        "constraints": constraints,
-        "onset_templates": scalars.flag("onset_templates", onset_templates),
-        "align": scalars.flag("align", align),
-        "loss": loss,
-        "sparsity": scalars.not_negative("sparsity", sparsity),
-        "note_tolerance": scalars.pair("note_tolerance", note_tolerance),
-        "onset_tolerance": scalars.pair("onset_tolerance", onset_tolerance),
-        "pitch_tolerance": scalars.not_negative("pitch_tolerance", pitch_tolerance),
-        "n_steps": scalars.integer("n_steps", n_steps, least=0),
-        "tolerance": scalars.not_negative("tolerance", tolerance),
-        "random_state": scalars.integer("random_state", random_state),
-    }
-    if constraints not in CONSTRAINTS:
-        raise ValueError(f"constraints must be one of {CONSTRAINTS}, not {constraints!r}")
-    if onset_templates and constraints == "templates":
-        raise ValueError("onset templates need constrained activations: 'activations' or 'both'")
-    labels = score if isinstance(score, Labels) else load_labels(score)
+    if isinstance(constraints, str):
+        constraints = ScoreConstraints(constraints)
+    options = {name: scalars.plain(value) for name, value in (FACTORIZATION | options).items()}
     given = read(source, sr, config)
     X = given.X.to(arrays.device(device, given.kind.device))
-    if len(labels) == 0:
-        raise ValueError("the score holds no notes")
-    if align:
-        if given.stft is None:
-            raise ValueError("a score is aligned to a recording, not to a Spectrogram")
-        labels = alignment.align(labels, given.stft, config)
-    labels = _inside(labels, X.shape[1] / config.frame_rate)
-    if given.stft is not None and X.any():
-        alignment.check_fit(labels, given.stft, config)
-    pitches = np.unique(labels.pitches)
-    rows = np.arange(len(pitches)).repeat(2 if onset_templates else 1)
-    W = H = None
-    if constraints != "activations":
-        W = harmonic_templates(pitches, config, tolerance=settings["pitch_tolerance"])
-    if constraints != "templates":
-        H = activation_windows(labels, pitches, X.shape[1], config, tolerance=note_tolerance)
-    if onset_templates:
-        attacks = activation_windows(
-            labels, pitches, X.shape[1], config, tolerance=onset_tolerance, onsets=True
-        )
-        H = np.stack([attacks, H], axis=1).reshape(len(rows), -1)
-        if W is not None:
-            W = np.stack([np.full_like(W, ONSET_LEVEL), W], axis=2).reshape(len(W), -1)
     silent = not bool(X.any())
+    labels = score if isinstance(score, Labels) else load_labels(score)
+    labels = _placed(labels, given, align, silent)
+    pitches = np.unique(labels.pitches)
+    W, H = constraints.factors(labels, pitches, X.shape[1], config, onset_templates)
+    rows = np.arange(len(pitches)).repeat(2 if onset_templates else 1)
     if silent:
         warnings.warn("the recording is silent: all activations are zero", stacklevel=3)
     result = nmf.factorize(
@@ -211,20 +242,15 @@ def decompose(
         len(rows),
         W=None if W is None else torch.from_numpy(W).to(X),
         H=None if H is None else torch.from_numpy(H).to(X) * _level(X),
-        loss=loss,
-        sparsity=sparsity,
-        n_steps=0 if silent else n_steps,
-        tolerance=tolerance,
         check_every=1,
-        random_state=random_state,
-        backend=backend,
-        progress=progress,
+        **options | ({"n_steps": 0} if silent else {}),
     )
     activations = torch.zeros_like(result.H) if silent else result.H
     index = torch.from_numpy(rows).to(X.device)
     summed = source_activations(result.W, activations, index, len(pitches))
     give_back = given.kind.give_back
     window = Window(give_back(result.W), give_back(activations), rows)
+    settings = asdict(constraints) | {name: options[name] for name in FACTORIZATION}
     return Decomposition(
         (window,),
         give_back(summed),
@@ -233,12 +259,32 @@ def decompose(
         config=config,
         history=np.array(result.history),
         stop_reason="silent" if silent else result.stop_reason,
-        settings=settings,
+        settings={
+            "constraints": settings.pop("kind"),
+            "onset_templates": scalars.flag("onset_templates", onset_templates),
+            "align": scalars.flag("align", align),
+            **settings,
+        },
         gain=given.gain,
         recording=given.recording,
         n_samples=given.n_samples,
         score=labels,
     )
+
+
+def _placed(labels: Labels, given: Given, align: bool, silent: bool) -> Labels:
+    """The notes that lie within a recording, in its own time if asked."""
+    if len(labels) == 0:
+        raise ValueError("the score holds no notes")
+    stft, config = given.stft, given.config
+    if align:
+        if stft is None:
+            raise ValueError("a score is aligned to a recording, not to a Spectrogram")
+        labels = alignment.align(labels, stft, config)
+    labels = _inside(labels, given.seconds)
+    if stft is not None and not silent:
+        alignment.check_fit(labels, stft, config)
+    return labels
 
 
 def _level(X: torch.Tensor) -> torch.Tensor:

@@ -128,19 +128,19 @@ def _descend(
     progress: bool = False,
 ) -> Factorization:
     """Multiplicative updates, H before W, with the loss at every `check_every`-th."""
-    update_of = choose(X, loss, backend).Update
+    update_of = choose(X, loss, backend)
     W = W.T.contiguous().T  # products with few columns are slow
-    update_H = update_of(X, W, loss, n_steps) if fixed == "W" else None
+    update_H = update_of(X, W, n_updates=n_steps) if fixed == "W" else None
     history, stop_reason = [divergence(X, W, H, loss)], "max_steps"
     span = max(1, CHECK_EVERY // check_every)
     try:
         for step in tqdm(range(1, n_steps + 1), disable=not progress, unit="step"):
             norms = sparsity * W.norm(dim=0)[:, None] if sparsity else 0.0
             if fixed != "H":
-                H = (update_H or update_of(X, W, loss, 1))(H, norms)
+                H = (update_H or update_of(X, W))(H, norms)
             if fixed != "W":
                 pull = _pull(W, H, sparsity) if sparsity else 0.0
-                W = update_of(X.T, H.T, loss, 1)(W.T, pull).T
+                W = update_of(X.T, H.T)(W.T, pull).T
             if step % check_every == 0 or step == n_steps:
                 history.append(divergence(X, W, H, loss))
                 if len(history) <= span:

@@ -1,13 +1,8 @@
-"""Functions of tensors, differentiable once, each on the engines that have it.
-
-Plain PyTorch (``reference``) defines the truth, in any floating dtype; the others are compared with
-it.
-"""
+"""The public functions of tensors, and what they take; passes and objective have one derivative."""
 
 from dds_fast.flows.frozen import Coupling, FrozenFlow, FrozenStep
 from dds_fast.nmf.least_squares import least_squares
 from dds_fast.nmf.multiplicative import multiplicative_update
-from dds_fast.ops.coupling_step import coupling_step
 from dds_fast.ops.flow import flow_decode, flow_encode
 from dds_fast.ops.objective import objective
 
@@ -15,7 +10,6 @@ __all__ = [
     "Coupling",
     "FrozenFlow",
     "FrozenStep",
-    "coupling_step",
     "flow_decode",
     "flow_encode",
     "least_squares",

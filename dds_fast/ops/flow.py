@@ -14,8 +14,6 @@ from dds_fast.ops.once import once
 from dds_fast.search import dispatch
 from dds_fast.search.engines import ENGINES
 
-BACKENDS: dict[str, ModuleType] = {name: engine.flow for name, engine in ENGINES.items()}
-
 
 class _Flow(torch.autograd.Function):
     @staticmethod
@@ -61,8 +59,8 @@ def _apply(
             f"on {flow.device}"
         )
     request = dispatch.Request.of(rows, precision, flow)
-    module = dispatch.select("flow", BACKENDS, request, backend)
-    out, log_det = _Flow.apply(grouped, flow, direction, precision, module)
+    engine = dispatch.select("flow", ENGINES, request, backend)
+    out, log_det = _Flow.apply(grouped, flow, direction, precision, engine.flow)
     return out.reshape(rows.shape), log_det.reshape(rows.shape[:-1])
 
 

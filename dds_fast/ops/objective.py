@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -10,12 +9,8 @@ from torch import Tensor
 
 from dds_fast import arrays
 from dds_fast.ops.once import once
-from dds_fast.search import dispatch
-from dds_fast.search.gpu import objective as triton
 from dds_fast.search.problem import EPSILON_PER_FRAME, EPSILON_SHARED
 from dds_fast.search.reference import objective as reference
-
-BACKENDS: dict[str, ModuleType] = {"triton": triton, "reference": reference}
 
 
 class _Objective(torch.autograd.Function):
@@ -30,27 +25,27 @@ class _Objective(torch.autograd.Function):
         penalty: float,
         epsilon: float,
         sparsity: float,
-        backend: ModuleType,
     ) -> Tensor:
         D, active = W.transpose(-1, -2).clamp_min(0), H.clamp_min(0)
-        at = backend.evaluate(X.T, D, active, log_likelihoods, penalty, epsilon, sparsity)
+        at = reference.evaluate(X.T, D, active, log_likelihoods, penalty, epsilon, sparsity)
         ctx.at, ctx.D, ctx.active, ctx.log_likelihoods = at, D, active, log_likelihoods
-        ctx.penalty, ctx.sparsity, ctx.backend = penalty, sparsity, backend
+        ctx.penalty, ctx.sparsity = penalty, sparsity
         return torch.tensor(at.cost, dtype=torch.float64, device=X.device)
 
     @staticmethod
     @arrays.own_rules()
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         at, D, active, likelihoods = ctx.at, ctx.D, ctx.active, ctx.log_likelihoods
-        ops = ctx.backend
         with torch.no_grad():
             grad = grad.to(D.dtype)
-            to_W = grad * ops.gradient_dictionary(at, D, active).transpose(-1, -2)
-            to_H = ops.gradient_activations(at, D, active, likelihoods, ctx.penalty, ctx.sparsity)
+            to_W = grad * reference.gradient_dictionary(at, D, active).transpose(-1, -2)
+            to_H = reference.gradient_activations(
+                at, D, active, likelihoods, ctx.penalty, ctx.sparsity
+            )
             to_H = grad * (to_H * (active > 0))
-            to_l = grad * ops.gradient_log_likelihoods(at, active, likelihoods, ctx.penalty)
+            to_l = grad * reference.gradient_log_likelihoods(at, active, likelihoods, ctx.penalty)
         gradients = (once(g, "objective") for g in (to_W, to_H, to_l))
-        return (*gradients, None, None, None, None, None)
+        return (*gradients, None, None, None, None)
 
 
 def objective(
@@ -79,13 +74,13 @@ def objective(
         epsilon: added to the per-frame sum of activations; by default 1e-3 for a shared
             dictionary and 1e-7 for one per frame.
         sparsity: weight mu of the sum of the activations (0 in the paper).
-        backend: a backend's name, or "auto".
+        backend: "auto" or "reference", which is the only one.
 
     Returns:
         The cost, a float64 scalar tensor.
 
     Raises:
-        ValueError: shapes that do not fit together.
+        ValueError: shapes that do not fit together; unknown `backend`.
 
     Source: DDS paper (arXiv 2211.15524), section III.
 
@@ -96,6 +91,8 @@ def objective(
         >>> torch.allclose(cost.float(), torch.linalg.norm(X - W @ H))
         True
     """
+    if backend not in ("auto", "reference"):
+        raise ValueError(f"objective has no backend {backend!r}; it has reference")
     X = arrays.plain("objective: X", X)
     log_likelihoods = arrays.plain("objective: log_likelihoods", log_likelihoods)
     per_frame = W.ndim == 3
@@ -113,5 +110,4 @@ def objective(
         )
     if epsilon is None:
         epsilon = EPSILON_PER_FRAME if per_frame else EPSILON_SHARED
-    module = dispatch.select("objective", BACKENDS, dispatch.Request.of(X), backend)
-    return _Objective.apply(W, H, log_likelihoods, X, penalty, epsilon, sparsity, module)
+    return _Objective.apply(W, H, log_likelihoods, X, penalty, epsilon, sparsity)

@@ -1,4 +1,4 @@
-"""Non-negative autoencoders: gradients, training, files, inference, separation, constraints."""
+"""Non-negative autoencoders: costs, training, files, inference, separation, constraints."""
 
 from __future__ import annotations
 
@@ -41,6 +41,11 @@ def decoded(model: nae.NAE, H: Tensor) -> Tensor:
     return model.scale * H
 
 
+def rising(parameter: Tensor) -> Tensor:
+    """Zero, with the gradient one."""
+    return (parameter - parameter.detach()).sum()
+
+
 @pytest.fixture(scope="module")
 def tones() -> dict[str, np.ndarray]:
     return {str(f): np.sin(np.arange(8000) * f / 2500) for f in (500, 1500)}
@@ -61,7 +66,7 @@ def melody() -> np.ndarray:
     return audio.spectrogram(five_notes.melody(DATA), five_notes.CONFIG).values
 
 
-class TestGradients:
+class TestCosts:
     def test_divergence_is_scipys(self) -> None:
         X, X_hat = low_rank(), random(30, 50, seed=2)
         X[3, 4] = 0
@@ -73,7 +78,7 @@ class TestGradients:
     def test_training(self, activation: str, depth: int) -> None:
         X, sizes = low_rank(), [30, *[4] * (2 * depth - 1), 30]
         weights = [
-            (random(b, a, seed=i) - 0.4).requires_grad_()
+            random(b, a, seed=i) - 0.4
             for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
         ]
         Y, H = X, X
@@ -81,12 +86,8 @@ class TestGradients:
             Y = G[activation](W @ Y)
             H = Y if i == depth - 1 else H
         expected = (torch.xlogy(X, X / (Y + EPSILON)) - X + Y + EPSILON).sum() + 0.3 * H.sum()
-        expected.backward()
-        fixed = [W.detach() for W in weights]
-        value, gradients = training.cost(X, fixed, activation, penalty=0.3)
+        value = training.cost(X, weights, activation, penalty=0.3)
         assert float(value) == pytest.approx(expected.item(), rel=1e-12)
-        for W, gradient in zip(weights, gradients, strict=True):
-            torch.testing.assert_close(gradient, W.grad, rtol=1e-8, atol=1e-10)
 
     @pytest.mark.parametrize("kind", inference.PENALTIES)
     def test_inference(self, kind: str) -> None:
@@ -97,8 +98,7 @@ class TestGradients:
             nae.NAE((random(2, 30), random(30, 2) - 0.3), "softplus", scale=1.0),
         ]
         free = [(random(m.n_components, 50, seed=i) - 0.5) for i, m in enumerate(joint)]
-        leaves = [A.clone().requires_grad_() for A in free]
-        H = [functional.softplus(A) for A in leaves]
+        H = [functional.softplus(A) for A in free]
         X_hat = sum(decoded(m, h) for m, h in zip(joint, H, strict=True)) / 1.5
         expected = (torch.xlogy(X, X / (X_hat + EPSILON)) - X + X_hat + EPSILON).sum()
         if kind == "l1":
@@ -106,21 +106,13 @@ class TestGradients:
         else:
             a, b, c = (h.sum(0) for h in H)
             expected = expected + 0.3 * (a * b + a * c + b * c).sum()
-        expected.backward()
-        value, gradients = inference.cost(X, joint, free, 1.5, 0.3, kind)
+        value = inference.cost(X, joint, free, 1.5, 0.3, kind)
         assert float(value) == pytest.approx(expected.item(), rel=1e-12)
-        for A, gradient in zip(leaves, gradients, strict=True):
-            torch.testing.assert_close(gradient, A.grad, rtol=1e-8, atol=1e-10)
 
-    @pytest.mark.parametrize("masked", [False, True])
-    def test_constrained(self, masked: bool) -> None:
-        X = low_rank()
-        M = (random(4, 50, seed=5) < 0.6).double() if masked else torch.ones(())
-        W_E, W_D = random(4, 30).requires_grad_(), random(30, 4).requires_grad_()
-        (X - W_D @ ((W_E @ X) * M)).square().sum().backward()
-        to_encoder, to_decoder = nae.gradients(X, W_E.detach(), W_D.detach(), M)
-        torch.testing.assert_close(to_encoder, W_E.grad, rtol=1e-10, atol=1e-10)
-        torch.testing.assert_close(to_decoder, W_D.grad, rtol=1e-10, atol=1e-10)
+    def test_gradient_where_the_spectrogram_is_zero(self) -> None:
+        X_hat = random(3, 4).requires_grad_()
+        divergence(torch.zeros(3, 4).double(), X_hat).backward()
+        torch.testing.assert_close(X_hat.grad, torch.ones(3, 4).double(), rtol=0, atol=0)
 
 
 class TestFit:
@@ -176,7 +168,7 @@ class TestFit:
         costs = iter([3.0, 2.0] + [float("nan")] * 100)
         history, reason = minimise(
             [parameter],
-            lambda: (torch.tensor(next(costs)), [torch.ones(1)]),
+            lambda: next(costs) + rising(parameter),
             n_steps=50,
             tolerance=0.0,
             progress=False,
@@ -186,9 +178,9 @@ class TestFit:
     def test_ctrl_c_keeps_the_best(self) -> None:
         parameter, costs = torch.zeros(1), iter([3.0, 2.0])
 
-        def evaluate() -> tuple[Tensor, list[Tensor]]:
+        def evaluate() -> Tensor:
             try:
-                return torch.tensor(next(costs)), [torch.ones(1)]
+                return next(costs) + rising(parameter)
             except StopIteration:
                 raise KeyboardInterrupt from None
 

@@ -11,8 +11,8 @@ from dds_fast.nmf.multiplicative import (
     BACKENDS,
     FACTORS,
     LOSSES,
+    choose,
     divergence,
-    fixed_update,
     triton,
 )
 from dds_fast.nmf.multiplicative.reference import EPSILON
@@ -85,8 +85,8 @@ def test_triton_update(
 def test_what_is_made_once_changes_nothing(n_updates: int, loss: str) -> None:
     """Gram matrix or not: F = 42, T = 7 take it for 30 entries only if it serves many updates."""
     X, W, H = make(42, 30, 7)
-    exact = fixed_update(X, W, loss=loss, n_updates=n_updates)
-    update = fixed_update(X.float(), W.float(), loss=loss, n_updates=n_updates)
+    exact = choose(X, loss)(X, W, n_updates=n_updates)
+    update = choose(X.float(), loss)(X.float(), W.float(), n_updates=n_updates)
     if loss == "euclidean":
         assert (update.gram is not None) == (n_updates > 1)
     single = H.float()
@@ -167,7 +167,7 @@ def test_penalty_joins_the_denominator(backend: str) -> None:
     X, W, H = (operand.float() for operand in make(42, 17, 7))
     penalty = torch.rand(17, 1)
     for loss in BACKENDS[backend].LOSSES:
-        update = fixed_update(X, W, loss=loss, n_updates=1, backend=backend)
+        update = choose(X, loss, backend)(X, W)
         # The update is H N / D for losses with a linear denominator, and its root for "is".
         power = 2 if loss == "is" else 1
         plain, penalised = (H / update(H)) ** power, (H / update(H, penalty)) ** power

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from dds_fast import ops
 from dds_fast.flows import ConditionalGlow, RealNVPBank
-from dds_fast.ops.flow import BACKENDS
 from dds_fast.search import dispatch
+from dds_fast.search.engines import ENGINES
 
 CASES = {
     "bank S=7 F=42 R=3": (partial(RealNVPBank, 7, 42, n_steps=4, width=11, depth=2), (7, 3, 42)),
@@ -27,7 +27,7 @@ def runnable(dtype: torch.dtype) -> list[str]:
     """Backends for the CPU; Triton's interpreter has tests of its own, at sizes to its liking."""
     request = dispatch.Request.of(torch.empty(0, dtype=dtype))
     return [
-        name for name, module in BACKENDS.items() if name != "triton" and module.can_run(request)
+        name for name, engine in ENGINES.items() if name != "triton" and engine.can_run(request)
     ]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from dds_fast import ops
 from dds_fast.flows import ConditionalGlow, RealNVPBank
 from dds_fast.flows.reference import flow as reference
-from dds_fast.ops import Coupling, FrozenFlow, coupling_step
+from dds_fast.ops import Coupling, FrozenFlow, FrozenStep
 from dds_fast.search.gpu import flow as triton
 from dds_fast.search.gpu.weights import Tiles
 
@@ -102,7 +102,7 @@ def test_strided_and_empty_rows(triton_device: torch.device, case: str) -> None:
 
 
 @pytest.mark.parametrize("direction", ["encode", "decode"])
-def test_single_coupling_step(triton_device: torch.device, direction: str) -> None:
+def test_single_coupling(triton_device: torch.device, direction: str) -> None:
     generator = torch.Generator().manual_seed(1)
 
     def normal(*shape: int) -> Tensor:
@@ -110,16 +110,15 @@ def test_single_coupling_step(triton_device: torch.device, direction: str) -> No
 
     weights, biases = (normal(2, 5, 4), normal(2, 6, 5)), (normal(2, 5), normal(2, 6))
     coupling = Coupling(weights, biases, normal(2), normal(2), "leaky_relu")
+    flow = FrozenFlow((FrozenStep(coupling),), torch.zeros(2, dtype=torch.float64))
     x, grad = normal(2, 3, 7), normal(2, 3, 7)
+    op = ops.flow_encode if direction == "encode" else ops.flow_decode
     exact = x.double().requires_grad_()
-    expected = coupling_step(
-        coupling.map(lambda t: t.double()), exact, direction=direction, backend="reference"
-    )
+    expected = op(flow.to(torch.float64), exact, backend="reference")
     (gradient,) = torch.autograd.grad(expected[0], exact, grad.double())
 
     single = x.to(triton_device).requires_grad_()
-    on_device = coupling.map(lambda t: t.to(triton_device))
-    actual = coupling_step(on_device, single, direction=direction, backend="triton")
+    actual = op(flow.to(torch.float32, triton_device), single, backend="triton")
     (actual_gradient,) = torch.autograd.grad(actual[0], single, grad.to(triton_device))
     bounds = RATIO[torch.float32]
     assert_close("rows", actual[0].detach().cpu(), expected[0].detach(), bounds["output"])

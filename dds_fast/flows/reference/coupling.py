@@ -18,7 +18,6 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from dds_fast.flows.frozen import Coupling
-from dds_fast.search.dispatch import Request, accept
 
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
@@ -40,14 +39,6 @@ class Stash:
     bounded: Tensor
     scale: Tensor
     moved: Tensor
-
-
-def can_run(request: Request, raise_error: bool = False) -> bool:
-    """Plain PyTorch computes in the tensors' own dtype, on any device."""
-    reason = None
-    if request.precision not in ("float64", "float32"):
-        reason = f"computes in float64 or float32, not {request.precision}"
-    return accept(reason, raise_error)
 
 
 def _activate(x: Tensor, activation: str) -> Tensor:

@@ -7,14 +7,8 @@ from torch import Tensor
 
 from dds_fast.flows.frozen import FrozenFlow, FrozenStep
 from dds_fast.flows.reference import coupling
-from dds_fast.search.dispatch import Request
 
 Stash = tuple[coupling.Stash, ...]
-
-
-def can_run(request: Request, raise_error: bool = False) -> bool:
-    """Whatever the reference coupling step can run."""
-    return coupling.can_run(request, raise_error)
 
 
 def _gather(rows: Tensor, order: Tensor) -> Tensor:

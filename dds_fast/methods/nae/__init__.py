@@ -7,7 +7,7 @@ Source: Smaragdis and Venkataramani, A Neural Network Alternative to Non-Negativ
 (arXiv 1609.03296); for the variants Müller's tutorial at Eurographics 2023.
 """
 
-from dds_fast.methods.nae.constrained import ConstrainedNAE, constrained, gradients
+from dds_fast.methods.nae.constrained import ConstrainedNAE, constrained
 from dds_fast.methods.nae.inference import activations
 from dds_fast.methods.nae.model import NAE, load
 from dds_fast.methods.nae.separation import Separation, separate
@@ -20,7 +20,6 @@ __all__ = [
     "activations",
     "constrained",
     "fit",
-    "gradients",
     "load",
     "separate",
 ]

@@ -8,6 +8,7 @@ the projected gradient and the multiplicative updates search the same model.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,27 +139,6 @@ def activations(X: Tensor, W_E: Tensor, M: Tensor) -> Tensor:
     return (W_E @ X) * M
 
 
-def gradients(X: Tensor, W_E: Tensor, W_D: Tensor, M: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradients of ``||X - W_D ((W_E X) ⊙ M)||^2`` to W_E and W_D (spec. 11.7).
-
-    Args:
-        X: ``(F, T)``.
-        W_E: ``(J, F)``.
-        W_D: ``(F, J)``.
-        M: ``(J, T)`` or a number.
-    """
-    H = activations(X, W_E, M)
-    return _encoder_gradient(X, W_D, H, M), _decoder_gradient(X, W_D, H)
-
-
-def _encoder_gradient(X: Tensor, W_D: Tensor, H: Tensor, M: Tensor) -> Tensor:
-    return 2 * ((W_D.T @ (W_D @ H - X)) * M) @ X.T
-
-
-def _decoder_gradient(X: Tensor, W_D: Tensor, H: Tensor) -> Tensor:
-    return 2 * (W_D @ (H @ H.T) - X @ H.T)
-
-
 class _Multiplicative:
     """Quotients of the negative and the positive part of the gradients."""
 
@@ -194,14 +174,23 @@ class _Projected:
         self.curvature = _largest_eigenvalue(X)
 
     def encoder(self, W_E: Tensor, W_D: Tensor, H: Tensor) -> Tensor:
+        X, M = self.X, self.M
+        gradient = _gradient(lambda W: _loss(X, W_D, activations(X, W, M)), W_E)
         curvature = 2 * _largest_eigenvalue(W_D) * self.curvature
         step = self.step_size / curvature.clamp_min(torch.finfo(W_E.dtype).tiny)
-        return (W_E - step * _encoder_gradient(self.X, W_D, H, self.M)).clamp_min(0)
+        return (W_E - step * gradient).clamp_min(0)
 
     def decoder(self, W_D: Tensor, H: Tensor) -> Tensor:
+        gradient = _gradient(lambda W: _loss(self.X, W, H), W_D)
         curvature = 2 * _largest_eigenvalue(H)
         step = self.step_size / curvature.clamp_min(torch.finfo(W_D.dtype).tiny)
-        return (W_D - step * _decoder_gradient(self.X, W_D, H)).clamp_min(0) * self.allowed
+        return (W_D - step * gradient).clamp_min(0) * self.allowed
+
+
+@torch.enable_grad()
+def _gradient(loss: Callable[[Tensor], Tensor], W: Tensor) -> Tensor:
+    W = W.detach().requires_grad_()
+    return torch.autograd.grad(loss(W), W)[0]
 
 
 def _largest_eigenvalue(A: Tensor) -> Tensor:

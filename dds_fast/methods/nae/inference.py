@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from dds_fast import arrays, scalars
 from dds_fast.arrays import Kind
-from dds_fast.methods.nae.layers import backward, divergence, divergence_gradient, forward
+from dds_fast.methods.nae.layers import divergence, through
 from dds_fast.methods.nae.model import NAE
 from dds_fast.methods.nae.rprop import minimise
 from dds_fast.nmf import nonnegative
@@ -105,8 +105,8 @@ def cost(
     scale: float,
     penalty: float,
     penalty_kind: str,
-) -> tuple[Tensor, list[Tensor]]:
-    """The cost of Eqs. 8 and 9 for ``H_i = softplus(A_i)``, and its gradients to the A_i.
+) -> Tensor:
+    """The cost of Eqs. 8 and 9 for ``H_i = softplus(A_i)``.
 
     Args:
         X: ``(F, T)``, divided by `scale`.
@@ -116,26 +116,14 @@ def cost(
         penalty, penalty_kind: as for `activations`.
     """
     H = [functional.softplus(A) for A in free]
-    passes = [
-        forward(model.decoder, h, model.activation) for model, h in zip(models, H, strict=True)
-    ]
-    gains = [model.scale / scale for model in models]
-    X_hat = sum(gain * done.output for gain, done in zip(gains, passes, strict=True))
-    value = divergence(X, X_hat)
-    to_output = divergence_gradient(X, X_hat)
-    # How strongly each frame of a model is penalised: (T,) or a number.
+    parts = (
+        model.scale / scale * through(model.decoder, h, model.activation)
+        for model, h in zip(models, H, strict=True)
+    )
     norms = torch.stack([h.sum(0) for h in H])
-    if penalty_kind == "l1":
-        value = value + penalty * norms.sum()
-        weights = torch.ones_like(norms)
-    else:
-        weights = norms.sum(0) - norms
-        value = value + penalty * (norms * weights).sum() / 2
-    gradients = []
-    for model, done, gain, A, weight in zip(models, passes, gains, free, weights, strict=True):
-        _, to_H = backward(model.decoder, done, gain * to_output, model.activation, frozen=True)
-        gradients.append((to_H + penalty * weight) * torch.sigmoid(A))
-    return value, gradients
+    if penalty_kind == "cross":
+        norms = norms * (norms.sum(0) - norms) / 2
+    return divergence(X, sum(parts)) + penalty * norms.sum()
 
 
 def _before_softplus(H: Tensor) -> Tensor:

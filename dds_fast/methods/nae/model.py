@@ -14,7 +14,7 @@ from torch import Tensor
 from dds_fast.arrays import Kind, as_tensor, own_rules
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.files import read_tensors, write_tensors
-from dds_fast.methods.nae.layers import ACTIVATIONS, divergence, forward
+from dds_fast.methods.nae.layers import ACTIVATIONS, divergence, through
 
 KIND = "nae"
 
@@ -103,14 +103,14 @@ class NAE:
         """``(K, T)`` activations H of a spectrogram ``(F, T)``, by the encoder."""
         kind, X = Kind.of(X), self._as_tensor("X", X)
         self._check_rows("encode", X, self.n_features)
-        return kind.give_back(forward(self.encoder, X / self.scale, self.activation).output)
+        return kind.give_back(through(self.encoder, X / self.scale, self.activation))
 
     @own_rules()
     def decode(self, H: Any) -> Any:
         """The spectrogram ``(F, T)`` of activations ``(K, T)``."""
         kind, H = Kind.of(H), self._as_tensor("H", H)
         self._check_rows("decode", H, self.n_components)
-        return kind.give_back(self.scale * forward(self.decoder, H, self.activation).output)
+        return kind.give_back(self.scale * through(self.decoder, H, self.activation))
 
     @own_rules()
     def divergence(self, X: Any, H: Any = None) -> float:

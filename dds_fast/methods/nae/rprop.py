@@ -18,9 +18,10 @@ CHECK_EVERY = 20
 """The host looks at the costs every so many steps."""
 
 
+@torch.enable_grad()
 def minimise(
     parameters: Sequence[Tensor],
-    evaluate: Callable[[], tuple[Tensor, Sequence[Tensor]]],
+    evaluate: Callable[[], Tensor],
     *,
     n_steps: int,
     tolerance: float,
@@ -29,8 +30,8 @@ def minimise(
     """Change the parameters in place so that a cost falls, and leave them where it was least.
 
     Args:
-        parameters: leaf tensors without a graph.
-        evaluate: the cost at the parameters as they are, and its gradients to them.
+        parameters: leaf tensors, without a graph before and after.
+        evaluate: the cost at the parameters as they are.
         n_steps: most steps.
         tolerance: stop when twenty steps lower the least cost by less than this share of it.
         progress: show a progress bar on standard error.
@@ -42,20 +43,22 @@ def minimise(
     Source: Riedmiller and Braun, A direct adaptive method for faster backpropagation learning,
     1993; as in `torch.optim.Rprop`.
     """
+    for parameter in parameters:
+        parameter.requires_grad_()
     optimizer = torch.optim.Rprop(parameters, lr=FIRST_STEP, etas=ETAS, step_sizes=STEP_SIZES)
-    best = [parameter.clone() for parameter in parameters]
+    best = [parameter.detach().clone() for parameter in parameters]
     costs: list[Tensor] = []
     least = torch.full((), torch.inf, dtype=torch.float64, device=parameters[0].device)
     last_check, stop_reason = torch.inf, "max_steps"
     with tqdm(total=n_steps, disable=not progress, unit="step") as bar:
         try:
             for step in range(n_steps + 1):
-                cost, gradients = evaluate()
-                costs.append(cost.double())
+                cost = evaluate()
+                costs.append(cost.detach().double())
                 better = costs[-1] < least
                 least = torch.where(better, costs[-1], least)
                 for kept, parameter in zip(best, parameters, strict=True):
-                    kept.copy_(torch.where(better, parameter, kept))
+                    kept.copy_(torch.where(better, parameter.detach(), kept))
                 if step == n_steps:
                     break
                 if step % CHECK_EVERY == 0:
@@ -67,13 +70,13 @@ def minimise(
                         stop_reason = "converged"
                         break
                     last_check = float(least)
-                for parameter, gradient in zip(parameters, gradients, strict=True):
-                    parameter.grad = gradient
+                optimizer.zero_grad()
+                cost.backward()
                 optimizer.step()
                 bar.update()
         except KeyboardInterrupt:
             stop_reason = "interrupted"
     for kept, parameter in zip(best, parameters, strict=True):
-        parameter.copy_(kept)
+        parameter.requires_grad_(False).copy_(kept)
         parameter.grad = None
     return torch.stack(costs).cpu().numpy(), stop_reason

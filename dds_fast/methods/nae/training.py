@@ -11,13 +11,7 @@ from torch import Tensor
 from dds_fast import arrays, scalars
 from dds_fast.arrays import Kind
 from dds_fast.audio import SpectrogramConfig
-from dds_fast.methods.nae.layers import (
-    ACTIVATIONS,
-    backward,
-    divergence,
-    divergence_gradient,
-    forward,
-)
+from dds_fast.methods.nae.layers import ACTIVATIONS, divergence, through
 from dds_fast.methods.nae.model import NAE
 from dds_fast.methods.nae.rprop import minimise
 from dds_fast.nmf import nonnegative
@@ -136,15 +130,8 @@ def initial_weights(sizes: Sequence[int], random_state: int) -> list[Tensor]:
     return weights
 
 
-def cost(
-    X: Tensor, weights: Sequence[Tensor], activation: str, penalty: float
-) -> tuple[Tensor, list[Tensor]]:
-    """The cost of Eq. 5 and its gradients to the weights of an autoencoder."""
+def cost(X: Tensor, weights: Sequence[Tensor], activation: str, penalty: float) -> Tensor:
+    """The cost of Eq. 5."""
     depth = len(weights) // 2
-    encoded = forward(weights[:depth], X, activation)
-    decoded = forward(weights[depth:], encoded.output, activation)
-    value = divergence(X, decoded.output) + penalty * encoded.output.sum()
-    gradient = divergence_gradient(X, decoded.output)
-    to_decoder, gradient = backward(weights[depth:], decoded, gradient, activation, frozen=False)
-    to_encoder, _ = backward(weights[:depth], encoded, gradient + penalty, activation, frozen=False)
-    return value, to_encoder + to_decoder
+    H = through(weights[:depth], X, activation)
+    return divergence(X, through(weights[depth:], H, activation)) + penalty * H.sum()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dds_fast import _native
 from dds_fast.nmf.least_squares.reference import MOST_NEW, unit_entries
+from dds_fast.search import cpu
 from dds_fast.search.dispatch import Request, accept
 
 GRAM_ENTRIES = 192
@@ -21,18 +22,10 @@ CORRELATION_BYTES = 64 << 20
 
 
 def can_run(request: Request, raise_error: bool = False) -> bool:
-    """Whether the compiled kernels serve `request`: float32 on a CPU, native module present."""
-    reason = None
-    if request.device.type != "cpu":
-        reason = f"computes on cpu, not on {request.device.type}"
-    elif (request.dtype, request.precision) != (torch.float32, "float32"):
-        reason = f"computes in float32, not {request.precision}"
-    else:
-        try:
-            _native.cpu()
-        except ImportError as error:
-            reason = str(error)
-    return accept(reason, raise_error)
+    """Where the compiled kernels run, in float32: a BLAS makes the products."""
+    if request.device.type == "cpu" and request.precision != "float32":
+        return accept(f"computes in float32, not {request.precision}", raise_error)
+    return cpu.can_run(request, raise_error)
 
 
 class Search:

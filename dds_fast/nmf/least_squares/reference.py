@@ -14,7 +14,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dds_fast.search.dispatch import Request, accept
+from dds_fast.search.reference import can_run
+
+__all__ = ["MOST_NEW", "Search", "can_run", "unit_entries"]
 
 MAX_SWEEPS = 50
 SWEEP_GAIN = 1e-6
@@ -25,14 +27,6 @@ LEAST_CORRELATION = 1e-6
 
 MOST_NEW = 32
 """Candidates that a pass may add to a frame."""
-
-
-def can_run(request: Request, raise_error: bool = False) -> bool:
-    """Plain PyTorch computes in the tensors' own dtype, on any device."""
-    reason = None
-    if request.precision not in ("float64", "float32"):
-        reason = f"computes in float64 or float32, not {request.precision}"
-    return accept(reason, raise_error)
 
 
 def unit_entries(W: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 
 import torch
@@ -71,35 +73,20 @@ def multiplicative_update(
     if factor not in FACTORS:
         raise ValueError(f"multiplicative_update: factor must be 'W' or 'H', not {factor!r}")
     X, W, H = nonnegative.check("multiplicative_update", X, W, H)
-    if factor == "H":
-        return fixed_update(X, W, loss=loss, n_updates=1, backend=backend)(H)
-    return fixed_update(X.T, H.T, loss=loss, n_updates=1, backend=backend)(W.T).T
+    update_of = choose(X, loss, backend)
+    return update_of(X, W)(H) if factor == "H" else update_of(X.T, H.T)(W.T).T
 
 
-def fixed_update(
-    X: Tensor, W: Tensor, *, loss: str, n_updates: int, backend: str = "auto"
-) -> reference.Update:
-    """The update of H for X and W that do not change, with what can be made once made once.
+def choose(X: Tensor, loss: str, backend: str = "auto") -> Callable[..., reference.Update]:
+    """Makes updates of H for an X and a W that do not change: ``choose(...)(X, W, n_updates=)``.
 
-    Called with H, and perhaps the gradient of a penalty, it returns the new H. Operands are not
-    checked for negative entries.
-
-    Args:
-        X: ``(F, T)``, non-negative.
-        W: ``(F, J)``, non-negative.
-        loss: one of `LOSSES`.
-        n_updates: about how often it will be called.
-        backend: "auto", or the name of one of ``BACKENDS``.
+    Called with H, and perhaps the gradient of a penalty, an update returns the new H. Operands are
+    not checked for negative entries. See ``reference.Update``.
     """
-    return choose(X, loss, backend).Update(X, W, loss, n_updates)
-
-
-def choose(X: Tensor, loss: str, backend: str = "auto") -> ModuleType:
-    """The backend for X; its `Update` is what `fixed_update` makes."""
     check_loss("multiplicative_update", loss)
     able = {name: module for name, module in BACKENDS.items() if loss in module.LOSSES}
     op = f"multiplicative_update (loss {loss!r})"
-    return dispatch.select(op, able, dispatch.Request.of(X), backend)
+    return partial(dispatch.select(op, able, dispatch.Request.of(X), backend).Update, loss=loss)
 
 
 def divergence(X: Tensor, W: Tensor, H: Tensor, loss: str) -> float:

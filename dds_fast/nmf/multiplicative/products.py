@@ -37,7 +37,7 @@ class ProductsUpdate(ABC):
     def quotient(self, approximation: Tensor) -> Tensor:
         """``X / (approximation + EPSILON)``, in place, in the order of X."""
 
-    def __init__(self, X: Tensor, W: Tensor, loss: str, n_updates: int) -> None:
+    def __init__(self, X: Tensor, W: Tensor, loss: str, n_updates: int = 1) -> None:
         self.X, self.W, self.loss = _dense(X), W, loss
         self.gram: Tensor | None = None
         self.fixed: dict[bool, Tensor] = {}

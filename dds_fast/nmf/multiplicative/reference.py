@@ -17,18 +17,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dds_fast.search.dispatch import Request, accept
+from dds_fast.search.reference import can_run
+
+__all__ = ["EPSILON", "LOSSES", "Update", "can_run"]
 
 LOSSES = ("euclidean", "kl", "is")
 EPSILON = torch.finfo(torch.float32).eps
-
-
-def can_run(request: Request, raise_error: bool = False) -> bool:
-    """Plain PyTorch computes in the tensors' own dtype, on any device."""
-    reason = None
-    if request.precision not in ("float64", "float32"):
-        reason = f"computes in float64 or float32, not {request.precision}"
-    return accept(reason, raise_error)
 
 
 class Update:
@@ -41,7 +35,7 @@ class Update:
         n_updates: how often it will be called, about; for what pays to be made once.
     """
 
-    def __init__(self, X: Tensor, W: Tensor, loss: str, n_updates: int) -> None:
+    def __init__(self, X: Tensor, W: Tensor, loss: str, n_updates: int = 1) -> None:
         self.X, self.W, self.loss = X, W, loss
 
     def __call__(self, H: Tensor, penalty: Tensor | float = 0.0) -> Tensor:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from dds_fast.flows.frozen import FrozenFlow
-from dds_fast.search.cpu.weights import Stash, can_run, packed_flow
-
-__all__ = ["backward", "can_run", "forward"]
+from dds_fast.search.cpu.weights import Stash, packed_flow
 
 
 def forward(

@@ -132,13 +132,7 @@ class PackedFlow:
         return coupling.packed[key]
 
     def _pack_mixing(self, step: FrozenStep, direction: str) -> Tensor:
-        assert step.mixing is not None and step.shift is not None
-        if direction == "decode":
-            matrix, bias = step.mixing, -step.shift
-        else:
-            matrix = step.unmixing
-            bias = torch.bmm(matrix, step.shift[..., None])[..., 0]
-        matrix, bias = matrix.contiguous(), bias.contiguous()
+        matrix, bias = (tensor.contiguous() for tensor in step.affine(direction))
         packed = buffer(len(matrix) * self.layout.mixing_bytes)
         self.layout.pack_mixing(
             len(matrix),
@@ -210,13 +204,3 @@ def packed_flow(flow: FrozenFlow, direction: str, precision: str) -> PackedFlow:
     if key not in flow.packed:
         flow.packed[key] = PackedFlow(flow, direction, precision)
     return flow.packed[key]
-
-
-def packed_coupling(coupling: Coupling, direction: str, precision: str) -> PackedFlow:
-    """A single coupling as a flow of one step."""
-    key = f"cpu {direction} {precision}"
-    if key not in coupling.packed:
-        none = torch.zeros(coupling.n_groups, dtype=torch.float64)
-        flow = FrozenFlow((FrozenStep(coupling),), none)
-        coupling.packed[key] = PackedFlow(flow, direction, precision)
-    return coupling.packed[key]

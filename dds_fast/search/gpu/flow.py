@@ -10,9 +10,7 @@ from torch import Tensor
 from dds_fast.flows.frozen import FrozenFlow
 from dds_fast.search.gpu.bank import TiledBank
 from dds_fast.search.gpu.glow import LayeredFlow
-from dds_fast.search.gpu.weights import Stash, can_run, on_device_of
-
-__all__ = ["Stash", "backward", "can_run", "forward"]
+from dds_fast.search.gpu.weights import Stash, on_device_of
 
 
 def _tiled(flow: FrozenFlow, direction: str) -> TiledBank | LayeredFlow:

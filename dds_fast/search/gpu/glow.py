@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dds_fast.flows.frozen import FrozenFlow, FrozenStep
+from dds_fast.flows.frozen import FrozenFlow
 from dds_fast.search.gpu.weights import Stash, Tiles, kernels, power_of_two, weights_of
 
 
@@ -34,7 +34,7 @@ class LayeredFlow:
         self.activation = first.activation
         self.widths = [w.shape[1] for w in first.weights[:-1]]
         self.constants = flow.log_det.float() * (1 if direction == "decode" else -1)
-        self.mixings = [_mixing(step, direction) for step in flow.steps]
+        self.mixings = [step.affine(direction) for step in flow.steps]
         indices = range(len(flow.steps))
         self.order = list(indices if direction == "encode" else reversed(indices))
 
@@ -86,15 +86,6 @@ class LayeredFlow:
         return grad_in
 
 
-def _mixing(step: FrozenStep, direction: str) -> tuple[Tensor, Tensor]:
-    """Matrix and bias of a step's mixing in a direction."""
-    assert step.mixing is not None and step.shift is not None
-    if direction == "decode":
-        return step.mixing.contiguous(), -step.shift
-    bias = torch.bmm(step.unmixing, step.shift[..., None])[..., 0]
-    return step.unmixing.contiguous(), bias
-
-
 class _Pass:
     """The launches of one pass over rows of one shape."""
 
@@ -127,11 +118,10 @@ class _Pass:
         biases: Tensor,
         vectors: Tensor,
         target: Tensor,
-        n_out: int,
-        n_in: int,
         activation: str,
         precision: str,
     ) -> None:
+        n_out, n_in = target.shape[1], vectors.shape[1]
         kernels("layered").hidden_kernel[self._grid(n_out)](
             weights, biases, vectors, target, self.R, self.pitch,
             weights.stride(0), biases.stride(0), vectors.stride(0), target.stride(0),
@@ -142,15 +132,14 @@ class _Pass:
     def mix(self, i: int, state: Tensor) -> Tensor:
         matrix, bias = self.layered.mixings[i]
         mixed = torch.empty_like(state)
-        precision = mixing_precision(self.precision)
-        self._dense(matrix, bias, state, mixed, self.F, self.F, "none", precision)
+        self._dense(matrix, bias, state, mixed, "none", mixing_precision(self.precision))
         return mixed
 
     def unmix_gradient(self, i: int, grad: Tensor) -> Tensor:
         matrix, _ = self.layered.mixings[i]
         unmixed = torch.empty_like(grad)
         precision = mixing_precision(self.precision)
-        self._dense_gradient(matrix, grad, grad, unmixed, self.F, self.F, "none", precision)
+        self._dense_gradient(matrix, grad, grad, unmixed, "none", precision)
         return unmixed
 
     def couple(
@@ -158,21 +147,21 @@ class _Pass:
     ) -> None:
         """A coupling step on the state, in place."""
         layers, biases = self.weights.layers[i], self.weights.biases[i]
-        n_in, vectors, first = self.F - self.F // 2, state, 0
+        vectors, first = state[:, : self.F - self.F // 2], 0
         for layer, n_out in enumerate(self.layered.widths):
             target = hidden[:, first : first + n_out]
             self._dense(
                 layers[:, self.weights.offsets[layer] :],
                 biases[:, self.weights.bias_offsets[layer] :],
-                vectors, target, n_out, n_in, self.layered.activation, self.precision,
+                vectors, target, self.layered.activation, self.precision,
             )  # fmt: skip
-            n_in, vectors, first = n_out, target, first + n_out
+            vectors, first = target, first + n_out
         kernels("layered").moving_kernel[self._grid(self.F // 2)](
             layers[:, self.weights.offsets[-1] :], biases[:, self.weights.bias_offsets[-1] :],
             self.weights.alpha[i], self.weights.beta[i], vectors, state, moving, log_dets,
             self.R, self.pitch, layers.stride(0), biases.stride(0), vectors.stride(0),
-            FEATURES=self.F, N_IN=n_in, ENCODE=self.layered.direction == "encode", KEEP=keep,
-            PRECISION=self.precision, **self.tiles.product,
+            FEATURES=self.F, N_IN=vectors.shape[1], ENCODE=self.layered.direction == "encode",
+            KEEP=keep, PRECISION=self.precision, **self.tiles.product,
         )  # fmt: skip
 
     def _dense_gradient(
@@ -181,11 +170,10 @@ class _Pass:
         grad: Tensor,
         hidden: Tensor,
         target: Tensor,
-        n_out: int,
-        n_in: int,
         activation: str,
         precision: str,
     ) -> None:
+        n_out, n_in = grad.shape[1], target.shape[1]
         kernels("layered").gradient_kernel[self._grid(n_in)](
             weights, grad, hidden, target, self.R, self.pitch, weights.stride(0), hidden.stride(0),
             N_OUT=n_out, N_IN=n_in, ACTIVATION=activation, PRECISION=precision,
@@ -197,8 +185,7 @@ class _Pass:
     ) -> None:
         """The gradient of `couple`, in place."""
         layers = self.weights.layers[i]
-        n_out = self.F // 2 * 2
-        grad = self.new(self.G, n_out, self.pitch)
+        grad = self.new(self.G, self.F // 2 * 2, self.pitch)
         kernels("layered").moving_gradient_kernel[self._grid(self.F // 2)](
             self.weights.alpha[i], self.weights.beta[i], grad_log_det, grad_state, moving, grad,
             self.R, self.pitch, FEATURES=self.F, ENCODE=self.layered.direction == "encode",
@@ -210,11 +197,10 @@ class _Pass:
             target = self.new(self.G, n_in, self.pitch)
             self._dense_gradient(
                 layers[:, self.weights.offsets[layer + 1] :], grad,
-                hidden[:, first : first + n_in], target,
-                n_out, n_in, self.layered.activation, self.precision,
+                hidden[:, first : first + n_in], target, self.layered.activation, self.precision,
             )  # fmt: skip
-            grad, n_out = target, n_in
+            grad = target
         kernels("layered").passing_gradient_kernel[self._grid(self.F - self.F // 2)](
             layers, grad, grad_state, self.R, self.pitch, layers.stride(0),
-            N_OUT=n_out, FEATURES=self.F, PRECISION=self.precision, **self.tiles.product,
+            N_OUT=grad.shape[1], FEATURES=self.F, PRECISION=self.precision, **self.tiles.product,
         )  # fmt: skip

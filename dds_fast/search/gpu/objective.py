@@ -9,16 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dds_fast.search.gpu.weights import can_run, kernels, on_device_of
-from dds_fast.search.reference.objective import Evaluation
-
-__all__ = [
-    "can_run",
-    "evaluate",
-    "gradient_activations",
-    "gradient_dictionary",
-    "gradient_log_likelihoods",
-]
+from dds_fast.search.gpu.weights import kernels
 
 N_PROGRAMS = 128
 """Products are cut into about so many tiles, if they are large enough."""
@@ -117,77 +108,4 @@ def likelihood_gradient(H: Tensor, total: Tensor, penalty: float, per_frame: boo
     kernels("objective").likelihood_gradient_kernel[(-(-J // SUMS["BLOCK_M"]),)](
         H, total, gradient, penalty, T, J, PER_FRAME=per_frame, **SUMS
     )
-    return gradient
-
-
-# ---- the functions of the op ---------------------------------------------------------------------
-
-
-def evaluate(
-    Xt: Tensor,
-    D: Tensor,
-    H: Tensor,
-    log_likelihoods: Tensor,
-    penalty: float,
-    epsilon: float,
-    sparsity: float,
-) -> Evaluation:
-    """Like ``reference.evaluate``."""
-    Xt, D, H = Xt.contiguous(), D.contiguous(), H.contiguous()
-    per_frame = D.ndim == 3
-    target = torch.empty_like(Xt)
-    total, mean = H.new_empty(H.shape[1]), H.new_empty(H.shape[1])
-    squares = H.new_empty(n_squares(Xt, per_frame), dtype=torch.float64)
-    sums = H.new_empty(n_sums(Xt), 2, dtype=torch.float64)
-    with on_device_of(H):
-        residual(Xt, D, H, "float32", target, squares)
-        sum_frames(H, log_likelihoods.contiguous(), epsilon, total, mean, sums)
-    norm = float(squares.sum().sqrt())
-    attributed, active = sums.sum(0).tolist()
-    cost = norm - penalty * attributed + sparsity * active
-    return Evaluation(cost, target, norm, mean, total)
-
-
-def _inverse_norm(at: Evaluation) -> Tensor:
-    return at.residual.new_tensor([1 / at.norm if at.norm > 0 else 0.0])
-
-
-def gradient_dictionary(at: Evaluation, D: Tensor, H: Tensor) -> Tensor:
-    """Like ``reference.gradient_dictionary``."""
-    D, H = D.contiguous(), H.contiguous()
-    with on_device_of(H):
-        return dictionary_gradient(D, H, at.residual, _inverse_norm(at), "float32")
-
-
-def gradient_log_likelihoods(
-    at: Evaluation, H: Tensor, log_likelihoods: Tensor, penalty: float
-) -> Tensor:
-    """Like ``reference.gradient_log_likelihoods``."""
-    with on_device_of(H):
-        return likelihood_gradient(H.contiguous(), at.total, penalty, log_likelihoods.ndim == 2)
-
-
-def gradient_activations(
-    at: Evaluation,
-    D: Tensor,
-    H: Tensor,
-    log_likelihoods: Tensor,
-    penalty: float,
-    sparsity: float,
-) -> Tensor:
-    """Like ``reference.gradient_activations``, and zero where H was clipped."""
-    D, H, likelihoods = D.contiguous(), H.contiguous(), log_likelihoods.contiguous()
-    gradient = torch.empty_like(H)
-    (T, F), J = at.residual.shape, len(H)
-    tensors = (D, at.residual, H, likelihoods, at.attributed, at.total, _inverse_norm(at), gradient)
-    with on_device_of(H):
-        if D.ndim == 3:
-            kernels("objective").frame_activation_gradient_kernel[(T, -(-J // SOURCES["BLOCK_M"]))](
-                *tensors, penalty, sparsity, T, F, J, **SOURCES
-            )
-        else:
-            blocks = product_blocks(J, T, "float32")
-            kernels("objective").activation_gradient_kernel[grid(J, T, blocks)](
-                *tensors, penalty, sparsity, T, F, J, **blocks
-            )
     return gradient

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dds_fast.flows.reference import flow
-from dds_fast.flows.reference.flow import can_run
+from dds_fast.search.dispatch import Request, accept
 from dds_fast.search.problem import AnyProblem, Problem
 from dds_fast.search.reference.gradient import GradientSearch
 from dds_fast.search.reference.staged import StagedSearch
@@ -15,6 +15,14 @@ from dds_fast.search.search import Search, together
 __all__ = ["TOGETHER", "can_run", "flow", "search"]
 
 TOGETHER = 1
+
+
+def can_run(request: Request, raise_error: bool = False) -> bool:
+    """Plain PyTorch computes in the tensors' own dtype, on any device."""
+    reason = None
+    if request.precision not in ("float64", "float32"):
+        reason = f"computes in float64 or float32, not {request.precision}"
+    return accept(reason, raise_error)
 
 
 def search(problems: Sequence[AnyProblem], schedules: Sequence[Schedule], precision: str) -> Search:

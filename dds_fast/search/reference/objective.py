@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dds_fast.search.dispatch import Request, accept
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -35,14 +33,6 @@ class Evaluation:
     norm: float
     attributed: Tensor
     total: Tensor
-
-
-def can_run(request: Request, raise_error: bool = False) -> bool:
-    """Plain PyTorch computes in the tensors' own dtype, on any device."""
-    reason = None
-    if request.precision not in ("float64", "float32"):
-        reason = f"computes in float64 or float32, not {request.precision}"
-    return accept(reason, raise_error)
 
 
 def reconstruct(D: Tensor, H: Tensor) -> Tensor:

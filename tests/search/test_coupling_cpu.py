@@ -1,4 +1,4 @@
-"""The coupling step: every backend and instruction-set level against the float64 reference."""
+"""A single coupling on the CPU: every instruction-set level against the float64 reference."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import torch
 from tolerances import RATIO, assert_close
 from torch import Tensor
 
-from dds_fast import _native
-from dds_fast.flows.frozen import Coupling
-from dds_fast.ops.coupling_step import coupling_step, cpu, reference
+from dds_fast import _native, ops
+from dds_fast.flows.frozen import Coupling, FrozenFlow, FrozenStep
+from dds_fast.flows.reference import coupling as reference
+from dds_fast.search.cpu import can_run
+from dds_fast.search.cpu import flow as cpu
 from dds_fast.search.dispatch import Request
 
 DIRECTIONS = ("encode", "decode")
@@ -53,8 +55,13 @@ def make_coupling(
     return Coupling(tuple(weights), tuple(biases), normal(groups), normal(groups), activation)
 
 
-def to_float32(coupling: Coupling) -> Coupling:
-    return coupling.map(lambda tensor: tensor.float())
+def one_step(coupling: Coupling) -> FrozenFlow:
+    """A flow without a mixing."""
+    return FrozenFlow((FrozenStep(coupling),), torch.zeros(coupling.n_groups).double())
+
+
+def to_float32(coupling: Coupling) -> FrozenFlow:
+    return one_step(coupling).to(torch.float32)
 
 
 def normal_rows(*shape: int, seed: int = 0) -> Tensor:
@@ -105,19 +112,19 @@ def test_every_tile_height(level: str, rows: int, direction: str) -> None:
 @pytest.mark.parametrize("shape", EMPTY_SHAPES, ids=str)
 def test_empty(level: str, shape: tuple[int, ...], direction: str) -> None:
     groups, rows, features, width, depth = shape
-    coupling = to_float32(make_coupling(groups, features, width, depth))
+    flow = to_float32(make_coupling(groups, features, width, depth))
     x = normal_rows(groups, rows, features)
-    out, log_det, stash = cpu.forward(coupling, x, direction)
+    out, log_det, stash = cpu.forward(flow, x, direction)
     assert out.shape == x.shape and log_det.shape == (groups, rows)
-    assert cpu.backward(coupling, stash, x, log_det, direction).shape == x.shape
+    assert cpu.backward(flow, stash, x, log_det, direction).shape == x.shape
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_without_stash(level: str, direction: str) -> None:
-    coupling = to_float32(make_coupling(3, 42, 33, 3))
+    flow = to_float32(make_coupling(3, 42, 33, 3))
     x = normal_rows(3, 11, 42)
-    out, log_det, _ = cpu.forward(coupling, x, direction)
-    bare_out, bare_log_det, stash = cpu.forward(coupling, x, direction, keep=False)
+    out, log_det, _ = cpu.forward(flow, x, direction)
+    bare_out, bare_log_det, stash = cpu.forward(flow, x, direction, keep=False)
     assert stash is None
     assert torch.equal(out, bare_out) and torch.equal(log_det, bare_log_det)
 
@@ -160,9 +167,9 @@ def test_large_log_scales(level: str) -> None:
     """A factor e^s at the ends of float32 is exact, not clamped or flushed."""
     coupling = make_coupling(1, 6, 5, 1)
     for beta in (-100.0, 88.0, 120.0):
+        coupling.beta.fill_(beta)
+        coupling.alpha.zero_()
         single = to_float32(coupling)
-        single.beta.fill_(beta)
-        single.alpha.zero_()
         _, log_det, stash = cpu.forward(single, normal_rows(1, 4, 6), "encode")
         assert (log_det == 3 * beta).all()
         factor = cpu.backward(single, stash, torch.ones(1, 4, 6), None, "encode")[..., 3:]
@@ -170,21 +177,21 @@ def test_large_log_scales(level: str) -> None:
 
 
 def test_nan_passes_through(level: str) -> None:
-    coupling = to_float32(make_coupling(1, 6, 5, 1))
+    flow = to_float32(make_coupling(1, 6, 5, 1))
     x = normal_rows(1, 4, 6)
     x[0, 2, 0] = torch.nan
-    out, log_det, _ = cpu.forward(coupling, x, "decode")
+    out, log_det, _ = cpu.forward(flow, x, "decode")
     assert out[0, 2, 3:].isnan().all() and log_det[0, 2].isnan()
     assert out[0, [0, 1, 3]].isfinite().all()
 
 
 def test_same_bits_for_any_thread_count_and_batch(level: str) -> None:
-    coupling = to_float32(make_coupling(3, 123, 70, 3))
+    flow = to_float32(make_coupling(3, 123, 70, 3))
     x, grad_log_det = normal_rows(3, 100, 123), normal_rows(3, 100)
 
     def run(x: Tensor, grad_log_det: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        out, log_det, stash = cpu.forward(coupling, x, "decode")
-        return out, log_det, cpu.backward(coupling, stash, x, grad_log_det, "decode")
+        out, log_det, stash = cpu.forward(flow, x, "decode")
+        return out, log_det, cpu.backward(flow, stash, x, grad_log_det, "decode")
 
     expected = run(x, grad_log_det)
     before = torch.get_num_threads()
@@ -200,11 +207,11 @@ def test_same_bits_for_any_thread_count_and_batch(level: str) -> None:
 
 
 def test_inputs_stay_untouched(level: str) -> None:
-    coupling = to_float32(make_coupling(2, 43, 20, 2))
+    flow = to_float32(make_coupling(2, 43, 20, 2))
     x, grad_out = normal_rows(2, 9, 43), normal_rows(2, 9, 43, seed=1)
     copies = x.clone(), grad_out.clone()
-    _, _, stash = cpu.forward(coupling, x, "encode")
-    cpu.backward(coupling, stash, grad_out, None, "encode")
+    _, _, stash = cpu.forward(flow, x, "encode")
+    cpu.backward(flow, stash, grad_out, None, "encode")
     assert torch.equal(x, copies[0]) and torch.equal(grad_out, copies[1])
 
 
@@ -264,117 +271,31 @@ def test_elementwise_special_values(
     np.testing.assert_array_equal(np.signbit(actual[number]), np.signbit(expected[number]))
 
 
-# ---- the public function -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
-@pytest.mark.parametrize("direction", DIRECTIONS)
-def test_gradient_is_that_of_autograd(direction: str, backend: str) -> None:
-    coupling = make_coupling(2, 13, 8, 2)
-    x = normal_rows(2, 5, 13)
-    weights = normal_rows(2, 5, seed=1)
-
-    exact_x = x.double().requires_grad_()
-    out, log_det, _ = reference.forward(coupling, exact_x, direction)
-    (out.square().sum() + (log_det * weights).sum()).backward()
-
-    x.requires_grad_()
-    out, log_det = coupling_step(to_float32(coupling), x, direction=direction, backend=backend)
-    (out.square().sum() + (log_det * weights).sum()).backward()
-    assert_close("gradient", x.grad, exact_x.grad, RATIO[torch.float32]["gradient"])
-
-
-@pytest.mark.parametrize("output", [0, 1])
-def test_gradient_of_one_output_alone(output: int) -> None:
-    coupling = make_coupling(2, 13, 8, 2)
-    x = normal_rows(2, 5, 13).double().requires_grad_()
-    (expected,) = torch.autograd.grad(reference.forward(coupling, x, "decode")[output].sum(), x)
-    single = x.detach().float().requires_grad_()
-    result = coupling_step(to_float32(coupling), single, direction="decode")[output]
-    (actual,) = torch.autograd.grad(result.sum(), single)
-    assert_close("gradient", actual, expected, RATIO[torch.float32]["gradient"])
-
-
-@pytest.mark.gradcheck
-@pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_gradcheck(activation: str, direction: str) -> None:
-    coupling = make_coupling(2, 7, 4, 2, activation)
-    x = normal_rows(2, 3, 7).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: coupling_step(coupling, x, direction=direction), x)
-
-
-@pytest.mark.parametrize("direction", DIRECTIONS)
-def test_log_det_is_that_of_the_jacobian(direction: str) -> None:
-    coupling = make_coupling(1, 7, 4, 2)
-    x = normal_rows(1, 1, 7).double()
-    _, log_det = coupling_step(coupling, x, direction=direction)
-    jacobian = torch.autograd.functional.jacobian(
-        lambda x: coupling_step(coupling, x, direction=direction)[0], x
-    )
-    expected = torch.linalg.slogdet(jacobian.reshape(7, 7)).logabsdet
-    torch.testing.assert_close(log_det[0, 0], expected)
-
-
-def test_double_backward_raises() -> None:
-    coupling = to_float32(make_coupling(2, 13, 8, 2))
-    x = normal_rows(2, 5, 13).requires_grad_()
-    out, _ = coupling_step(coupling, x, direction="decode")
-    (grad,) = torch.autograd.grad(out.sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="coupling_step: double backward is not supported"):
-        grad.square().sum().backward()
+# ---- who runs ------------------------------------------------------------------------------------
 
 
 def test_dtype_selects_backend() -> None:
-    coupling = make_coupling(2, 13, 8, 2)
-    x = normal_rows(2, 5, 13)
-    out, log_det = coupling_step(coupling, x.double(), direction="decode")
-    assert out.dtype == log_det.dtype == torch.float64
-    out, log_det = coupling_step(to_float32(coupling), x, direction="decode")
-    assert out.dtype == log_det.dtype == torch.float32
-    assert torch.equal(out, cpu.forward(to_float32(coupling), x, "decode")[0])
+    flow = one_step(make_coupling(2, 13, 8, 2))
+    z = normal_rows(2, 5, 13)
+    x, log_det = ops.flow_decode(flow, z.double())
+    assert x.dtype == log_det.dtype == torch.float64
+    single = flow.to(torch.float32)
+    x, log_det = ops.flow_decode(single, z)
+    assert x.dtype == log_det.dtype == torch.float32
+    assert torch.equal(x, cpu.forward(single, z, "decode")[0])
 
 
-def test_forced_backend_says_why_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    coupling = make_coupling(2, 13, 8, 2)
-    x = normal_rows(2, 5, 13).double()
-    with pytest.raises(RuntimeError, match="not in float64 with float64 tensors"):
-        coupling_step(coupling, x, direction="decode", backend="cpu")
-
+def test_engine_says_why_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
         raise ImportError("no compiled module")
 
     monkeypatch.setattr(_native, "cpu", missing)
     request = Request(torch.device("cpu"), torch.float32, "float32")
-    assert not cpu.can_run(request)
+    assert not can_run(request)
     with pytest.raises(RuntimeError, match="no compiled module"):
-        cpu.can_run(request, raise_error=True)
+        can_run(request, raise_error=True)
     with pytest.raises(RuntimeError, match="computes on cpu, not on meta"):
-        cpu.can_run(Request(torch.device("meta"), torch.float32, "float32"), raise_error=True)
-
-
-def test_invalid_arguments() -> None:
-    coupling = to_float32(make_coupling(2, 13, 8, 2))
-    x = normal_rows(2, 5, 13)
-    with pytest.raises(ValueError, match=r"x must be \(2, R, 13\), not \(2, 5, 12\)"):
-        coupling_step(coupling, x[..., :12], direction="decode")
-    with pytest.raises(ValueError, match=r"x must be \(2, R, 13\), not \(5, 13\)"):
-        coupling_step(coupling, x[0], direction="decode")
-    with pytest.raises(ValueError, match="direction must be one of"):
-        coupling_step(coupling, x, direction="forward")
-    with pytest.raises(ValueError, match="x is torch.float64 on cpu, but the coupling's weights"):
-        coupling_step(coupling, x.double(), direction="decode")
-    with pytest.raises(ValueError, match="no backend 'fpga'"):
-        coupling_step(coupling, x, direction="decode", backend="fpga")
-    narrow = Coupling(
-        (coupling.weights[0][:, :5], *coupling.weights[1:]),
-        coupling.biases,
-        coupling.alpha,
-        coupling.beta,
-        "selu",
-    )
-    with pytest.raises(ValueError, match=r"biases\[0\] must be \(2, 5\), not \(2, 8\)"):
-        coupling_step(narrow, x, direction="decode")
+        can_run(Request(torch.device("meta"), torch.float32, "float32"), raise_error=True)
 
 
 # ---- instruction-set levels ----------------------------------------------------------------------
