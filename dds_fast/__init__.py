@@ -27,12 +27,17 @@ if TYPE_CHECKING:
         plots,
         search,
     )
-    from dds_fast.audio import Spectrogram, SpectrogramConfig
-    from dds_fast.decompose import decompose
-    from dds_fast.decomposition import Decomposition
-    from dds_fast.dictionary import PIANO, Dictionary, load
-    from dds_fast.fit import fit
-    from dds_fast.separate import separate
+    from dds_fast._public import (
+        PIANO,
+        Decomposition,
+        Dictionary,
+        Spectrogram,
+        SpectrogramConfig,
+        decompose,
+        fit,
+        load,
+        separate,
+    )
 
 __version__ = "0.1.0"
 
@@ -52,22 +57,13 @@ _MODULES = (
     *("audio", "codes", "datasets", "decomposition", "dictionary", "flows", "inspection"),
     *("methods", "metrics", "nmf", "notes", "ops", "plots", "search"),
 )
-_DEFINED_IN = {
-    "Decomposition": "decomposition",
-    "Dictionary": "dictionary",
-    "PIANO": "dictionary",
-    "Spectrogram": "audio",
-    "SpectrogramConfig": "audio",
-    "load": "dictionary",
-}
-"""Functions that are not listed are defined in the module of their name."""
 
 
 if not TYPE_CHECKING:  # type checkers are to complain of other names
 
     def __getattr__(name: str) -> Any:
         if name in __all__:
-            return getattr(import_module(f"{__name__}.{_DEFINED_IN.get(name, name)}"), name)
+            return getattr(import_module(f"{__name__}._public"), name)
         if name in _MODULES:
             return import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
