@@ -1,6 +1,6 @@
 """Scores of source activations, notes and stems against a reference.
 
-PSA and sparsity are the DDS paper's (section IV-C); frame and note scores are those of
+PSA and sparsity are the DDS paper's (section IV-E); frame and note scores are those of
 scikit-learn and mir_eval; SDR, SIR and SAR are those of BSS Eval version 3. Rolls and activations
 are ``(S, T)``, waveforms ``(n_sources, n)``.
 """
@@ -68,7 +68,7 @@ def sparsity(source_activations: np.ndarray, eps: float) -> float:
         source_activations: ``(S, T)``, non-negative.
         eps: what counts as inactive; the paper's value is not known, so say which you use.
 
-    Source: DDS paper (arXiv 2211.15524), section IV-C.
+    Source: DDS paper (arXiv 2211.15524), section IV-E.
 
     Example:
         >>> sparsity(np.array([[0.5, 0.001], [0.0, 0.0]]), eps=1e-2)

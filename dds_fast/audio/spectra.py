@@ -188,7 +188,7 @@ def _amplitude_scale(config: SpectrogramConfig) -> float:
 
 
 def compress(magnitude: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
-    """Log-compressed values of STFT magnitudes ``(F, T)`` (DDS paper, section IV-A; spec. 3.4)."""
+    """Log-compressed values of STFT magnitudes ``(F, T)`` (DDS paper, section IV-A)."""
     if config.gamma == 0:
         return _amplitude_scale(config) * magnitude
     scale = config.gamma * _amplitude_scale(config)

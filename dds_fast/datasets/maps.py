@@ -235,7 +235,7 @@ class Maps:
         Raises:
             ValueError: a file is no isolated note, or none could be read.
 
-        Source: spec. 9.
+        Source: docs/method.md, The MAPS protocol.
         """
         from tqdm import tqdm
 
@@ -266,7 +266,7 @@ class Maps:
             FileNotFoundError: a WAV or MIDI file is missing.
             ValueError: one cannot be read, or there is none.
 
-        Source: spec. 9.
+        Source: docs/method.md, The MAPS protocol.
         """
         return concatenate(((file.path, file.labels(pedal)) for file in files), config)
 

@@ -33,7 +33,7 @@ class StemCrops:
         sr: sampling rate of the items in Hz.
         seed: of the crops.
 
-    Source: Frank (thesis, 2020); spec. 12.5.
+    Source: Frank (thesis, 2020); docs/method.md, Relatives.
 
     Example:
         >>> track = lambda: {"drums": (np.arange(9.0), 8000), "bass": (np.ones(9), 8000)}

@@ -93,7 +93,8 @@ class ToyWaves:
         keys: "thesis" (keys 1 to 88) or "code" (0.1 to 64.9 in tenths).
         seed: of all items; another seed is another set.
 
-    Source: Frank, Source Separation with Deep Generative Priors (thesis, 2020); spec. 12.5.
+    Source: Frank, Source Separation with Deep Generative Priors (thesis, 2020);
+    docs/method.md, Relatives.
 
     Example:
         >>> waves = ToyWaves(n_items=10, n_samples=100)

@@ -31,7 +31,7 @@ class CouplingStep(nn.Module):
     """One tanh-bounded affine coupling step for each of `n_groups` flows.
 
     Linear layers start as PyTorch's do (uniform in ``+-1/sqrt(fan_in)``), alpha at 1, beta at 0
-    (spec. 3.2).
+    (docs/method.md, Flows).
     """
 
     def __init__(

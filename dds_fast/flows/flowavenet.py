@@ -126,7 +126,7 @@ class FloWaveNetBank(nn.Module):
         ValueError: a size below 1.
 
     Source: Kim et al., FloWaveNet (arXiv 1811.02155), as used by Frank (thesis, 2020) for source
-    priors: 4 blocks of 6 flows, 10 layers, width 32 for toy waves; spec. 12.2.
+    priors: 4 blocks of 6 flows, 10 layers, width 32 for toy waves; docs/method.md, Relatives.
 
     Example:
         >>> bank = FloWaveNetBank(2, n_blocks=2, n_flows=1, width=4, n_layers=2)

@@ -118,7 +118,7 @@ class ConditionalGlow(nn.Module):
     Raises:
         ValueError: F is not larger than S.
 
-    Source: DDS paper (arXiv 2211.15524), section IV-C, after Kingma and Dhariwal (2018) and
+    Source: DDS paper (arXiv 2211.15524), section III-D, after Kingma and Dhariwal (2018) and
     Jacobsen et al. (2018).
     """
 

@@ -95,7 +95,8 @@ def separate(
         FloatingPointError: the samples are no longer finite; says at which level and step.
 
     Source: Jayaram and Thickstun, Source Separation with Deep Generative Priors (BASIS, 2020);
-    Frank (thesis, 2020), whose signs and noise factor are corrected here; spec. 12.4.
+    Frank (thesis, 2020), whose signs and noise factor are corrected here; docs/method.md,
+    Relatives.
 
     Example:
         >>> from dds_fast.methods.priors import GaussianPrior

@@ -16,7 +16,7 @@ from dds_fast.flows.realnvp import RealNVPBank
 from dds_fast.flows.training.losses import SEMANTIC_VARIANCE, log_density
 
 FLOOR = -1000.0
-"""Nats per dimension below which a likelihood counts as this much (spec. 12.3)."""
+"""Nats per dimension below which a likelihood counts as this much (docs/method.md, Relatives)."""
 
 
 class Prior(nn.Module):
@@ -155,7 +155,7 @@ def cross_likelihood(
     Returns:
         ``(S, S)`` mean nats per dimension; rows are priors, columns sources.
 
-    Source: Frank (thesis, 2020); spec. 12.3.
+    Source: Frank (thesis, 2020); docs/method.md, Relatives.
 
     Example:
         >>> means = torch.tensor([[0.0], [3.0]])

@@ -1,7 +1,7 @@
 """Score-informed decomposition: NMF whose factors start, and so stay, where a score allows.
 
 Zeros of a factor stay zero under multiplicative updates. Templates are zero away from the partials
-of their pitch, activations away from the notes of the score (spec. 11.2, 11.3).
+of their pitch, activations away from the notes of the score (docs/method.md, Relatives).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def harmonic_templates(
         tolerance: how far a partial may lie from its place, as a share of its frequency. Where
             partials overlap, the higher one counts.
 
-    Source: Müller, FMP notebooks, C8S3_NMFSpecFac (spec. 11.2).
+    Source: Müller, FMP notebooks, C8S3_NMFSpecFac.
 
     Example:
         >>> W = harmonic_templates(np.array([69]), SpectrogramConfig(n_fft=1024))
@@ -92,7 +92,8 @@ def activation_windows(
         tolerance: seconds before a note's onset and after its offset.
         onsets: windows around the onsets alone, the tolerance before and after them.
 
-    Source: Müller, FMP notebooks, C8S3_NMFSpecFac and C8S3_NMFAudioDecomp (spec. 11.2, 11.3).
+    Source: Müller, FMP notebooks, C8S3_NMFSpecFac and C8S3_NMFAudioDecomp (docs/method.md,
+    Relatives).
     """
     H = np.zeros((len(pitches), n_frames))
     before, after = tolerance

@@ -48,7 +48,7 @@ class TruncatedGaussian(nn.Module):
         mean, log_sigma: tensors of one shape: the Gaussian before it is cut.
         bounds: the interval.
 
-    Source: inverse-CDF sampling; Frank (thesis, 2020); spec. 12.1.
+    Source: inverse-CDF sampling; Frank (thesis, 2020); docs/method.md, Relatives.
 
     Example:
         >>> q = TruncatedGaussian(torch.zeros(3), torch.zeros(3))
@@ -141,7 +141,7 @@ def separate(
         ValueError: shapes or numbers that do not fit.
         FloatingPointError: the ELBO is no longer finite.
 
-    Source: Frank (thesis, 2020); spec. 12.1.
+    Source: Frank (thesis, 2020); docs/method.md, Relatives.
 
     Example:
         >>> from dds_fast.methods.priors import GaussianPrior

@@ -14,7 +14,7 @@ from dds_fast import Spectrogram, SpectrogramConfig, audio
 
 
 def by_definition(waveform: np.ndarray, n_fft: int, hop: int, gamma: float) -> np.ndarray:
-    """The spectrogram written out from spec. 3.4, frame by frame, in float64."""
+    """The spectrogram written out from docs/method.md, frame by frame, in float64."""
     half = n_fft // 2
     padded = np.concatenate([waveform[half:0:-1], waveform, waveform[-2 : -half - 2 : -1]])
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)

@@ -1,4 +1,4 @@
-"""Step-size schedule and stop rules, on crafted cost sequences (spec. 6.4)."""
+"""Step-size schedule and stop rules, on crafted cost sequences."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 r"""The coupling step in plain PyTorch: the definition of truth, in any floating dtype.
 
-With ``[a | b]`` the passing and the transformed half (DDS paper, section III; spec. 3.2):
+With ``[a | b]`` the passing and the transformed half (DDS paper, section III;
+docs/method.md, Flows):
 
 .. math:: [r | t] = \mathrm{MLP}(a), \quad s = \alpha \tanh r + \beta, \qquad
           \text{encode: } b' = e^{s} b + t, \quad \text{decode: } b = (b' - t) e^{-s}.

@@ -23,7 +23,7 @@ class NuisanceAdversary(nn.Module):
         n_steps: its steps per batch.
 
     Source: DDS paper (arXiv 2211.15524), section IV-B, after the independence cross-entropy of
-    Jacobsen et al. (2018), Definition 7; spec. 5.3.
+    Jacobsen et al. (2018), Definition 7; docs/method.md, Training.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from dds_fast.flows.realnvp import RealNVPBank
 
 SEMANTIC_VARIANCE = 60 / (2 * 1e4)
 """Variance of z_s around the one-hot code: the paper's weight 1e4 on the mean squared error is
-S / (2 variance) for its S = 60 (spec. 5.3)."""
+S / (2 variance) for its S = 60 (docs/method.md, Training)."""
 
 
 def log_density(z: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ def log_density(z: Tensor) -> Tensor:
 def bank_loss(bank: RealNVPBank, x: Tensor) -> Tensor:
     """Negative log-likelihood of ``(S, rows, F)`` spectra under their flows, ``(S, rows)`` nats.
 
-    Source: DDS paper (arXiv 2211.15524), section IV-B; spec. 3.3.
+    Source: DDS paper (arXiv 2211.15524), section IV-B; docs/method.md, Training.
     """
     z, log_det = bank.encode(x)
     return -log_density(z) - log_det
@@ -32,7 +32,8 @@ def glow_loss(flow: ConditionalGlow, x: Tensor, labels: Tensor) -> Tensor:
     """Negative log-likelihood of ``(rows, F)`` spectra given their sources, ``(rows,)`` nats.
 
     The likelihood of z_n, and the squared error of z_s to the one-hot code, which is the
-    likelihood of a narrow class-conditional normal (spec. 5.3, without the adversarial term).
+    likelihood of a narrow class-conditional normal (docs/method.md, Training; without the
+    adversarial term).
     """
     z, log_det = flow.encode(x)
     semantic, nuisance = z.tensor_split([flow.n_sources], dim=-1)

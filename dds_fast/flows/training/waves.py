@@ -44,7 +44,7 @@ class WaveTraining(Task):
     Raises:
         ValueError: an item is shorter than a crop.
 
-    Source: Frank (thesis, 2020); spec. 12.2.
+    Source: Frank (thesis, 2020); docs/method.md, Relatives.
 
     Example:
         >>> from dds_fast.datasets import ToyWaves

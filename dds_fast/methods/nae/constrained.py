@@ -74,8 +74,8 @@ def constrained(
         encoder: ``(J, F)`` initial W_E, non-negative; by default the templates, each row summing
             to one.
         mask: ``(J, T)``, M in {0, 1}: structured dropout, H is zero where the score has no note.
-        updates: "multiplicative" (spec. 11.7), or "projected" for gradient steps that are clipped
-            at zero (spec. 11.5).
+        updates: "multiplicative" (docs/method.md, Relatives), or "projected" for gradient steps
+            that are clipped at zero.
         keep_zeros: "projected" only: zeros of the initial decoder stay (template projection).
             Multiplicative updates keep the zeros of encoder and decoder anyway.
         step_size: "projected" only: in units of one over the curvature of the loss; below 2.

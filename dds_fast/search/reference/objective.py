@@ -3,8 +3,8 @@ r"""The decomposition objective in plain PyTorch, with its analytic gradients.
 .. math:: J = \|X - W H^+\|_F - \lambda \sum_t \sum_j \frac{H^+_{jt}}{c_t} \ell_j
               + \mu \sum_t \sum_j H^+_{jt}, \qquad c_t = \sum_j H^+_{jt} + \epsilon
 
-(DDS paper, section III, where mu is 0; spec. 6.1 and 6.6). Everything is held by rows, as the flows
-make it: `Xt` is ``(T, F)`` and the clipped dictionary `D` is ``(J, F)`` (shared over time) or
+(DDS paper, section III, where mu is 0; docs/method.md, The objective). Everything is held by rows,
+as the flows make it: `Xt` is ``(T, F)`` and the clipped dictionary `D` is ``(J, F)`` (shared over time) or
 ``(S, T, F)`` (one entry per source and frame).
 """
 

@@ -1,4 +1,4 @@
-"""The decomposition objective and its gradients (spec. 6.1 and 6.6).
+"""The decomposition objective and its gradients (docs/method.md, The objective).
 
 The residual ``W H - X`` is held by frames, ``(T, F)``, like the target `Xt`, and written: all of it
 stays in the second-level cache (0.6 MB at F = 512 and T = 300), and each of its two readers would
