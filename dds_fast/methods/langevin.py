@@ -23,7 +23,7 @@ N_STEPS = 100
 
 
 class Score(Protocol):
-    """What the sampler needs of a prior; `flows.priors.Prior` has it."""
+    """What the sampler needs of a prior; `methods.priors.Prior` has it."""
 
     n_sources: int
 

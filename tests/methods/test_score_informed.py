@@ -11,7 +11,12 @@ import torch
 
 from dds_fast import Spectrogram, SpectrogramConfig, nmf
 from dds_fast.datasets import Labels
-from dds_fast.methods.score_informed import activation_windows, decompose, harmonic_templates
+from dds_fast.methods.score_informed import (
+    ScoreConstraints,
+    activation_windows,
+    decompose,
+    harmonic_templates,
+)
 from dds_fast.metrics import si_sdr
 
 CONFIG = SpectrogramConfig(n_fft=1024, hop=256, gamma=0, window="sqrt_hann")
@@ -117,6 +122,20 @@ class TestDecompose:
         norms = np.linalg.norm(W, axis=0)
         summed = np.stack([(norms[:, None] * H)[result.labels == s].sum(0) for s in range(2)])
         np.testing.assert_allclose(result.source_activations, summed, rtol=1e-6)
+
+    def test_tolerances(self) -> None:
+        constraints = ScoreConstraints(note_tolerance=(0.05, 0.1), pitch_tolerance=0.02)
+        waveform = played(SCORE).sum(0)
+        result = decompose(
+            waveform, SCORE, sr=SR, config=CONFIG, constraints=constraints, n_steps=2
+        )
+        (W, H), pitches = result, np.array([48, 66])
+        T = H.shape[1]
+        allowed = activation_windows(SCORE, pitches, T, CONFIG, tolerance=(0.05, 0.1))
+        assert not H[allowed == 0].any()
+        assert not W[harmonic_templates(pitches, CONFIG, tolerance=0.02) == 0].any()
+        assert result.settings["constraints"] == "both"
+        assert result.settings["pitch_tolerance"] == 0.02
 
     def test_is_nmf_from_the_score(self) -> None:
         waveform = played(SCORE).sum(0)

@@ -45,22 +45,18 @@ def forward(
     Returns ``(G, R, F)`` rows, the ``(G, R)`` log-determinant of the direction, and the stash for
     `backward` (None unless `keep`). Computes in the dtype of the rows, whatever `precision`.
     """
-    log_det = flow.log_det.to(rows.dtype)[:, None].expand(rows.shape[:2])
+    encode = direction == "encode"
+    constant = -flow.log_det if encode else flow.log_det
+    log_det = constant.to(rows.dtype)[:, None].expand(rows.shape[:2])
     stashes = []
-    if direction == "encode":
-        log_det = -log_det
-        for step in flow.steps:
-            rows, step_log_det, stash = coupling.forward(
-                step.coupling, mix(step, rows), direction, keep
-            )
-            log_det = log_det + step_log_det
-            stashes.append(stash)
-    else:
-        for step in reversed(flow.steps):
-            u, step_log_det, stash = coupling.forward(step.coupling, rows, direction, keep)
-            rows = unmix(step, u)
-            log_det = log_det + step_log_det
-            stashes.append(stash)
+    for step in flow.steps if encode else reversed(flow.steps):
+        if encode:
+            rows = mix(step, rows)
+        rows, step_log_det, stash = coupling.forward(step.coupling, rows, direction, keep)
+        if not encode:
+            rows = unmix(step, rows)
+        log_det = log_det + step_log_det
+        stashes.append(stash)
     return rows, log_det, tuple(stashes) if keep else None
 
 
@@ -72,25 +68,24 @@ def backward(
     direction: str,
 ) -> Tensor:
     """Gradient to the input rows of `forward`, in the reverse order of its steps."""
-    steps = flow.steps[::-1] if direction == "encode" else flow.steps
+    encode = direction == "encode"
+    steps = reversed(flow.steps) if encode else flow.steps
     for step, step_stash in zip(steps, reversed(stash), strict=True):
-        if direction == "encode":
-            grad_rows = coupling.backward(
-                step.coupling, step_stash, grad_rows, grad_log_det, direction
-            )
-            if step.order is not None:
-                grad_rows = _gather(grad_rows, step.inverse_order)
-            elif step.mixing is not None:
-                grad_rows = torch.bmm(grad_rows, step.unmixing)
-        else:
-            if step.order is not None:
-                grad_rows = _gather(grad_rows, step.order)
-            elif step.mixing is not None:
-                grad_rows = torch.bmm(grad_rows, step.mixing)
-            grad_rows = coupling.backward(
-                step.coupling, step_stash, grad_rows, grad_log_det, direction
-            )
+        if not encode:
+            grad_rows = _mixing_gradient(step, grad_rows, direction)
+        grad_rows = coupling.backward(step.coupling, step_stash, grad_rows, grad_log_det, direction)
+        if encode:
+            grad_rows = _mixing_gradient(step, grad_rows, direction)
     return grad_rows
+
+
+def _mixing_gradient(step: FrozenStep, grad: Tensor, direction: str) -> Tensor:
+    """Gradient to the input of `mix` (encode) or `unmix` (decode)."""
+    if step.order is not None:
+        return _gather(grad, step.inverse_order if direction == "encode" else step.order)
+    if step.mixing is None:
+        return grad
+    return torch.bmm(grad, step.unmixing if direction == "encode" else step.mixing)
 
 
 def stash_bytes_per_row(flow: FrozenFlow) -> int:
