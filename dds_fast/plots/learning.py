@@ -72,7 +72,7 @@ def likelihood_matrix(
 def cross_likelihood(
     matrix: np.ndarray, sources: Sequence[int | str], *, ax: Axes | None = None
 ) -> Axes:
-    """How likely each source is under each prior, as `flows.priors.cross_likelihood` gives it.
+    """How likely each source is under each prior, as `methods.priors.cross_likelihood` gives it.
 
     Colours show how much likelier a row's own source is than the column's, in nats per dimension:
     red where the prior finds another source likelier than its own. Few sources have their values

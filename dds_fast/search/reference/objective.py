@@ -4,8 +4,8 @@ r"""The decomposition objective in plain PyTorch, with its analytic gradients.
               + \mu \sum_t \sum_j H^+_{jt}, \qquad c_t = \sum_j H^+_{jt} + \epsilon
 
 (DDS paper, section III, where mu is 0; docs/method.md, The objective). Everything is held by rows,
-as the flows make it: `Xt` is ``(T, F)`` and the clipped dictionary `D` is ``(J, F)`` (shared over time) or
-``(S, T, F)`` (one entry per source and frame).
+as the flows make it: `Xt` is ``(T, F)`` and the clipped dictionary `D` is ``(J, F)`` (shared over
+time) or ``(S, T, F)`` (one entry per source and frame).
 """
 
 from __future__ import annotations
