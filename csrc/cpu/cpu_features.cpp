@@ -1,4 +1,4 @@
-#include "dds/cpu_features.h"
+#include "cpu_features.h"
 
 #include <cstdlib>
 #include <mutex>

@@ -1,4 +1,4 @@
-#include "dds/flow.h"
+#include "flow.h"
 
 #include <algorithm>
 #include <atomic>

@@ -1,6 +1,6 @@
 #include "kernel_table.h"
 
-#include "dds/cpu_features.h"
+#include "cpu_features.h"
 
 namespace dds {
 

@@ -3,10 +3,10 @@
 
 #include <cstdint>
 
-#include "dds/flow.h"
-#include "dds/matrix_product.h"
-#include "dds/objective.h"
+#include "flow.h"
 #include "flow_block.h"
+#include "matrix_product.h"
+#include "objective.h"
 
 namespace dds {
 

@@ -1,4 +1,4 @@
-#include "dds/matrix_product.h"
+#include "matrix_product.h"
 
 #include "kernel_table.h"
 #include "threads.h"

@@ -1,8 +1,8 @@
-#include "dds/nmf.h"
+#include "nmf.h"
 
 #include <algorithm>
 
-#include "dds/cpu_features.h"
+#include "cpu_features.h"
 #include "nmf_table.h"
 #include "threads.h"
 

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "dds/nmf.h"
+#include "nmf.h"
 
 namespace dds {
 

@@ -1,4 +1,4 @@
-#include "dds/objective.h"
+#include "objective.h"
 
 #include <algorithm>
 #include <functional>

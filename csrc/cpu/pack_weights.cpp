@@ -1,6 +1,6 @@
 #include <cstring>
 
-#include "dds/packed_weights.h"
+#include "packed_weights.h"
 
 namespace dds {
 namespace {

@@ -1,4 +1,4 @@
-#include "dds/registers.h"
+#include "registers.h"
 
 #include "kernel_table.h"
 

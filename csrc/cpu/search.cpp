@@ -1,4 +1,4 @@
-#include "dds/search.h"
+#include "search.h"
 
 #include <algorithm>
 #include <cmath>

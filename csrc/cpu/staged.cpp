@@ -1,4 +1,4 @@
-#include "dds/staged.h"
+#include "staged.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,8 +6,8 @@
 #include <numeric>
 
 #include "adam_corrections.h"
-#include "dds/objective.h"
 #include "kernel_table.h"
+#include "objective.h"
 
 namespace dds {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "dds/bank_layout.h"
-#include "dds/flow.h"
+#include "bank_layout.h"
+#include "cpu/flow.h"
 
 namespace dds {
 

@@ -1,6 +1,6 @@
 """Frozen flows as the CPU kernels read them: packed once per precision, then run.
 
-The layout is that of csrc/include/dds/packed_weights.h. Couplings keep their packed weights, flows
+The layout is that of csrc/cpu/packed_weights.h. Couplings keep their packed weights, flows
 their packed mixings, for as long as they live.
 """
 
