@@ -1,9 +1,7 @@
 // Packed flows as Python holds them.
 #pragma once
 
-#include <initializer_list>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -14,15 +12,6 @@
 #include "packed_weights.h"
 
 namespace dds {
-
-template <class Value>
-Value parse(const char* what, const std::string& name,
-            std::initializer_list<std::pair<const char*, Value>> values) {
-  for (const auto& [known, value] : values) {
-    if (name == known) return value;
-  }
-  throw std::invalid_argument(std::string("unknown ") + what + " '" + name + "'");
-}
 
 inline Format parse_format(const std::string& name) {
   return parse<Format>(
@@ -52,18 +41,18 @@ struct PackedFlow {
              const std::string& activation, const std::vector<Step>& addresses)
       : owner(std::move(owner)) {
     for (const auto& [coupling, alpha, beta, permutation, adjoint, mixing] : addresses) {
-      steps.push_back({pointer<const char>(coupling), pointer<const float>(alpha),
-                       pointer<const float>(beta), pointer<const int32_t>(permutation),
-                       pointer<const int32_t>(adjoint), pointer<const char>(mixing)});
+      steps.push_back({.coupling = pointer<const char>(coupling),
+                       .alpha = pointer<const float>(alpha),
+                       .beta = pointer<const float>(beta),
+                       .permutation = pointer<const int32_t>(permutation),
+                       .adjoint = pointer<const int32_t>(adjoint),
+                       .mixing = pointer<const char>(mixing)});
     }
-    flow.layout = this->owner->layout;
-    flow.direction = parse<Direction>(
-        "direction", direction, {{"encode", Direction::encode}, {"decode", Direction::decode}});
-    flow.activation =
-        parse<Activation>("activation", activation,
-                          {{"selu", Activation::selu}, {"leaky_relu", Activation::leaky_relu}});
-    flow.steps = steps.data();
-    flow.n_steps = static_cast<int64_t>(steps.size());
+    flow = {.layout = this->owner->layout,
+            .direction = parse_direction(direction),
+            .activation = parse_activation(activation),
+            .steps = steps.data(),
+            .n_steps = static_cast<int64_t>(steps.size())};
   }
 
   PackedFlow(const PackedFlow&) = delete;

@@ -8,12 +8,11 @@
 
 #include <cstdint>
 
+#include "buffer.h"
+#include "flow_tensors.h"
 #include "packed_weights.h"
 
 namespace dds {
-
-enum class Activation { selu, leaky_relu };
-enum class Direction { encode, decode };
 
 struct FlowStep {
   const char* coupling;        // packed, of group 0
@@ -44,50 +43,47 @@ struct Batch {
 // Bytes that a forward pass keeps per row for the gradient.
 int64_t stash_row_bytes(const FlowLayout& layout, int64_t n_steps);
 
-struct ForwardTensors {
-  const float* in;  // (groups, rows, F)
-  float* out;       // likewise
-  float* log_det;   // (groups, rows), without the mixings' constants
-  char* stash;      // of all rows that pass, stash_row_bytes each; or null
-};
-
-struct BackwardTensors {
-  const char* stash;
-  const float* grad_out;      // (groups, rows, F)
-  const float* grad_log_det;  // (groups, rows); or null
-  float* grad_in;             // (groups, rows, F)
-};
-
-// The latent half-step of a search, with decode's direction: from the gradients to the decoded
-// entries and to their log-likelihoods, through the flow, to new latents and new entries.
-struct LatentTensors {
+// What a search asks of the decoded rows, to move their codes by.
+struct CodeGradient {
   // (groups, rows, F); or (rows, F) where `row_weights` (groups, rows) says how much of each row a
-  // group takes. Scaled by grad_scale.
-  const float* grad_entries;
+  // group takes. Multiplied by `scale`.
+  const float* entries;
   const float* row_weights;
-  const float* grad_log_likelihoods;  // (groups, rows)
-  float grad_scale;
+  const float* log_likelihoods;  // (groups, rows)
+  float scale;
+};
+
+// The latent half of a search, with decode's direction: codes, what they decode to, and Adam.
+struct CodeTensors {
   bool data_likelihood;    // with the log-determinant
   int64_t n_fixed;         // leading latent dims that do not move
-  float step_size;         // with Adam's bias correction: step_size / (1 - beta1^t)
-  float rms_correction;    // 1 / sqrt(1 - beta2^t)
-  float* latents;          // (groups, rows, F)
-  float* first_moment;     // (groups, rows, F - n_fixed)
-  float* second_moment;    // likewise
-  float* entries;          // (groups, rows, F), clipped; their signs gate grad_entries
+  float* codes;            // (groups, rows, F)
+  float* entries;          // (groups, rows, F), clipped; their signs gate the gradient
   const float* constants;  // (groups) constant log-determinants of the mixings
   float* log_likelihoods;  // (groups, rows), nats per latent dim that moves
-  char* stash;             // read, then written; null: made anew for each block of rows
+  float* first_moment;     // (groups, rows, F - n_fixed)
+  float* second_moment;    // likewise
+  char* stash;             // of the decode; null: made anew for each block of rows
+  CodeGradient gradient;
+  float step_size;       // with Adam's bias correction: step_size / (1 - beta1^t)
+  float rms_correction;  // 1 / sqrt(1 - beta2^t)
 };
 
-// Workspace that the calls below need, in bytes; `own_stash` for an update without a stash.
-int64_t scratch_bytes(const Flow& flow, const Batch& batch, bool own_stash, int n_threads);
+// `scratch` grows to what a call needs: `scratch_bytes` of a batch, more for an update that has no
+// stash.
+int64_t scratch_bytes(const Flow& flow, const Batch& batch, int n_threads);
 
 void flow_forward(const Flow& flow, const Batch& batch, const ForwardTensors& tensors,
-                  char* scratch, int n_threads);
+                  Buffer& scratch, int n_threads);
 void flow_backward(const Flow& flow, const Batch& batch, const BackwardTensors& tensors,
-                   char* scratch, int n_threads);
-void flow_update(const Flow& flow, const Batch& batch, const LatentTensors& tensors, char* scratch,
+                   Buffer& scratch, int n_threads);
+
+// Entries, log-likelihoods and stash from the codes.
+void flow_decode(const Flow& flow, const Batch& batch, const CodeTensors& tensors, Buffer& scratch,
+                 int n_threads);
+
+// Backward, Adam, decode.
+void flow_update(const Flow& flow, const Batch& batch, const CodeTensors& tensors, Buffer& scratch,
                  int n_threads);
 
 }  // namespace dds

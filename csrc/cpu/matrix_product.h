@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "buffer.h"
 #include "packed_weights.h"
 
 namespace dds {
@@ -13,8 +14,10 @@ namespace dds {
 struct Factor {
   const float* values;
   int64_t stride;
-  bool transposed;
+  bool transposed = false;
 };
+
+inline Factor transpose_of(const float* values, int64_t stride) { return {values, stride, true}; }
 
 // What becomes of c where it is updated multiplicatively (Lee and Seung, NIPS 2000): c ratio, or
 // c ratio^1.5 if over-relaxed, with ratio = numerator / (a b + norm weight + tiny) by row and
@@ -32,16 +35,14 @@ struct MatrixProduct {
   int64_t m;
   int64_t k;
   int64_t n;
-  Factor a;                 // (m, k)
-  Factor b;                 // (k, n)
-  const float* subtrahend;  // (m, n), contiguous like c; or null
+  Factor a;                           // (m, k)
+  Factor b;                           // (k, n)
+  const float* subtrahend = nullptr;  // (m, n), contiguous like c
   float* c;
-  const Multiplicative* rule = nullptr;  // null: c = a b - subtrahend; b may be c where it is given
+  const Multiplicative* rule = nullptr;  // b may be c where it is given
 };
 
-// Workspace in bytes; `format` is float32 or split.
-int64_t matrix_product_bytes(Format format, int64_t k, int64_t n, int n_threads);
-
-void matrix_product(Format format, const MatrixProduct& product, char* scratch, int n_threads);
+// `scratch` grows to what the product needs.
+void matrix_product(Format format, const MatrixProduct& product, Buffer& scratch, int n_threads);
 
 }  // namespace dds

@@ -139,7 +139,7 @@ void pack_coupling(const FlowLayout& layout, int64_t groups,
 
 void pack_mixing(const FlowLayout& layout, int64_t groups, const float* matrix, const float* bias,
                  char* packed, int n_threads) {
-  const int64_t n_features = layout.n_passing + layout.n_moving;
+  const int64_t n_features = layout.n_features();
   const Sources places = places_of_state(layout);
 #pragma omp parallel for num_threads(n_threads)
   for (int64_t g = 0; g < groups; ++g) {

@@ -62,6 +62,8 @@ struct FlowLayout {
   int64_t coupling_bytes;  // of one group
   PackedLayer mixing;
   int64_t mixing_bytes;  // of one group
+
+  int64_t n_features() const { return n_passing + n_moving; }
 };
 
 // The layout points into `layers`. The mixing of float32 couplings is float32.

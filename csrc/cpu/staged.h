@@ -7,7 +7,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "flow.h"
+#include "buffer.h"
+#include "codes.h"
 #include "matrix_product.h"
 
 namespace dds {
@@ -35,25 +36,13 @@ struct StagedTensors {
   float* activations;      // (entries, frames)
   int32_t* labels;         // (entries) source of each, ascending
   int64_t* rows;           // (entries) what each was at first
-  // Workspace.
-  float* norms;      // (entries)
-  float* numerator;  // (entries, frames)
-  float* gram;       // (n, n) for n = min(entries, 2 F): more make direct products cheaper
-  float* residual;   // (frames, F)
-  float* weights;    // (sources, frames) of the l1 norm
-  float* sums;       // (frames), and the following
-  float* total;
-  float* attributed;
-  char* product_scratch;  // staged_product_bytes
 };
-
-int64_t staged_product_bytes(Format format, int64_t n_entries, int64_t n_frames, int64_t n_features,
-                             int n_threads);
 
 // Multiplicative updates of the activations of entries that stay as they are, over-relaxed.
 class FixedStage {
  public:
   FixedStage(const StagedSettings& settings, const StagedTensors& tensors, int n_threads);
+  FixedStage(const FixedStage&) = delete;
 
   // Updates, as many as are listed for each step, with weights made anew at each step or uniform;
   // then dead entries leave. Returns a cost per step.
@@ -64,15 +53,14 @@ class FixedStage {
 
  protected:
   // Evaluates nothing yet.
-  FixedStage(const StagedSettings& settings, const StagedTensors& tensors)
-      : settings_(settings), tensors_(tensors) {}
+  FixedStage(const StagedSettings& settings, const StagedTensors& tensors);
 
-  // What updates need of the entries: `norms`, `numerator`, `gram`.
+  // What updates need of the entries: norms, numerator, Gram matrix.
   void prepare(int n_threads);
   void update(int64_t n_updates, bool over_relaxed, int n_threads);
   void reweight();
   void evaluate(int n_threads);
-  void multiply(const MatrixProduct& product, int n_threads) const;
+  void multiply(const MatrixProduct& product, int n_threads);
   void find_norms(int n_threads);
   // Indices of the entries that still sound; none where too few are dead to leave.
   std::vector<int64_t> find_alive(int n_threads) const;
@@ -80,6 +68,11 @@ class FixedStage {
 
   const StagedSettings settings_;
   StagedTensors tensors_;
+  std::vector<float> norms_;     // (entries)
+  std::vector<float> residual_;  // (frames, F)
+  std::vector<float> sums_;      // (frames), and the following
+  std::vector<float> total_;
+  std::vector<float> attributed_;
   double norm_ = 0.0;
   double cost_ = 0.0;
 
@@ -87,29 +80,20 @@ class FixedStage {
   bool by_gram() const { return tensors_.n_entries < 2 * tensors_.n_features; }
   void find_gram(int n_threads);
   void drop_dead(int n_threads);
-};
 
-// The latent codes of the entries, in the order of these.
-struct CodeTensors {
-  int64_t n_groups;
-  int64_t n_fixed;
-  bool data_likelihood;
-  float* codes;          // (entries, F)
-  float* first_moment;   // (entries, F - n_fixed)
-  float* second_moment;  // likewise
-  float* gradient;       // (entries, F)
-  float* likelihood_gradient;
-  float* log_dets;
-  const float* constants;  // (groups)
-  char* stash;             // stash_row_bytes of each entry
+  std::vector<float> numerator_;  // (entries, frames)
+  std::vector<float> gram_;  // (n, n) for n = min(entries, 2 F): more make direct products cheaper
+  std::vector<float> weights_;  // (sources, frames) of the l1 norm
+  Buffer product_scratch_;
 };
 
 // Steps of Adam on the codes, each followed by updates of the activations.
 class AdaptedStage : private FixedStage {
  public:
   // Decodes; the flow and the tensors must outlive the stage.
+  // Codes stand in the order of the entries.
   AdaptedStage(const Flow& flow, const StagedSettings& settings, const StagedTensors& tensors,
-               const CodeTensors& codes, int n_threads);
+               const CodeSettings& code_settings, const CodeTensors& codes, int n_threads);
 
   // From the `first`-th step on, with the step sizes given; weights are made anew and dead entries
   // left out every `look_every` steps. Returns a cost per step.
@@ -122,16 +106,13 @@ class AdaptedStage : private FixedStage {
  private:
   void step_codes(int64_t step, double step_size, int n_threads);
   void drop_dead(int n_threads);
+  // The entries as they fall to the flows of a bank.
   void decode(int n_threads);
-  // How the entries fall to the flows of a bank.
-  void assign();
-  Batch batch() const;
 
-  const Flow& flow_;
-  CodeTensors codes_;
-  std::vector<int64_t> offsets_;
-  std::vector<int64_t> listed_;
-  std::vector<char> scratch_;
+  const int64_t n_groups_;
+  Codes codes_;
+  std::vector<float> gradient_;             // (entries, F)
+  std::vector<float> likelihood_gradient_;  // (entries)
 };
 
 }  // namespace dds

@@ -4,7 +4,7 @@
 // minimax polynomial q (relative error 1.4e-8). NaN stays NaN: the clamps let it through.
 #pragma once
 
-#if defined(__AVX512F__)
+#ifdef __AVX512F__
 #include <immintrin.h>
 #endif
 
@@ -59,7 +59,7 @@ static inline Vec expm1_negative(Vec x) {
 
 // 1 / x for x of order one.
 static inline Vec reciprocal(Vec x) {
-#if defined(__AVX512F__) && DDS_VECTOR_BYTES == 64
+#ifdef __AVX512F__
   const Vec guess = reinterpret_cast<Vec>(_mm512_rcp14_ps(reinterpret_cast<__m512>(x)));
   return guess + guess * (1.0f - x * guess);
 #else

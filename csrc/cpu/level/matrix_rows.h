@@ -2,7 +2,7 @@
 // of the left one.
 #pragma once
 
-#include "cpu/kernel_table.h"
+#include "cpu/kernels.h"
 #include "cpu/matrix_product.h"
 #include "operand.h"
 #include "product.h"

@@ -1,8 +1,8 @@
 // Non-negative least squares of one frame over its candidates.
 #pragma once
 
+#include "cpu/kernels.h"
 #include "cpu/nmf.h"
-#include "cpu/nmf_table.h"
 #include "simd.h"
 
 namespace dds::DDS_LEVEL {

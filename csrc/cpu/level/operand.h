@@ -2,7 +2,7 @@
 // whose sum they are (the leading part, then the remainder).
 #pragma once
 
-#ifdef DDS_BF16_DOT
+#ifdef __AVX512BF16__
 #include <immintrin.h>
 #endif
 
@@ -20,7 +20,7 @@ static inline Vec load(const uint16_t* p) {
   return from_bits(__builtin_convertvector(half, IntVec) << 16);
 }
 
-#ifdef DDS_BF16_DOT
+#ifdef __AVX512BF16__
 static inline void store(uint16_t* p, Vec v) {
   const __m256bh rounded = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(v));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<const __m256i&>(rounded));

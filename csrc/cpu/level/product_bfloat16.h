@@ -29,7 +29,7 @@ static inline IntVec broadcast_pair(const uint16_t* p) {
 
 // sum + a[0] * w[0] + a[1] * w[1] of the pairs in each lane.
 static inline Vec dot_pairs(Vec sum, IntVec a, IntVec w) {
-#ifdef DDS_BF16_DOT
+#ifdef __AVX512BF16__
   return reinterpret_cast<Vec>(_mm512_dpbf16_ps(
       reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(w)));
 #else

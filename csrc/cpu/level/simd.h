@@ -1,8 +1,8 @@
 // Vectors of float for the instruction set that the including file is compiled for.
 //
-// A kernel file defines DDS_LEVEL (a namespace of its own, so that no function compiled with its
-// flags can be linked into another level) and DDS_VECTOR_BYTES before including this header. The
-// types are the vector extensions of GCC and Clang: the same source serves every level.
+// The build defines DDS_LEVEL, a namespace of its own for each level: no function compiled with the
+// flags of one can be linked into another. The types are the vector extensions of GCC and Clang:
+// the same source serves every level.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,12 @@
 #include <immintrin.h>
 #endif
 
-#if !defined(DDS_LEVEL) || !defined(DDS_VECTOR_BYTES)
-#error "define DDS_LEVEL and DDS_VECTOR_BYTES before including dds/simd.h"
+#if defined(__AVX512F__)
+#define DDS_VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define DDS_VECTOR_BYTES 32
+#else
+#define DDS_VECTOR_BYTES 16
 #endif
 
 namespace dds::DDS_LEVEL {
@@ -22,6 +26,8 @@ typedef int32_t IntVec __attribute__((vector_size(DDS_VECTOR_BYTES)));
 typedef float UnalignedVec __attribute__((vector_size(DDS_VECTOR_BYTES), aligned(4), may_alias));
 
 constexpr int kLanes = DDS_VECTOR_BYTES / 4;
+
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // x - 0 is x for every x (0 + x is not, for -0), so the subtraction costs nothing.
 static inline Vec broadcast(float x) { return x - Vec{}; }
@@ -69,7 +75,7 @@ static inline Vec in_register(Vec v) {
 
 // from[indices[0]], from[indices[1]], ...
 static inline Vec gather(const float* from, const int32_t* indices) {
-#if defined(__AVX512F__) && DDS_VECTOR_BYTES == 64
+#ifdef __AVX512F__
   const __m512i places = _mm512_loadu_si512(indices);
   return reinterpret_cast<Vec>(_mm512_i32gather_ps(places, from, 4));
 #else

@@ -22,7 +22,6 @@ static inline float sum_of(const Vec* sums, int n) {
   return total[0];
 }
 
-// Each returns the multiply-adds done, and leaves something in `sum` that depends on all of them.
 static int64_t float_rounds(int64_t rounds, float* sum) {
   Vec sums[kAccumulators];
   clear(sums);
@@ -67,5 +66,16 @@ static int64_t pair_rounds(int64_t rounds, float* sum) {
   return rounds * kAccumulators * kLanes * 2;
 }
 #endif
+
+template <Vec (*kFunction)(Vec)>
+static void map(const float* x, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; i += kLanes) store(y + i, kFunction(load(x + i, n - i)), n - i);
+}
+
+extern const Probes probes;
+constinit const Probes probes = {.multiply_registers = {float_rounds, pair_rounds},
+                                 .exp = map<exp>,
+                                 .expm1_negative = map<expm1_negative>,
+                                 .tanh = map<tanh>};
 
 }  // namespace dds::DDS_LEVEL

@@ -6,6 +6,7 @@
 #include "flow.h"
 #include "flow_block.h"
 #include "matrix_product.h"
+#include "nmf.h"
 #include "objective.h"
 
 namespace dds {
@@ -13,7 +14,8 @@ namespace dds {
 struct FlowKernels {
   void (*forward)(const Flow&, const FlowBlock&, const ForwardTensors&);
   void (*backward)(const Flow&, const FlowBlock&, const BackwardTensors&);
-  void (*update)(const Flow&, const FlowBlock&, const LatentTensors&);
+  void (*decode)(const Flow&, const FlowBlock&, const CodeTensors&);
+  void (*update)(const Flow&, const FlowBlock&, const CodeTensors&);
 };
 
 // Most rows of a left factor at a time, and the bytes that one of them takes as an operand: two
@@ -29,31 +31,36 @@ struct MatrixKernels {
                         const PackedLayer& layer, const char* packed, char* operands);
 };
 
-struct Kernels {
-  int64_t lanes;        // numbers per vector
-  FlowKernels flow[3];  // by format
+struct ObjectiveKernels {
   double (*squares)(const float* x, int64_t n);
   void (*add_weighted)(const float* x, int64_t x_stride, const float* weights, int64_t n_rows,
                        int64_t n, float* y, int64_t y_stride);
   float (*correlation)(const float* x, const float* y, int64_t n);
   int64_t (*activations)(const ActivationTensors& tensors, int64_t row);
   void (*frame_sums)(const ActivationTensors& tensors, int64_t first, float epsilon);
-  MatrixKernels matrix[2];                                       // float32, split
-  int64_t (*multiply_registers[2])(int64_t rounds, float* sum);  // float32, bfloat16
-  void (*exp)(const float* x, float* y, int64_t n);
-  void (*expm1_negative)(const float* x, float* y, int64_t n);
-  void (*tanh)(const float* x, float* y, int64_t n);
 };
 
-extern const Kernels kernels_portable;
-#ifdef DDS_X86_KERNELS
-extern const Kernels kernels_avx2;
-extern const Kernels kernels_avx512;
-extern const Kernels kernels_avx512_bf16;
-extern const Kernels kernels_amx;
-#endif
+// Each candidate matrix row and vector is padded to a whole number of the widest vectors.
+constexpr int64_t kCandidatePadding = 16;
 
-// The kernels of the active level.
-const Kernels& active_kernels();
+struct NmfKernels {
+  double (*residual)(const float* target, float* approximation, int64_t n);
+  void (*ratio)(const float* numerator, const float* denominator, float epsilon, float* values,
+                int64_t n);
+  void (*quotient)(const float* target, float epsilon, float* approximation, int64_t n);
+  void (*adam)(const float* gradient, float scale, const AdamTensors& tensors);
+  void (*adam_gram)(const double* product, const double* target, double scale, double* wide,
+                    const AdamTensors& tensors);
+  double (*gram_cost)(const double* values, const double* product, const double* target, int64_t n);
+  void (*refine)(const Candidates& candidates, int64_t frame, float* scratch);
+};
+
+struct Kernels {
+  int64_t lanes;            // numbers per vector
+  FlowKernels flow[3];      // by format
+  MatrixKernels matrix[2];  // float32, split
+  ObjectiveKernels objective;
+  NmfKernels nmf;
+};
 
 }  // namespace dds
