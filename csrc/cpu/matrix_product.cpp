@@ -9,23 +9,12 @@ namespace {
 // A product may read behind the last row.
 constexpr int64_t kSpareRows = 32;
 
-PackedLayer layer_of(Format format, int64_t k, int64_t n) {
-  PackedLayer layer;
-  const bool split = format == Format::split;
-  layer.n_in = k;
-  layer.input_bytes = kPanel * (split ? 2 * planes(format) : 4);
-  layer.n_panels = ceil_div(n, kPanel);
-  layer.panel_bytes = kBiasBytes + (split ? round_up(k, kInputBlock) : k) * layer.input_bytes;
-  layer.offset = 0;
-  return layer;
-}
-
 int64_t operand_bytes(int64_t k) { return (kMatrixRows + kSpareRows) * matrix_row_bytes(k); }
 
 }  // namespace
 
 void matrix_product(Format format, const MatrixProduct& product, Buffer& scratch, int n_threads) {
-  const PackedLayer layer = layer_of(format, product.k, product.n);
+  const PackedLayer layer = make_layer(format, product.k, ceil_div(product.n, kPanel), 0);
   const int64_t packed_bytes = layer.n_panels * layer.panel_bytes;
   char* const packed = scratch.at_least(packed_bytes + n_threads * operand_bytes(product.k));
   const MatrixKernels& kernels = active_kernels().matrix[format == Format::split];

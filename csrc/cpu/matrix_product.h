@@ -17,8 +17,6 @@ struct Factor {
   bool transposed = false;
 };
 
-inline Factor transpose_of(const float* values, int64_t stride) { return {values, stride, true}; }
-
 // What becomes of c where it is updated multiplicatively (Lee and Seung, NIPS 2000): c ratio, or
 // c ratio^1.5 if over-relaxed, with ratio = numerator / (a b + norm weight + tiny) by row and
 // column.

@@ -8,12 +8,6 @@ namespace {
 // Which row or column of a matrix stands at each packed place; -1 for padding.
 using Sources = std::vector<int64_t>;
 
-PackedLayer make_layer(Format format, int64_t n_in, int64_t n_panels, int64_t offset) {
-  const int64_t row_bytes = format == Format::float32 ? kPanel * 4 : kPanel * 2 * planes(format);
-  const int64_t rows = format == Format::float32 ? n_in : round_up(n_in, kInputBlock);
-  return {n_in, row_bytes, n_panels, kBiasBytes + rows * row_bytes, offset};
-}
-
 Sources first(int64_t n, int64_t padded) {
   Sources sources(padded, -1);
   for (int64_t i = 0; i < n; ++i) sources[i] = i;
@@ -87,6 +81,12 @@ void pack_layer(Format format, const PackedLayer& layer, const Sources& inputs,
 }
 
 }  // namespace
+
+PackedLayer make_layer(Format format, int64_t n_in, int64_t n_panels, int64_t offset) {
+  const int64_t row_bytes = format == Format::float32 ? kPanel * 4 : kPanel * 2 * planes(format);
+  const int64_t rows = format == Format::float32 ? n_in : round_up(n_in, kInputBlock);
+  return {n_in, row_bytes, n_panels, kBiasBytes + rows * row_bytes, offset};
+}
 
 FlowLayout make_layout(Format format, Format mixing_format, int64_t n_passing, int64_t n_moving,
                        const std::vector<int64_t>& hidden_widths,

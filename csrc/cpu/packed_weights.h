@@ -43,6 +43,8 @@ struct PackedLayer {
   int64_t offset;  // of the first panel within the group, in bytes
 };
 
+PackedLayer make_layer(Format format, int64_t n_in, int64_t n_panels, int64_t offset);
+
 // A coupling's MLP and its mixing, as they are packed.
 //
 // The state of a row holds the passing half in its first `passing_width` places and the moving half

@@ -92,14 +92,7 @@ void Search::evaluate(int n_threads) {
     sparse_residual(entries(), {h_.active, h_.rows, h_.frames}, tensors_.target, residual_.data(),
                     n_threads);
   } else {
-    multiply({.m = h_.frames,
-              .k = h_.rows,
-              .n = F,
-              .a = transpose_of(h_.active, h_.frames),
-              .b = {entries_, F},
-              .subtrahend = tensors_.target,
-              .c = residual_.data()},
-             n_threads);
+    multiply(product_of(active().T(), dictionary(), residual_.data(), tensors_.target), n_threads);
   }
   norm_ = std::sqrt(sum_of_squares(residual_.data(), h_.frames, F, n_threads));
   sum_activations(h_, tensors_.epsilon, n_threads);
@@ -113,13 +106,7 @@ void Search::step_codes(double step_size, int64_t n, int n_threads) {
     sparse_gradient({h_.active, h_.rows, h_.frames}, residual_.data(), F, gradient_.data(),
                     n_threads);
   } else if (!h_.per_frame) {
-    multiply({.m = h_.rows,
-              .k = h_.frames,
-              .n = F,
-              .a = {h_.active, h_.frames},
-              .b = {residual_.data(), F},
-              .c = gradient_.data()},
-             n_threads);
+    multiply(product_of(active(), residual(), gradient_.data()), n_threads);
   }
   likelihood_gradient(h_, likelihood_gradient_.data(), n_threads);
   codes_.step({.entries = h_.per_frame ? residual_.data() : gradient_.data(),
@@ -131,18 +118,11 @@ void Search::step_codes(double step_size, int64_t n, int n_threads) {
 }
 
 void Search::step_activations(double step_size, int64_t n, int n_threads) {
-  const int64_t F = tensors_.n_features;
   if (sparse()) {
     sparse_correlation(entries(), {h_.active, h_.rows, h_.frames}, residual_.data(),
                        correlation_.data(), n_threads);
   } else {
-    multiply({.m = h_.rows,
-              .k = F,
-              .n = h_.frames,
-              .a = {entries_, F},
-              .b = transpose_of(residual_.data(), F),
-              .c = correlation_.data()},
-             n_threads);
+    multiply(product_of(dictionary(), residual().T(), correlation_.data()), n_threads);
   }
   h_.inverse_norm = inverse_norm();
   set_adam_corrections(step_size, n, h_);

@@ -11,7 +11,7 @@
 
 #include "buffer.h"
 #include "codes.h"
-#include "matrix_product.h"
+#include "matrix.h"
 #include "objective.h"
 
 namespace dds {
@@ -53,6 +53,10 @@ class Search {
   // Whether so few activations are left that products over them are faster than dense ones.
   bool sparse() const;
   Entries entries() const;
+  // Where frames share the entries.
+  Matrix dictionary() const { return {entries_, h_.rows, tensors_.n_features}; }
+  Matrix active() const { return {h_.active, h_.rows, h_.frames}; }
+  Matrix residual() const { return {residual_.data(), h_.frames, tensors_.n_features}; }
   float inverse_norm() const { return norm_ > 0.0 ? static_cast<float>(1 / norm_) : 0.0f; }
 
   const CodeSettings settings_;

@@ -82,32 +82,18 @@ void FixedStage::find_norms(int n_threads) {
 }
 
 void FixedStage::find_gram(int n_threads) {
-  const int64_t J = tensors_.n_entries, F = tensors_.n_features;
-  multiply({.m = J,
-            .k = F,
-            .n = J,
-            .a = {tensors_.entries, F},
-            .b = transpose_of(tensors_.entries, F),
-            .c = gram_.data()},
-           n_threads);
+  multiply(product_of(entries(), entries().T(), gram_.data()), n_threads);
 }
 
 void FixedStage::prepare(int n_threads) {
-  const int64_t F = tensors_.n_features;
   find_norms(n_threads);
-  multiply({.m = tensors_.n_entries,
-            .k = F,
-            .n = tensors_.n_frames,
-            .a = {tensors_.entries, F},
-            .b = transpose_of(tensors_.target, F),
-            .c = numerator_.data()},
-           n_threads);
+  const Matrix target = {tensors_.target, tensors_.n_frames, tensors_.n_features};
+  multiply(product_of(entries(), target.T(), numerator_.data()), n_threads);
   if (by_gram()) find_gram(n_threads);
 }
 
 void FixedStage::update(int64_t n_updates, bool over_relaxed, int n_threads) {
   const StagedTensors& t = tensors_;
-  const int64_t J = t.n_entries, T = t.n_frames, F = t.n_features;
   const Multiplicative rule = {.numerator = numerator_.data(),
                                .norms = norms_.data(),
                                .labels = t.labels,
@@ -115,25 +101,15 @@ void FixedStage::update(int64_t n_updates, bool over_relaxed, int n_threads) {
                                .tiny = kTiny,
                                .over_relaxed = over_relaxed};
   for (int64_t i = 0; i < n_updates; ++i) {
-    MatrixProduct product = {.m = J,
-                             .k = J,
-                             .n = T,
-                             .a = {gram_.data(), J},
-                             .b = {t.activations, T},
-                             .c = t.activations,
-                             .rule = &rule};
-    if (!by_gram()) {
-      multiply({.m = T,
-                .k = J,
-                .n = F,
-                .a = transpose_of(t.activations, T),
-                .b = {t.entries, F},
-                .c = residual_.data()},
-               n_threads);
-      product.k = F;
-      product.a = {t.entries, F};
-      product.b = transpose_of(residual_.data(), F);
+    MatrixProduct product;
+    if (by_gram()) {
+      const Matrix gram = {gram_.data(), t.n_entries, t.n_entries};
+      product = product_of(gram, activations(), t.activations);
+    } else {
+      multiply(product_of(activations().T(), entries(), residual_.data()), n_threads);
+      product = product_of(entries(), residual().T(), t.activations);
     }
+    product.rule = &rule;
     multiply(product, n_threads);
   }
 }
@@ -215,14 +191,7 @@ void FixedStage::drop_dead(int n_threads) {
 void FixedStage::evaluate(int n_threads) {
   const StagedTensors& t = tensors_;
   const int64_t J = t.n_entries, T = t.n_frames, F = t.n_features;
-  multiply({.m = T,
-            .k = J,
-            .n = F,
-            .a = transpose_of(t.activations, T),
-            .b = {t.entries, F},
-            .subtrahend = t.target,
-            .c = residual_.data()},
-           n_threads);
+  multiply(product_of(activations().T(), entries(), residual_.data(), t.target), n_threads);
   norm_ = std::sqrt(sum_of_squares(residual_.data(), T, F, n_threads));
   sum_activations({.rows = J,
                    .frames = T,
@@ -269,16 +238,9 @@ void AdaptedStage::drop_dead(int n_threads) {
 
 void AdaptedStage::step_codes(int64_t step, double step_size, int n_threads) {
   const StagedTensors& t = tensors_;
-  const int64_t J = t.n_entries, T = t.n_frames, F = t.n_features;
-  multiply({.m = J,
-            .k = T,
-            .n = F,
-            .a = {t.activations, T},
-            .b = {residual_.data(), F},
-            .c = gradient_.data()},
-           n_threads);
-  likelihood_gradient({.rows = J,
-                       .frames = T,
+  multiply(product_of(activations(), residual(), gradient_.data()), n_threads);
+  likelihood_gradient({.rows = t.n_entries,
+                       .frames = t.n_frames,
                        .total = total_.data(),
                        .penalty = static_cast<float>(settings_.penalty),
                        .active = t.activations},

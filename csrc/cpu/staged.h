@@ -9,7 +9,7 @@
 
 #include "buffer.h"
 #include "codes.h"
-#include "matrix_product.h"
+#include "matrix.h"
 
 namespace dds {
 
@@ -66,6 +66,12 @@ class FixedStage {
   std::vector<int64_t> find_alive(int n_threads) const;
   void keep(const std::vector<int64_t>& alive);
 
+  Matrix entries() const { return {tensors_.entries, tensors_.n_entries, tensors_.n_features}; }
+  Matrix activations() const {
+    return {tensors_.activations, tensors_.n_entries, tensors_.n_frames};
+  }
+  Matrix residual() const { return {residual_.data(), tensors_.n_frames, tensors_.n_features}; }
+
   const StagedSettings settings_;
   StagedTensors tensors_;
   std::vector<float> norms_;     // (entries)
@@ -90,8 +96,8 @@ class FixedStage {
 // Steps of Adam on the codes, each followed by updates of the activations.
 class AdaptedStage : private FixedStage {
  public:
-  // Decodes; the flow and the tensors must outlive the stage.
-  // Codes stand in the order of the entries.
+  // Decodes. Codes stand in the order of the entries; the flow and the tensors must outlive the
+  // stage.
   AdaptedStage(const Flow& flow, const StagedSettings& settings, const StagedTensors& tensors,
                const CodeSettings& code_settings, const CodeTensors& codes, int n_threads);
 

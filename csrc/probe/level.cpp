@@ -1,11 +1,11 @@
-// Rounds of independent multiply-adds, as many as a processor needs to be busy.
-#pragma once
-
-#include "product.h"
-#include "product_bfloat16.h"
-#include "simd.h"
+// The probes of one instruction-set level: compiled once for each, with flags of its own.
+#include "cpu/level/elementwise.h"
+#include "cpu/level/product.h"
+#include "cpu/level/product_bfloat16.h"
+#include "cpu/level/simd.h"
+#include "probes.h"
 #ifdef DDS_AMX
-#include "amx_tiles.h"
+#include "cpu/level/amx_tiles.h"
 #endif
 
 namespace dds::DDS_LEVEL {

@@ -37,16 +37,12 @@ static void read_gradient(Pass& pass, const CodeTensors& t, float* grad_log_det)
 // Adam on the n moving codes of one row; d l / d z = -z / D comes to the gradient.
 static inline void move_codes(const CodeTensors& t, float pull, const float* gradient, float* z,
                               float* m, float* v, int64_t n) {
-  const Vec step_size = broadcast(t.step_size);
   for (int64_t i = 0; i < n; i += kLanes) {
     const int64_t left = n - i;
     const Vec code = load(z + i, left);
     const Vec grad = load(gradient + i, left) + code * pull;
-    const Vec first = adam_first(load(m + i, left), grad);
-    const Vec second = adam_second(load(v + i, left), grad);
-    store(m + i, first, left);
-    store(v + i, second, left);
-    store(z + i, code - step_size * first / adam_root(second, t.rms_correction), left);
+    const Vec step = adam_step(grad, m + i, v + i, left, t.step_size, t.rms_correction);
+    store(z + i, code - step, left);
   }
 }
 

@@ -56,12 +56,9 @@ static void quotient(const float* target, float epsilon, float* approximation, i
 // Returns the new values.
 static inline Vec adam_projected(const AdamTensors& to, int64_t i, Vec gradient) {
   const int64_t n = to.n - i;
-  const Vec first = adam_first(load(to.first_moment + i, n), gradient);
-  const Vec second = adam_second(load(to.second_moment + i, n), gradient);
-  store(to.first_moment + i, first, n);
-  store(to.second_moment + i, second, n);
   const Vec moved =
-      load(to.values + i, n) - first * to.step_size / adam_root(second, to.rms_correction);
+      load(to.values + i, n) - adam_step(gradient, to.first_moment + i, to.second_moment + i, n,
+                                         to.step_size, to.rms_correction);
   const Vec values = moved < 0.0f ? Vec{} : moved;
   store(to.values + i, values, n);
   return values;

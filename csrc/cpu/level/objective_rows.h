@@ -74,12 +74,9 @@ static int64_t row_of_activations(const ActivationTensors& t, int64_t row) {
     const Vec share = (likelihood - load(t.attributed + i, left)) / load(t.total + i, left);
     Vec gradient = load(t.correlation + at, left) * t.inverse_norm - share * t.penalty + t.sparsity;
     gradient = load(t.active + at, left) > 0.0f ? gradient : Vec{};
-    const Vec first_moment = adam_first(load(t.first_moment + at, left), gradient);
-    const Vec second_moment = adam_second(load(t.second_moment + at, left), gradient);
-    const Vec moved = load(t.activations + at, left) -
-                      first_moment * t.step_size / adam_root(second_moment, t.rms_correction);
-    store(t.first_moment + at, first_moment, left);
-    store(t.second_moment + at, second_moment, left);
+    const Vec moved = load(t.activations + at, left) - adam_step(gradient, t.first_moment + at,
+                                                                 t.second_moment + at, left,
+                                                                 t.step_size, t.rms_correction);
     store(t.activations + at, moved, left);
     store(t.active + at, clipped(moved), left);
     n_active -= keep_first(moved, left) > 0.0f;
