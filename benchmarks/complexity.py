@@ -272,7 +272,7 @@ class Case:
             from dds_fast.search.cpu.weights import packed_flow
 
             packed = packed_flow(self.flow, "decode", "float32")
-            return packed.scratch(*z.shape[:2], False, torch.get_num_threads()).nbytes
+            return packed.native.scratch_bytes(*z.shape[:2], torch.get_num_threads())
         one, two = (peak_bytes(self.call(backend, n_rows), device) for n_rows in (1, 2))
         return one + (two - one) * (z.shape[1] - 1) - z.nbytes
 
@@ -292,10 +292,9 @@ def compiled_reconstruct(D: Tensor, H: Tensor) -> Tensor:
     if D.ndim == 3:
         native.frame_residual(*pointers[:3], J, T, F, pointers[3], n_threads)
         return result
-    scratch = torch.empty(native.matrix_product_bytes("float32", J, F, n_threads), dtype=torch.int8)
     native.matrix_product(
         "float32", T, J, F, H.data_ptr(), T, True, D.data_ptr(), F, False, *pointers[2:],
-        scratch.data_ptr(), n_threads,
+        n_threads,
     )  # fmt: skip
     return result
 

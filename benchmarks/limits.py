@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from cases import Workload
 from contenders import tf32
@@ -60,11 +61,13 @@ def _square(scale: float, dtype: torch.dtype, device: str = "cpu") -> Limit:
 
 def _registers(scale: float, format: str) -> Limit:
     """Multiply-adds whose operands stay in the registers of all threads: the processor's peak."""
-    native, n_threads = _native.cpu(), torch.get_num_threads()
-    rounds = int(10**7 * scale)
-    per_round = native.multiply_registers(format, 1, n_threads)
+    reason = "needs a build with DDS_FAST_PROBE=ON"
+    probe = pytest.importorskip("dds_fast._probe", reason=reason)
+    level = _native.cpu().level()
+    n_threads, rounds = torch.get_num_threads(), int(10**7 * scale)
+    per_round = probe.multiply_registers(level, format, 1, n_threads)
     return Limit(
-        lambda: native.multiply_registers(format, rounds, n_threads),
+        lambda: probe.multiply_registers(level, format, rounds, n_threads),
         multiply_adds=rounds * per_round,
     )
 

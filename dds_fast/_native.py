@@ -16,7 +16,7 @@ def cpu() -> ModuleType:
     """
     # torch brings its own OpenMP runtime; loaded first, it serves our module too.
     importlib.import_module("torch")
-    return _load("_cpu", "install a wheel of dds-fast, or build it with GCC or Clang (C++17)")
+    return _load("_cpu", "install a wheel of dds-fast, or build it with GCC or Clang (C++20)")
 
 
 @cache

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -80,6 +81,13 @@ def level(request: pytest.FixtureRequest) -> Iterator[str]:
     native.set_level(request.param)
     yield request.param
     native.set_level(before)
+
+
+@pytest.fixture
+def probe() -> ModuleType:
+    """Parts of the compiled kernels by themselves."""
+    reason = "needs a build with DDS_FAST_PROBE=ON"
+    return pytest.importorskip("dds_fast._probe", reason=reason)
 
 
 @pytest.fixture

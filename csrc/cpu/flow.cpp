@@ -1,4 +1,4 @@
-#include "dds/flow.h"
+#include "flow.h"
 
 #include <algorithm>
 #include <atomic>
@@ -10,7 +10,7 @@
 #endif
 
 #include "flow_block.h"
-#include "kernel_table.h"
+#include "levels.h"
 #include "threads.h"
 
 namespace dds {
@@ -109,11 +109,10 @@ std::vector<BlockRows> blocks(const Batch& batch, const Partition& cut) {
   std::vector<BlockRows> result;
   int64_t first = 0;
   for (int64_t g = 0; g < batch.n_groups; ++g) {
-    BlockRows block;
-    block.group = g;
-    block.group_rows = rows_of(batch, g);
-    block.group_first = first;
-    block.tensor_rows = batch.n_rows;
+    BlockRows block = {.group = g,
+                       .group_rows = rows_of(batch, g),
+                       .group_first = first,
+                       .tensor_rows = batch.n_rows};
     first += block.group_rows;
     const int64_t n = blocks_of(batch, g, cut.block_rows);
     for (int64_t i = 0; i < n; ++i) {
@@ -193,7 +192,7 @@ class Team {
 
 template <class Tensors>
 void for_each_block(const Flow& flow, const Batch& batch, const Tensors& tensors, bool own_stash,
-                    char* scratch, int n_threads,
+                    Buffer& scratch, int n_threads,
                     void (*kernel)(const Flow&, const FlowBlock&, const Tensors&)) {
   if (most_rows(batch) == 0) return;
   const Partition cut = partition(flow.layout, batch, n_threads);
@@ -202,8 +201,7 @@ void for_each_block(const Flow& flow, const Batch& batch, const Tensors& tensors
   const auto n_items = static_cast<int64_t>(items.size());
   std::vector<Team> teams(cut.n_teams);
   std::atomic<int64_t> next{0};
-  scratch = reinterpret_cast<char*>(
-      round_up(reinterpret_cast<int64_t>(scratch), static_cast<int64_t>(kAlignment)));
+  char* const memory = scratch.at_least(cut.n_teams * sizes.total(cut.team_size));
 
 #pragma omp parallel num_threads(cut.n_teams* cut.team_size)
   {
@@ -219,7 +217,7 @@ void for_each_block(const Flow& flow, const Batch& batch, const Tensors& tensors
       block.rank = rank;
       block.team = &teams[team];
       block.barrier = [](void* t) { static_cast<Team*>(t)->wait(); };
-      char* at = scratch + team * sizes.total(cut.team_size);
+      char* at = memory + team * sizes.total(cut.team_size);
       const auto take = [&at](int64_t bytes) {
         char* taken = at;
         at += bytes;
@@ -251,6 +249,10 @@ void for_each_block(const Flow& flow, const Batch& batch, const Tensors& tensors
   }
 }
 
+const FlowKernels& kernels_of(const Flow& flow) {
+  return active_kernels().flow[static_cast<int>(flow.layout.format)];
+}
+
 }  // namespace
 
 int64_t stash_row_bytes(const FlowLayout& layout, int64_t n_steps) {
@@ -262,28 +264,31 @@ int64_t stash_row_bytes(const FlowLayout& layout, int64_t n_steps) {
   return n_steps * bytes;
 }
 
-int64_t scratch_bytes(const Flow& flow, const Batch& batch, bool own_stash, int n_threads) {
+int64_t scratch_bytes(const Flow& flow, const Batch& batch, int n_threads) {
   if (most_rows(batch) == 0) return 0;
   const Partition cut = partition(flow.layout, batch, n_threads);
-  return cut.n_teams * team_scratch(flow, cut, own_stash).total(cut.team_size) + kAlignment;
+  return cut.n_teams * team_scratch(flow, cut, false).total(cut.team_size);
 }
 
 void flow_forward(const Flow& flow, const Batch& batch, const ForwardTensors& tensors,
-                  char* scratch, int n_threads) {
-  for_each_block(flow, batch, tensors, false, scratch, n_threads,
-                 active_kernels().flow[static_cast<int>(flow.layout.format)].forward);
+                  Buffer& scratch, int n_threads) {
+  for_each_block(flow, batch, tensors, false, scratch, n_threads, kernels_of(flow).forward);
 }
 
 void flow_backward(const Flow& flow, const Batch& batch, const BackwardTensors& tensors,
-                   char* scratch, int n_threads) {
-  for_each_block(flow, batch, tensors, false, scratch, n_threads,
-                 active_kernels().flow[static_cast<int>(flow.layout.format)].backward);
+                   Buffer& scratch, int n_threads) {
+  for_each_block(flow, batch, tensors, false, scratch, n_threads, kernels_of(flow).backward);
 }
 
-void flow_update(const Flow& flow, const Batch& batch, const LatentTensors& tensors, char* scratch,
+void flow_decode(const Flow& flow, const Batch& batch, const CodeTensors& tensors, Buffer& scratch,
                  int n_threads) {
-  for_each_block(flow, batch, tensors, tensors.stash == nullptr, scratch, n_threads,
-                 active_kernels().flow[static_cast<int>(flow.layout.format)].update);
+  for_each_block(flow, batch, tensors, false, scratch, n_threads, kernels_of(flow).decode);
+}
+
+void flow_update(const Flow& flow, const Batch& batch, const CodeTensors& tensors, Buffer& scratch,
+                 int n_threads) {
+  const bool own_stash = tensors.stash == nullptr;
+  for_each_block(flow, batch, tensors, own_stash, scratch, n_threads, kernels_of(flow).update);
 }
 
 }  // namespace dds

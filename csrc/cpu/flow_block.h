@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "dds/flow.h"
+#include "flow.h"
 
 namespace dds {
 

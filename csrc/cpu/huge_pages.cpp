@@ -1,4 +1,4 @@
-#include "dds/huge_pages.h"
+#include "huge_pages.h"
 
 #ifdef __linux__
 #include <sys/mman.h>

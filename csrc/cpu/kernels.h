@@ -1,82 +1,66 @@
-// The kernels of one instruction-set level; each cpu/kernels_<level>.cpp includes this once.
-//
-// No function of the standard library is called here: an inline one, compiled with this file's
-// flags, could be the copy that the linker keeps for the whole module.
+// What one instruction-set level provides, as plain functions.
 #pragma once
 
-#include "dds/elementwise.h"
-#include "dds/flow.h"
-#include "dds/simd.h"
-#include "flow_pass.h"
-#include "kernel_table.h"
-#include "objective_rows.h"
-#include "product_bfloat16.h"
-#include "product_float32.h"
-#ifdef DDS_AMX
-#include "product_amx.h"
-#endif
-#include "matrix_rows.h"
-#include "register_rounds.h"
+#include <cstdint>
 
-namespace dds::DDS_LEVEL {
+#include "flow.h"
+#include "flow_block.h"
+#include "matrix_product.h"
+#include "nmf.h"
+#include "objective.h"
 
-template <Format kFormat>
-static void forward(const Flow& flow, const FlowBlock& block, const ForwardTensors& tensors) {
-  const bool decode = flow.direction == Direction::decode;
-  if (flow.activation == Activation::selu) {
-    (decode ? forward_block<kFormat, Selu, true> : forward_block<kFormat, Selu, false>)(flow, block,
-                                                                                        tensors);
-  } else {
-    (decode ? forward_block<kFormat, LeakyRelu, true>
-            : forward_block<kFormat, LeakyRelu, false>)(flow, block, tensors);
-  }
+namespace dds {
+
+struct FlowKernels {
+  void (*forward)(const Flow&, const FlowBlock&, const ForwardTensors&);
+  void (*backward)(const Flow&, const FlowBlock&, const BackwardTensors&);
+  void (*decode)(const Flow&, const FlowBlock&, const CodeTensors&);
+  void (*update)(const Flow&, const FlowBlock&, const CodeTensors&);
+};
+
+// Most rows of a left factor at a time, and the bytes that one of them takes as an operand: two
+// planes of whole panels, and an odd number of cache lines.
+constexpr int64_t kMatrixRows = 64;
+static constexpr int64_t matrix_row_bytes(int64_t k) {
+  return (2 * round_up(k, kPanel) + kPanel) * 2;
 }
 
-template <Format kFormat>
-static void backward(const Flow& flow, const FlowBlock& block, const BackwardTensors& tensors) {
-  const bool decode = flow.direction == Direction::decode;
-  if (flow.activation == Activation::selu) {
-    (decode ? backward_block<kFormat, Selu, true>
-            : backward_block<kFormat, Selu, false>)(flow, block, tensors);
-  } else {
-    (decode ? backward_block<kFormat, LeakyRelu, true>
-            : backward_block<kFormat, LeakyRelu, false>)(flow, block, tensors);
-  }
-}
+struct MatrixKernels {
+  void (*pack_panel)(const MatrixProduct& product, int64_t panel, char* packed);
+  void (*multiply_rows)(const MatrixProduct& product, int64_t begin, int64_t end,
+                        const PackedLayer& layer, const char* packed, char* operands);
+};
 
-template <Format kFormat>
-static void update(const Flow& flow, const FlowBlock& block, const LatentTensors& tensors) {
-  if (flow.activation == Activation::selu) {
-    update_block<kFormat, Selu>(flow, block, tensors);
-  } else {
-    update_block<kFormat, LeakyRelu>(flow, block, tensors);
-  }
-}
+struct ObjectiveKernels {
+  double (*squares)(const float* x, int64_t n);
+  void (*add_weighted)(const float* x, int64_t x_stride, const float* weights, int64_t n_rows,
+                       int64_t n, float* y, int64_t y_stride);
+  float (*correlation)(const float* x, const float* y, int64_t n);
+  int64_t (*activations)(const ActivationTensors& tensors, int64_t row);
+  void (*frame_sums)(const ActivationTensors& tensors, int64_t first, float epsilon);
+};
 
-template <Vec (*kFunction)(Vec)>
-static void map(const float* x, float* y, int64_t n) {
-  for (int64_t i = 0; i < n; i += kLanes) store(y + i, kFunction(load(x + i, n - i)), n - i);
-}
+// Each candidate matrix row and vector is padded to a whole number of the widest vectors.
+constexpr int64_t kCandidatePadding = 16;
 
-template <Format kFormat>
-constexpr FlowKernels kFlowKernels = {forward<kFormat>, backward<kFormat>, update<kFormat>};
+struct NmfKernels {
+  double (*residual)(const float* target, float* approximation, int64_t n);
+  void (*ratio)(const float* numerator, const float* denominator, float epsilon, float* values,
+                int64_t n);
+  void (*quotient)(const float* target, float epsilon, float* approximation, int64_t n);
+  void (*adam)(const float* gradient, float scale, const AdamTensors& tensors);
+  void (*adam_gram)(const double* product, const double* target, double scale, double* wide,
+                    const AdamTensors& tensors);
+  double (*gram_cost)(const double* values, const double* product, const double* target, int64_t n);
+  void (*refine)(const Candidates& candidates, int64_t frame, float* scratch);
+};
 
-template <Format kFormat>
-constexpr MatrixKernels kMatrixKernels = {pack_matrix_panel<kFormat>,
-                                          multiply_matrix_rows<kFormat>};
+struct Kernels {
+  int64_t lanes;            // numbers per vector
+  FlowKernels flow[3];      // by format
+  MatrixKernels matrix[2];  // float32, split
+  ObjectiveKernels objective;
+  NmfKernels nmf;
+};
 
-static constexpr Kernels kKernels = {
-    kLanes,
-    {kFlowKernels<Format::float32>, kFlowKernels<Format::bfloat16>, kFlowKernels<Format::split>},
-    row_squares,
-    add_weighted,
-    row_correlation,
-    row_of_activations,
-    frame_sums,
-    {kMatrixKernels<Format::float32>, kMatrixKernels<Format::split>},
-    {float_rounds, pair_rounds},
-    map<exp>,
-    map<expm1_negative>,
-    map<tanh>};
-
-}  // namespace dds::DDS_LEVEL
+}  // namespace dds

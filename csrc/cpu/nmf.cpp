@@ -1,9 +1,8 @@
-#include "dds/nmf.h"
+#include "nmf.h"
 
 #include <algorithm>
 
-#include "dds/cpu_features.h"
-#include "nmf_table.h"
+#include "levels.h"
 #include "threads.h"
 
 namespace dds {
@@ -14,21 +13,6 @@ namespace {
 constexpr int64_t kPiece = 1 << 13;
 
 int64_t n_pieces(int64_t n) { return (n + kPiece - 1) / kPiece; }
-
-const NmfKernels& active_nmf_kernels() {
-  switch (active_level()) {
-#ifdef DDS_X86_KERNELS
-    case Level::avx2:
-      return nmf_kernels_avx2;
-    case Level::avx512:
-    case Level::avx512_bf16:
-    case Level::amx:
-      return nmf_kernels_avx512;
-#endif
-    default:
-      return nmf_kernels_portable;
-  }
-}
 
 // work(piece, first element, number of elements)
 template <class Work>
@@ -62,7 +46,7 @@ int64_t residual_sums(int64_t n) { return n_pieces(n); }
 
 double nmf_residual(const float* target, float* approximation, int64_t n, double* sums,
                     int n_threads) {
-  const auto kernel = active_nmf_kernels().residual;
+  const auto kernel = active_kernels().nmf.residual;
   for_each_piece(n, n_threads, [=](int64_t piece, int64_t first, int64_t size) {
     sums[piece] = kernel(target + first, approximation + first, size);
   });
@@ -71,7 +55,7 @@ double nmf_residual(const float* target, float* approximation, int64_t n, double
 
 void nmf_ratio(const float* numerator, const float* denominator, float epsilon, float* values,
                int64_t n, int n_threads) {
-  const auto kernel = active_nmf_kernels().ratio;
+  const auto kernel = active_kernels().nmf.ratio;
   for_each_piece(n, n_threads, [=](int64_t, int64_t first, int64_t size) {
     kernel(numerator + first, denominator + first, epsilon, values + first, size);
   });
@@ -79,14 +63,14 @@ void nmf_ratio(const float* numerator, const float* denominator, float epsilon, 
 
 void nmf_quotient(const float* target, float epsilon, float* approximation, int64_t n,
                   int n_threads) {
-  const auto kernel = active_nmf_kernels().quotient;
+  const auto kernel = active_kernels().nmf.quotient;
   for_each_piece(n, n_threads, [=](int64_t, int64_t first, int64_t size) {
     kernel(target + first, epsilon, approximation + first, size);
   });
 }
 
 void nmf_adam(const float* gradient, float scale, const AdamTensors& tensors, int n_threads) {
-  const auto kernel = active_nmf_kernels().adam;
+  const auto kernel = active_kernels().nmf.adam;
   for_each_piece(tensors.n, n_threads, [=](int64_t, int64_t first, int64_t size) {
     kernel(gradient + first, scale, part(tensors, first, size));
   });
@@ -94,7 +78,7 @@ void nmf_adam(const float* gradient, float scale, const AdamTensors& tensors, in
 
 void nmf_adam_gram(const double* product, const double* target, double scale, double* wide,
                    const AdamTensors& tensors, int n_threads) {
-  const auto kernel = active_nmf_kernels().adam_gram;
+  const auto kernel = active_kernels().nmf.adam_gram;
   for_each_piece(tensors.n, n_threads, [=](int64_t, int64_t first, int64_t size) {
     kernel(product + first, target + first, scale, wide + first, part(tensors, first, size));
   });
@@ -102,7 +86,7 @@ void nmf_adam_gram(const double* product, const double* target, double scale, do
 
 double nmf_gram_cost(const double* values, const double* product, const double* target, int64_t n,
                      double* sums, int n_threads) {
-  const auto kernel = active_nmf_kernels().gram_cost;
+  const auto kernel = active_kernels().nmf.gram_cost;
   for_each_piece(n, n_threads, [=](int64_t piece, int64_t first, int64_t size) {
     sums[piece] = kernel(values + first, product + first, target + first, size);
   });
@@ -119,7 +103,7 @@ int64_t candidates_scratch(int64_t capacity) {
 }
 
 void refine_candidates(const Candidates& candidates, float* scratch, int n_threads) {
-  const auto kernel = active_nmf_kernels().refine;
+  const auto kernel = active_kernels().nmf.refine;
   const int64_t size = candidates_scratch(candidates.capacity);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(n_threads)
   for (int64_t frame = 0; frame < candidates.n_frames; ++frame) {

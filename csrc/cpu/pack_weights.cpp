@@ -1,18 +1,12 @@
 #include <cstring>
 
-#include "dds/packed_weights.h"
+#include "packed_weights.h"
 
 namespace dds {
 namespace {
 
 // Which row or column of a matrix stands at each packed place; -1 for padding.
 using Sources = std::vector<int64_t>;
-
-PackedLayer make_layer(Format format, int64_t n_in, int64_t n_panels, int64_t offset) {
-  const int64_t row_bytes = format == Format::float32 ? kPanel * 4 : kPanel * 2 * planes(format);
-  const int64_t rows = format == Format::float32 ? n_in : round_up(n_in, kInputBlock);
-  return {n_in, row_bytes, n_panels, kBiasBytes + rows * row_bytes, offset};
-}
 
 Sources first(int64_t n, int64_t padded) {
   Sources sources(padded, -1);
@@ -88,6 +82,12 @@ void pack_layer(Format format, const PackedLayer& layer, const Sources& inputs,
 
 }  // namespace
 
+PackedLayer make_layer(Format format, int64_t n_in, int64_t n_panels, int64_t offset) {
+  const int64_t row_bytes = format == Format::float32 ? kPanel * 4 : kPanel * 2 * planes(format);
+  const int64_t rows = format == Format::float32 ? n_in : round_up(n_in, kInputBlock);
+  return {n_in, row_bytes, n_panels, kBiasBytes + rows * row_bytes, offset};
+}
+
 FlowLayout make_layout(Format format, Format mixing_format, int64_t n_passing, int64_t n_moving,
                        const std::vector<int64_t>& hidden_widths,
                        std::vector<PackedLayer>& layers) {
@@ -139,7 +139,7 @@ void pack_coupling(const FlowLayout& layout, int64_t groups,
 
 void pack_mixing(const FlowLayout& layout, int64_t groups, const float* matrix, const float* bias,
                  char* packed, int n_threads) {
-  const int64_t n_features = layout.n_passing + layout.n_moving;
+  const int64_t n_features = layout.n_features();
   const Sources places = places_of_state(layout);
 #pragma omp parallel for num_threads(n_threads)
   for (int64_t g = 0; g < groups; ++g) {

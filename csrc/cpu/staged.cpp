@@ -1,29 +1,18 @@
-#include "dds/staged.h"
+#include "staged.h"
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <numeric>
+#include <utility>
 
-#include "adam_corrections.h"
-#include "dds/objective.h"
-#include "kernel_table.h"
+#include "gather_rows.h"
+#include "levels.h"
+#include "objective.h"
 
 namespace dds {
 namespace {
 
 constexpr float kTiny = 1e-9f;  // added to denominators
-
-// Rows `kept` of a matrix to its beginning, in their order.
-template <class Number>
-void gather_rows(Number* matrix, int64_t width, const std::vector<int64_t>& kept) {
-  for (size_t i = 0; i < kept.size(); ++i) {
-    const auto to = static_cast<int64_t>(i);
-    if (to != kept[i]) {
-      std::memmove(matrix + to * width, matrix + kept[i] * width, width * sizeof(Number));
-    }
-  }
-}
 
 // Running mean over `half` frames on either side, the ends held.
 void smooth(float* row, int64_t n_frames, int64_t half, std::vector<double>& sums) {
@@ -41,18 +30,22 @@ void smooth(float* row, int64_t n_frames, int64_t half, std::vector<double>& sum
 
 }  // namespace
 
-int64_t staged_product_bytes(Format format, int64_t n_entries, int64_t n_frames, int64_t n_features,
-                             int n_threads) {
-  const auto bytes = [&](int64_t k, int64_t n) {
-    return matrix_product_bytes(format, k, n, n_threads);
-  };
-  return std::max({bytes(n_features, n_frames), bytes(n_features, n_entries),
-                   bytes(n_entries, n_frames), bytes(n_entries, n_features),
-                   bytes(n_frames, n_features)});
+FixedStage::FixedStage(const StagedSettings& settings, const StagedTensors& t)
+    : settings_(settings),
+      tensors_(t),
+      norms_(unwritten(t.n_entries)),
+      residual_(unwritten(t.n_frames * t.n_features)),
+      sums_(unwritten(t.n_frames)),
+      total_(unwritten(t.n_frames)),
+      attributed_(unwritten(t.n_frames)),
+      numerator_(unwritten(t.n_entries * t.n_frames)),
+      weights_(unwritten(t.n_sources * t.n_frames)) {
+  const int64_t n_gram = std::min(t.n_entries, 2 * t.n_features);
+  gram_ = unwritten(n_gram * n_gram);
 }
 
 FixedStage::FixedStage(const StagedSettings& settings, const StagedTensors& tensors, int n_threads)
-    : settings_(settings), tensors_(tensors) {
+    : FixedStage(settings, tensors) {
   prepare(n_threads);
   evaluate(n_threads);
 }
@@ -64,8 +57,7 @@ std::vector<double> FixedStage::steps(const std::vector<int64_t>& n_updates, boo
     if (reweighted) {
       reweight();
     } else {
-      std::fill_n(tensors_.weights, tensors_.n_sources * tensors_.n_frames,
-                  static_cast<float>(settings_.fixed_sparsity));
+      std::fill(weights_.begin(), weights_.end(), static_cast<float>(settings_.fixed_sparsity));
     }
     update(n, true, n_threads);
     drop_dead(n_threads);
@@ -76,52 +68,46 @@ std::vector<double> FixedStage::steps(const std::vector<int64_t>& n_updates, boo
   return costs;
 }
 
-void FixedStage::multiply(const MatrixProduct& product, int n_threads) const {
-  matrix_product(tensors_.products, product, tensors_.product_scratch, n_threads);
+void FixedStage::multiply(const MatrixProduct& product, int n_threads) {
+  matrix_product(tensors_.products, product, product_scratch_, n_threads);
 }
 
 void FixedStage::find_norms(int n_threads) {
-  const auto squares = active_kernels().squares;
+  const auto squares = active_kernels().objective.squares;
   const int64_t F = tensors_.n_features;
 #pragma omp parallel for num_threads(n_threads)
   for (int64_t j = 0; j < tensors_.n_entries; ++j) {
-    tensors_.norms[j] = static_cast<float>(std::sqrt(squares(tensors_.entries + j * F, F)));
+    norms_[j] = static_cast<float>(std::sqrt(squares(tensors_.entries + j * F, F)));
   }
 }
 
 void FixedStage::find_gram(int n_threads) {
-  const int64_t J = tensors_.n_entries, F = tensors_.n_features;
-  const Factor entries = {tensors_.entries, F, false};
-  multiply({J, F, J, entries, {tensors_.entries, F, true}, nullptr, tensors_.gram}, n_threads);
+  multiply(product_of(entries(), entries().T(), gram_.data()), n_threads);
 }
 
 void FixedStage::prepare(int n_threads) {
-  const int64_t F = tensors_.n_features;
   find_norms(n_threads);
-  multiply({tensors_.n_entries,
-            F,
-            tensors_.n_frames,
-            {tensors_.entries, F, false},
-            {tensors_.target, F, true},
-            nullptr,
-            tensors_.numerator},
-           n_threads);
+  const Matrix target = {tensors_.target, tensors_.n_frames, tensors_.n_features};
+  multiply(product_of(entries(), target.T(), numerator_.data()), n_threads);
   if (by_gram()) find_gram(n_threads);
 }
 
 void FixedStage::update(int64_t n_updates, bool over_relaxed, int n_threads) {
   const StagedTensors& t = tensors_;
-  const int64_t J = t.n_entries, T = t.n_frames, F = t.n_features;
-  const Multiplicative rule = {t.numerator, t.norms, t.labels, t.weights, kTiny, over_relaxed};
+  const Multiplicative rule = {.numerator = numerator_.data(),
+                               .norms = norms_.data(),
+                               .labels = t.labels,
+                               .weights = weights_.data(),
+                               .tiny = kTiny,
+                               .over_relaxed = over_relaxed};
   for (int64_t i = 0; i < n_updates; ++i) {
-    MatrixProduct product = {
-        J, J, T, {t.gram, J, false}, {t.activations, T, false}, nullptr, t.activations};
-    if (!by_gram()) {
-      multiply({T, J, F, {t.activations, T, true}, {t.entries, F, false}, nullptr, t.residual},
-               n_threads);
-      product.k = F;
-      product.a = {t.entries, F, false};
-      product.b = {t.residual, F, true};
+    MatrixProduct product;
+    if (by_gram()) {
+      const Matrix gram = {gram_.data(), t.n_entries, t.n_entries};
+      product = product_of(gram, activations(), t.activations);
+    } else {
+      multiply(product_of(activations().T(), entries(), residual_.data()), n_threads);
+      product = product_of(entries(), residual().T(), t.activations);
     }
     product.rule = &rule;
     multiply(product, n_threads);
@@ -130,29 +116,29 @@ void FixedStage::update(int64_t n_updates, bool over_relaxed, int n_threads) {
 
 void FixedStage::reweight() {
   const StagedTensors& t = tensors_;
-  const auto add = active_kernels().add_weighted;
+  const auto add = active_kernels().objective.add_weighted;
   const int64_t S = t.n_sources, T = t.n_frames;
-  std::fill_n(t.weights, S * T, 0.0f);
+  std::fill(weights_.begin(), weights_.end(), 0.0f);
   for (int64_t j = 0; j < t.n_entries; ++j) {
-    add(t.activations + j * T, T, t.norms + j, 1, T, t.weights + t.labels[j] * T, T);
+    add(t.activations + j * T, T, &norms_[j], 1, T, &weights_[t.labels[j] * T], T);
   }
   std::vector<double> sums;
-  for (int64_t s = 0; s < S; ++s) smooth(t.weights + s * T, T, settings_.smoothing / 2, sums);
+  for (int64_t s = 0; s < S; ++s) smooth(&weights_[s * T], T, settings_.smoothing / 2, sums);
   std::vector<float> strongest(T, kTiny);
   for (int64_t s = 0; s < S; ++s) {
     for (int64_t i = 0; i < T; ++i) {
-      strongest[i] = std::max(strongest[i], t.weights[s * T + i] + kTiny);
+      strongest[i] = std::max(strongest[i], weights_[s * T + i] + kTiny);
     }
   }
   const auto floor = static_cast<float>(settings_.floor);
   double total = 0.0;
   for (int64_t s = 0; s < S; ++s) {
-    float* row = t.weights + s * T;
+    float* row = &weights_[s * T];
     for (int64_t i = 0; i < T; ++i) row[i] = 1.0f / (row[i] / strongest[i] + floor);
     total += std::accumulate(row, row + T, 0.0);
   }
   const auto scale = static_cast<float>(settings_.sparsity * static_cast<double>(S * T) / total);
-  std::transform(t.weights, t.weights + S * T, t.weights, [&](float u) { return u * scale; });
+  for (float& weight : weights_) weight *= scale;
 }
 
 std::vector<int64_t> FixedStage::find_alive(int n_threads) const {
@@ -161,7 +147,7 @@ std::vector<int64_t> FixedStage::find_alive(int n_threads) const {
 #pragma omp parallel for num_threads(n_threads)
   for (int64_t j = 0; j < t.n_entries; ++j) {
     const float* row = t.activations + j * t.n_frames;
-    peaks[j] = *std::max_element(row, row + t.n_frames) * t.norms[j];
+    peaks[j] = *std::max_element(row, row + t.n_frames) * norms_[j];
   }
   const float least =
       static_cast<float>(settings_.dead) * *std::max_element(peaks.begin(), peaks.end());
@@ -181,7 +167,7 @@ void FixedStage::keep(const std::vector<int64_t>& alive) {
   gather_rows(t.activations, t.n_frames, alive);
   gather_rows(t.labels, 1, alive);
   gather_rows(t.rows, 1, alive);
-  gather_rows(t.norms, 1, alive);
+  gather_rows(norms_.data(), 1, alive);
   t.n_entries = static_cast<int64_t>(alive.size());
 }
 
@@ -191,11 +177,11 @@ void FixedStage::drop_dead(int n_threads) {
   const int64_t n_before = tensors_.n_entries;
   const bool had_gram = by_gram();
   keep(alive);
-  gather_rows(tensors_.numerator, tensors_.n_frames, alive);
+  gather_rows(numerator_.data(), tensors_.n_frames, alive);
   if (had_gram) {
-    float* to = tensors_.gram;
+    float* to = gram_.data();
     for (const int64_t i : alive) {
-      for (const int64_t j : alive) *to++ = tensors_.gram[i * n_before + j];
+      for (const int64_t j : alive) *to++ = gram_[i * n_before + j];
     }
   } else if (by_gram()) {
     find_gram(n_threads);
@@ -205,108 +191,65 @@ void FixedStage::drop_dead(int n_threads) {
 void FixedStage::evaluate(int n_threads) {
   const StagedTensors& t = tensors_;
   const int64_t J = t.n_entries, T = t.n_frames, F = t.n_features;
-  multiply({T, J, F, {t.activations, T, true}, {t.entries, F, false}, t.target, t.residual},
-           n_threads);
-  norm_ = std::sqrt(sum_of_squares(t.residual, T, F, n_threads));
-  ActivationTensors sums = {};
-  sums.rows = J;
-  sums.frames = T;
-  sums.active = t.activations;
-  sums.log_likelihoods = t.log_likelihoods;
-  sums.sums = t.sums;
-  sums.total = t.total;
-  sums.attributed = t.attributed;
-  sum_activations(sums, settings_.epsilon, n_threads);
-  cost_ = norm_ - settings_.penalty * std::accumulate(t.attributed, t.attributed + T, 0.0);
+  multiply(product_of(activations().T(), entries(), residual_.data(), t.target), n_threads);
+  norm_ = std::sqrt(sum_of_squares(residual_.data(), T, F, n_threads));
+  sum_activations({.rows = J,
+                   .frames = T,
+                   .log_likelihoods = t.log_likelihoods,
+                   .sums = sums_.data(),
+                   .total = total_.data(),
+                   .attributed = attributed_.data(),
+                   .active = t.activations},
+                  settings_.epsilon, n_threads);
+  cost_ = norm_ - settings_.penalty * std::accumulate(attributed_.begin(), attributed_.end(), 0.0);
 }
 
 AdaptedStage::AdaptedStage(const Flow& flow, const StagedSettings& settings,
-                           const StagedTensors& tensors, const CodeTensors& codes, int n_threads)
-    : FixedStage(settings, tensors), flow_(flow), codes_(codes) {
-  listed_.resize(tensors.n_entries);
-  std::iota(listed_.begin(), listed_.end(), 0);
-  assign();
+                           const StagedTensors& tensors, const CodeSettings& code_settings,
+                           const CodeTensors& codes, int n_threads)
+    : FixedStage(settings, tensors),
+      n_groups_(code_settings.n_groups),
+      codes_(flow, code_settings, codes),
+      gradient_(unwritten(tensors.n_entries * tensors.n_features)),
+      likelihood_gradient_(unwritten(tensors.n_entries)) {
   decode(n_threads);
   evaluate(n_threads);
 }
 
-void AdaptedStage::assign() {
-  offsets_.assign(codes_.n_groups + 1, 0);
-  for (int64_t j = 0; j < tensors_.n_entries; ++j) {
-    ++offsets_[(codes_.n_groups > 1 ? tensors_.labels[j] : 0) + 1];
-  }
-  std::partial_sum(offsets_.begin(), offsets_.end(), offsets_.begin());
-}
-
-Batch AdaptedStage::batch() const {
-  return {codes_.n_groups, tensors_.n_entries, offsets_.data(), listed_.data()};
-}
-
 void AdaptedStage::decode(int n_threads) {
-  const int64_t J = tensors_.n_entries, F = tensors_.n_features;
-  const auto needed = static_cast<size_t>(scratch_bytes(flow_, batch(), false, n_threads));
-  if (scratch_.size() < needed) scratch_.resize(needed);
-  flow_forward(flow_, batch(), {codes_.codes, tensors_.entries, codes_.log_dets, codes_.stash},
-               scratch_.data(), n_threads);
-  const int64_t n_free = F - codes_.n_fixed;
-  const auto squares = active_kernels().squares;
-  for (int64_t group = 0; group < codes_.n_groups; ++group) {
-    for (int64_t j = offsets_[group]; j < offsets_[group + 1]; ++j) {
-      for (int64_t i = j * F; i < (j + 1) * F; ++i) {
-        // NaN stays NaN.
-        if (tensors_.entries[i] < 0.0f) tensors_.entries[i] = 0.0f;
-      }
-      constexpr double kHalfLogTwoPi = 0.9189385332046727;
-      const double half = 0.5 * squares(codes_.codes + j * F + codes_.n_fixed, n_free);
-      const double log_det =
-          codes_.data_likelihood ? codes_.log_dets[j] + codes_.constants[group] : 0.0;
-      tensors_.log_likelihoods[j] =
-          static_cast<float>(-kHalfLogTwoPi - (half + log_det) / static_cast<double>(n_free));
-    }
+  std::vector<int64_t> offsets(n_groups_ + 1), rows(tensors_.n_entries);
+  for (int64_t j = 0; j < tensors_.n_entries; ++j) {
+    ++offsets[(n_groups_ > 1 ? tensors_.labels[j] : 0) + 1];
   }
+  std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
+  std::iota(rows.begin(), rows.end(), 0);
+  codes_.list(std::move(offsets), std::move(rows), n_threads);
 }
 
 void AdaptedStage::drop_dead(int n_threads) {
   find_norms(n_threads);
   const std::vector<int64_t> alive = find_alive(n_threads);
   if (alive.empty()) return;
-  const int64_t F = tensors_.n_features;
   keep(alive);
-  gather_rows(codes_.codes, F, alive);
-  gather_rows(codes_.first_moment, F - codes_.n_fixed, alive);
-  gather_rows(codes_.second_moment, F - codes_.n_fixed, alive);
-  assign();
+  codes_.gather(alive);
   // What is kept for the gradient lies by step of the flow, not by entry.
   decode(n_threads);
 }
 
 void AdaptedStage::step_codes(int64_t step, double step_size, int n_threads) {
   const StagedTensors& t = tensors_;
-  const int64_t J = t.n_entries, T = t.n_frames, F = t.n_features;
-  multiply({J, T, F, {t.activations, T, false}, {t.residual, F, false}, nullptr, codes_.gradient},
-           n_threads);
-  ActivationTensors h = {};
-  h.rows = J;
-  h.frames = T;
-  h.active = t.activations;
-  h.total = t.total;
-  h.penalty = static_cast<float>(settings_.penalty);
-  likelihood_gradient(h, codes_.likelihood_gradient, n_threads);
-  LatentTensors z = {};
-  z.grad_entries = codes_.gradient;
-  z.grad_log_likelihoods = codes_.likelihood_gradient;
-  z.grad_scale = norm_ > 0.0 ? static_cast<float>(1 / norm_) : 0.0f;
-  z.data_likelihood = codes_.data_likelihood;
-  z.n_fixed = codes_.n_fixed;
-  set_adam_corrections(step_size, step + 1, z);
-  z.latents = codes_.codes;
-  z.first_moment = codes_.first_moment;
-  z.second_moment = codes_.second_moment;
-  z.entries = t.entries;
-  z.constants = codes_.constants;
-  z.log_likelihoods = t.log_likelihoods;
-  z.stash = codes_.stash;
-  flow_update(flow_, batch(), z, scratch_.data(), n_threads);
+  multiply(product_of(activations(), residual(), gradient_.data()), n_threads);
+  likelihood_gradient({.rows = t.n_entries,
+                       .frames = t.n_frames,
+                       .total = total_.data(),
+                       .penalty = static_cast<float>(settings_.penalty),
+                       .active = t.activations},
+                      likelihood_gradient_.data(), n_threads);
+  codes_.step({.entries = gradient_.data(),
+               .row_weights = nullptr,
+               .log_likelihoods = likelihood_gradient_.data(),
+               .scale = norm_ > 0.0 ? static_cast<float>(1 / norm_) : 0.0f},
+              step_size, step + 1, n_threads);
 }
 
 std::vector<double> AdaptedStage::steps(int64_t first, const std::vector<double>& step_sizes,

@@ -3,12 +3,12 @@
 
 #include <cstdint>
 
-#include "dds/bank_layout.h"
-#include "dds/flow.h"
+#include "bank_layout.h"
+#include "flow_tensors.h"
 
 namespace dds {
 
-// The latent half-step of a search, like LatentTensors; what changes from step to step lies on the
+// The latent half-step of a search, like CodeTensors; what changes from step to step lies on the
 // device, so that a captured launch can be replayed.
 struct BankUpdateTensors {
   // (blocks, rows, F); or (rows, F) where `row_weights` (blocks, rows) says how much of each row a

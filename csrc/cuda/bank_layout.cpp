@@ -1,4 +1,4 @@
-#include "dds/bank_layout.h"
+#include "bank_layout.h"
 
 #include <algorithm>
 #include <stdexcept>

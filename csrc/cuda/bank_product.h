@@ -1,7 +1,7 @@
 // One panel of a product: 64 columns for all rows of the block, the inputs split among the warps.
 #pragma once
 
-#include "dds/bank_layout.h"
+#include "bank_layout.h"
 #include "machine.h"
 
 namespace dds {

@@ -7,7 +7,7 @@
 
 #include <cuda_runtime.h>
 
-#include "dds/bank_layout.h"
+#include "bank_layout.h"
 #include "machine.h"
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900

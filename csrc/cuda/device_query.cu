@@ -2,7 +2,7 @@
 
 #include <stdexcept>
 
-#include "dds/device_query.h"
+#include "device_query.h"
 
 namespace dds {
 namespace {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 
 import fresh
-import numpy as np
 import pytest
 import torch
 from tolerances import RATIO, assert_close
@@ -213,62 +212,6 @@ def test_inputs_stay_untouched(level: str) -> None:
     _, _, stash = cpu.forward(flow, x, "encode")
     cpu.backward(flow, stash, grad_out, None, "encode")
     assert torch.equal(x, copies[0]) and torch.equal(grad_out, copies[1])
-
-
-# ---- elementwise functions of the kernels --------------------------------------------------------
-
-MAX_ULP = 3.0
-
-
-def _kernel_values(function: str, x: np.ndarray) -> np.ndarray:
-    y = np.full_like(x, np.nan)
-    _native.cpu().elementwise(function, x.ctypes.data, y.ctypes.data, x.size)
-    return y
-
-
-def _grid(low: float, high: float) -> np.ndarray:
-    tiny = np.logspace(-37, 0, 50_001)
-    tiny = np.concatenate([tiny, -tiny])
-    values = np.concatenate([np.linspace(low, high, 1_000_003), tiny])
-    return values[(values >= low) & (values <= high)].astype(np.float32)
-
-
-@pytest.mark.parametrize(
-    ("function", "exact", "low", "high"),
-    [
-        ("exp", np.exp, -103.0, 88.7),
-        ("expm1_negative", np.expm1, -100.0, 0.0),
-        ("tanh", np.tanh, -12.0, 12.0),
-    ],
-)
-def test_elementwise_accuracy(
-    level: str, function: str, exact: np.ufunc, low: float, high: float
-) -> None:
-    x = _grid(low, high)
-    expected = exact(x.astype(np.float64))
-    error = np.abs(_kernel_values(function, x) - expected)
-    ulp = error / np.spacing(np.abs(expected).astype(np.float32))
-    assert ulp.max() <= MAX_ULP, f"{ulp.max():.2f} ulp at {x[ulp.argmax()]}"
-
-
-@pytest.mark.parametrize(
-    ("function", "exact", "x"),
-    [
-        ("exp", np.exp, [0.0, -0.0, np.inf, -np.inf, np.nan, 89.0, 1e30, -110.0, -1e30]),
-        ("expm1_negative", np.expm1, [0.0, -np.inf, np.nan, -1e30]),
-        ("tanh", np.tanh, [0.0, -0.0, np.inf, -np.inf, np.nan, 1e30, -1e30, 1e-42]),
-    ],
-)
-def test_elementwise_special_values(
-    level: str, function: str, exact: np.ufunc, x: list[float]
-) -> None:
-    values = np.array(x, dtype=np.float32)
-    with np.errstate(over="ignore"):
-        expected = exact(values)
-    actual = _kernel_values(function, values)
-    np.testing.assert_array_equal(actual, expected)
-    number = ~np.isnan(expected)
-    np.testing.assert_array_equal(np.signbit(actual[number]), np.signbit(expected[number]))
 
 
 # ---- who runs ------------------------------------------------------------------------------------

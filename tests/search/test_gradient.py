@@ -246,8 +246,8 @@ def test_compiled_step_drops_dead_entries(
     whole = compiled(problem)
     # Entries by source and frame (DDS-1), or by row of H.
     alive = whole.state().H > 0 if kind == "dds1" else whole.state().H.any(dim=1)
-    assert torch.equal(shrinking.latents.listed, alive.flatten().nonzero()[:, 0])
-    assert 0 < len(shrinking.latents.listed) < alive.numel()
+    assert torch.equal(shrinking.listed, alive.flatten().nonzero()[:, 0])
+    assert 0 < len(shrinking.listed) < alive.numel()
     assert shrinking.controller.history == pytest.approx(whole.controller.history, rel=1e-6)
     torch.testing.assert_close(shrinking.state().H, whole.state().H, rtol=1e-4, atol=1e-6)
     kept = [step.state().W.transpose(-1, -2)[alive] for step in (shrinking, whole)]

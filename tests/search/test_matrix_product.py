@@ -25,8 +25,6 @@ def product(format: str, a: Tensor, b: Tensor, subtrahend: Tensor | None = None)
         stride = factor.stride(1) if transposed else factor.stride(0)
         factors += [factor.data_ptr(), stride, transposed]
     c = torch.full((m, n), torch.nan)
-    n_bytes = native.matrix_product_bytes(format, k, n, n_threads)
-    scratch = torch.full((n_bytes // 4,), torch.nan)
     native.matrix_product(
         format,
         m,
@@ -35,7 +33,6 @@ def product(format: str, a: Tensor, b: Tensor, subtrahend: Tensor | None = None)
         *factors,
         0 if subtrahend is None else subtrahend.data_ptr(),
         c.data_ptr(),
-        scratch.data_ptr(),
         n_threads,
     )
     return c

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Iterable
-from dataclasses import asdict
 
 import pytest
 
-from dds_fast import _native
 from dds_fast.search import Controller, Schedule
 
 
 def run(costs: Iterable[float], **settings: float) -> Controller:
-    """A controller that has seen these costs, or as many as it took to stop; the compiled schedule
-    must say the same after each of them."""
+    """A controller that has seen these costs, or as many as it took to stop."""
     controller = Controller(Schedule(**{"step_size": 1.0, "max_steps": 10_000, **settings}))
-    compiled = _native.cpu().Schedule(**asdict(controller.schedule))
     for cost in costs:
         controller.observe(cost)
-        compiled.observe(cost)
-        assert compiled.step_size == controller.step_size
-        assert compiled.stop_reason == controller.stop_reason
         if controller.stop_reason is not None:
             break
     return controller
@@ -112,15 +104,6 @@ def test_patience_factor_and_limits_can_be_set() -> None:
     assert run(above_best(3), patience=2, factor=0.1).step_size == pytest.approx(0.1)
     assert run(range(10), max_increases=3).stop_reason == "diverged"
     assert run([1.0, 0.95], tolerance=0.1).stop_reason == "converged"
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_a_random_walk_of_costs(seed: int) -> None:
-    """What matters is the comparison in `run`."""
-    walk = random.Random(seed)
-    costs = [100.0 + walk.gauss(-0.05 * i, 1.0) for i in range(500)]
-    controller = run(costs, patience=4, max_increases=5 + seed % 3)
-    assert controller.step_size < 1.0
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 #include <stdexcept>
 
-#include "bank_arguments.h"
-#include "bank_program.h"
-#include "emulation/host_machine.h"
+#include "cuda/bank_arguments.h"
+#include "cuda/bank_program.h"
+#include "host_machine.h"
 
 namespace dds {
 namespace {

@@ -1,4 +1,4 @@
-#include "emulation/fibers.h"
+#include "fibers.h"
 
 #include <setjmp.h>
 #include <ucontext.h>

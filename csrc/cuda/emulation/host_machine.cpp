@@ -1,8 +1,8 @@
-#include "emulation/host_machine.h"
+#include "host_machine.h"
 
 #include <cstring>
 
-#include "dds/scalar_maths.h"
+#include "cuda/scalar_maths.h"
 
 namespace dds {
 namespace {

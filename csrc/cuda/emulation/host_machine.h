@@ -10,9 +10,9 @@
 #include <stdexcept>
 #include <vector>
 
-#include "dds/bank_layout.h"
-#include "emulation/fibers.h"
-#include "machine.h"
+#include "cuda/bank_layout.h"
+#include "cuda/machine.h"
+#include "fibers.h"
 
 namespace dds {
 

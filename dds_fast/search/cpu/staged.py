@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dds_fast import _native
 from dds_fast.search import staged
-from dds_fast.search.cpu.weights import address, buffer, packed_flow, state_format
+from dds_fast.search.cpu.weights import code_arguments, packed_flow, state_format
 from dds_fast.search.problem import StagedProblem, State, log_likelihoods_of
 from dds_fast.search.schedule import Schedule
 from dds_fast.search.staged import LOOK_EVERY, Stages
@@ -37,7 +37,7 @@ class StagedSearch(Stages):
             staged.initial_activations(problem.X, entries),
             problem.labels,
         )
-        self.native: Any = _native.cpu().FixedStage(n_threads=self.n_threads, **self._named())
+        self.native: Any = _native.cpu().FixedStage(self.n_threads, **self._arguments())
         self.controller.record(self.native.cost)
 
     def _decode(self, Z: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,29 +51,16 @@ class StagedSearch(Stages):
 
     def _lay_out(self, D: Tensor, log_likelihoods: Tensor, H: Tensor, labels: Tensor) -> None:
         """The tensors of a stage with such entries; the native stages leave out some of them."""
-        (J, F), T, S = D.shape, H.shape[1], self.problem.n_sources
-        new = D.new_empty
-        n_gram = min(J, 2 * F)
-        scratch = _native.cpu().staged_product_bytes(self.products, J, T, F, self.n_threads)
         self.tensors = {
             "target": self.problem.X.T.contiguous(),
             "entries": D,
             "log_likelihoods": log_likelihoods,
             "activations": H,
             "labels": labels.int(),
-            "rows": torch.arange(J),
-            "norms": new(J),
-            "numerator": new(J, T),
-            "gram": new(n_gram, n_gram),
-            "residual": new(T, F),
-            "weights": new(S, T),
-            "sums": new(T),
-            "total": new(T),
-            "attributed": new(T),
-            "product_scratch": buffer(scratch),
+            "rows": torch.arange(len(D)),
         }
 
-    def _named(self) -> dict[str, Any]:
+    def _arguments(self) -> dict[str, Any]:
         """The tensors and the settings as the native stages take them."""
         settings, tensors = self.problem.settings, self.tensors
         J, T = tensors["activations"].shape
@@ -91,7 +78,7 @@ class StagedSearch(Stages):
             "floor": settings.floor,
             "dead": staged.DEAD,
             "drop_share": DROP_SHARE,
-            **{name: address(tensor) for name, tensor in tensors.items()},
+            **tensors,
         }
 
     def _alive(self, name: str) -> Tensor:
@@ -107,27 +94,14 @@ class StagedSearch(Stages):
         kept, H = staged.chosen(D, H, labels.long(), problem.n_sources, problem.settings)
         rows, labels = self._alive("rows")[kept], labels[kept]
         codes = problem.Z.flatten(0, 1)[rows]
+        del self.native  # and its memory
         # The native stage decodes them again, with what their gradient needs.
         self._lay_out(torch.empty_like(codes), codes.new_empty(len(codes)), H, labels)
-        n_groups, (J, F), n_fixed = problem.flow.n_groups, codes.shape, problem.n_fixed
-        self.codes = {
-            "codes": codes,
-            "first_moment": codes.new_zeros(J, F - n_fixed),
-            "second_moment": codes.new_zeros(J, F - n_fixed),
-            "gradient": torch.empty_like(codes),
-            "likelihood_gradient": codes.new_empty(J),
-            "log_dets": codes.new_empty(J),
-            "constants": self.flow.constants,
-            "stash": self.flow.stash(1, J),
-        }
         self.native = _native.cpu().AdaptedStage(
             self.flow.native,
-            n_threads=self.n_threads,
-            n_groups=n_groups,
-            n_fixed=n_fixed,
-            data_likelihood=problem.likelihood == "data",
-            **self._named(),
-            **{name: address(tensor) for name, tensor in self.codes.items()},
+            self.n_threads,
+            **self._arguments(),
+            **code_arguments(problem, self.flow, codes),
         )
 
     def _steps_adapted(self, first: int, step_sizes: list[float]) -> list[float]:

@@ -1,6 +1,6 @@
 """Frozen flows as the CPU kernels read them: packed once per precision, then run.
 
-The layout is that of csrc/include/dds/packed_weights.h. Couplings keep their packed weights, flows
+The layout is that of csrc/cpu/packed_weights.h. Couplings keep their packed weights, flows
 their packed mixings, for as long as they live.
 """
 
@@ -16,6 +16,8 @@ from torch import Tensor
 from dds_fast import _native
 from dds_fast.flows.frozen import Coupling, FrozenFlow, FrozenStep
 from dds_fast.search.dispatch import Request, accept
+from dds_fast.search.problem import Problem, StagedProblem
+from dds_fast.search.reference import decoder
 
 FORMATS = {"float32": "float32", "bf16x3": "split", "bfloat16": "bfloat16"}
 """How weights and activations of couplings are held, by precision. The state is float32 in all."""
@@ -143,18 +145,6 @@ class PackedFlow:
         )
         return packed
 
-    def scratch(
-        self,
-        groups: int,
-        rows: int,
-        own_stash: bool,
-        n_threads: int,
-        offsets: Tensor | None = None,
-    ) -> Tensor:
-        """Workspace of a call."""
-        size = self.native.scratch_bytes(groups, rows, address(offsets), own_stash, n_threads)
-        return torch.empty(size, dtype=torch.uint8)
-
     def stash(self, groups: int, rows: int) -> Tensor:
         return buffer(groups * rows * self.native.stash_row_bytes)
 
@@ -164,16 +154,12 @@ class PackedFlow:
         shape, n_threads = rows.shape[:2], torch.get_num_threads()
         out, log_det = torch.empty_like(rows), rows.new_empty(shape)
         stash = self.stash(*shape) if keep else None
-        scratch = self.scratch(*shape, False, n_threads)
         self.native.forward(
             *shape,
-            0,
-            0,
             rows.data_ptr(),
             out.data_ptr(),
             log_det.data_ptr(),
             address(stash),
-            scratch.data_ptr(),
             n_threads,
         )
         return out, log_det, None if stash is None else Stash(stash, self.precision)
@@ -185,14 +171,12 @@ class PackedFlow:
             grad_log_det = grad_log_det.detach().contiguous()
         shape, n_threads = grad_out.shape[:2], torch.get_num_threads()
         grad_in = torch.empty_like(grad_out)
-        scratch = self.scratch(*shape, False, n_threads)
         self.native.backward(
             *shape,
             stash.data.data_ptr(),
             grad_out.data_ptr(),
             address(grad_log_det),
             grad_in.data_ptr(),
-            scratch.data_ptr(),
             n_threads,
         )
         return grad_in
@@ -204,3 +188,18 @@ def packed_flow(flow: FrozenFlow, direction: str, precision: str) -> PackedFlow:
     if key not in flow.packed:
         flow.packed[key] = PackedFlow(flow, direction, precision)
     return flow.packed[key]
+
+
+def code_arguments(
+    problem: Problem | StagedProblem, flow: PackedFlow, codes: Tensor
+) -> dict[str, Any]:
+    """What native searches ask about latent codes ``(..., F)``."""
+    return {
+        "n_groups": problem.flow.n_groups,
+        "n_rows": codes.shape[:-1].numel(),
+        "n_fixed": problem.n_fixed,
+        "data_likelihood": problem.likelihood == "data",
+        "most_stash_bytes": decoder.STASH_BYTES,
+        "codes": codes,
+        "constants": flow.constants,
+    }

@@ -1,6 +1,6 @@
 """Flow banks as the CUDA kernels read them: packed once per precision, then launched.
 
-The layout is that of csrc/include/dds/bank_layout.h. A flow keeps its packed weights for as long as
+The layout is that of csrc/cuda/bank_layout.h. A flow keeps its packed weights for as long as
 it lives; both directions share them, and the gradient has a transposed copy.
 """
 
