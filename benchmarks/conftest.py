@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from devices import description
+from kernels.devices import description
 
 from dds_fast import _native
 

@@ -14,15 +14,14 @@ from pathlib import Path
 import jobs
 import numpy as np
 import pytest
-import race
-import test_notes
 import torch
-from cases import GPU_CASES, Workload, n_weights
 from jobs import Job
-from peers import batched
-from peers.search import device_starter, starter
-from sounds import piano_like
-from stages import Watch, total
+from kernels import race, test_notes
+from kernels.cases import GPU_CASES, Workload, n_weights
+from kernels.peers import batched
+from kernels.peers.search import device_starter, starter
+from kernels.sounds import piano_like
+from kernels.stages import Watch, total
 
 from dds_fast import bench
 from dds_fast.cli import main

@@ -1,0 +1,54 @@
+"""The benchmarks of the compiled CPU kernels, one after the other; this is ``dds-fast bench cpu``.
+
+    dds-fast bench cpu --out DIR [--only W1,W2-1200] [--quick] [--full] [--race-seconds 40]
+                       [--data FOLDER]
+
+Every job is a pytest process of its own, with the memory to itself. Its pytest-benchmark JSON goes
+to DIR/<job>.json; jobs that have one are skipped, so an interrupted run continues. Then
+DIR/README.md (tables), DIR/steps.svg and DIR/notes.svg (pictures) are drawn from all JSON in DIR.
+
+| workload | what |
+|---|---|
+| W1 | DDS-2: a bank of 60 flows, K entries each |
+| W2 | DDS-3: one large Glow |
+| W3 | DDS-1: the bank with one row per frame, and its peak memory |
+| W4 | NMF, where there is a benchmark of it |
+| W5 | whole gradient searches of ten seconds |
+| W7 | from sound to notes: ten seconds, half a minute, five minutes; made, or those of a folder |
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobs import Job
+from kernels import suite
+from kernels.cases import CPU_CASES, DECOMPOSITIONS, SOUNDS
+
+
+def jobs() -> Iterator[Job]:
+    """All of them, the machine's limits first: every table is relative to them."""
+    yield Job("machine", "test_limits.py", selected=False)
+    for name in CPU_CASES:
+        yield Job(name, "test_flows.py")
+    yield Job("W4", "test_nmf.py", selected=False)
+    for name in DECOMPOSITIONS:
+        yield Job(name, "test_decompose.py")
+    for name in SOUNDS:
+        yield Job(name, "test_notes.py")
+
+
+def main() -> int:
+    parser = suite.parser("cpu", "CPU kernels")
+    parser.add_argument("--data", type=Path, help="recordings for W7, which else are made")
+    options = parser.parse_args()
+    flags = ["--suite", "cpu"]
+    if options.data is not None:
+        flags += ["--data", str(options.data.resolve())]
+    return suite.run(jobs(), options, flags)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

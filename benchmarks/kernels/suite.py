@@ -1,0 +1,59 @@
+"""A suite of kernel benchmarks: its command line, its jobs, and the report of all that is done."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from jobs import Job, chosen, run_all
+from kernels import plot, plot_notes, table
+from results import load
+
+
+def parser(name: str, description: str) -> argparse.ArgumentParser:
+    """With the options that every suite has."""
+    made = argparse.ArgumentParser(prog=f"dds-fast bench {name}", description=description)
+    made.add_argument(
+        "-o", "--out", type=Path, default=Path("dds-fast-bench"), help="finished parts are kept"
+    )
+    made.add_argument("--only", metavar="W1,...", help="workloads or cases")
+    made.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
+    made.add_argument("--full", action="store_true", help="extrapolate nothing but plain PyTorch")
+    made.add_argument("--race-seconds", type=float, help="how long a comparison may take")
+    return made
+
+
+def draw(folder: Path) -> None:
+    """Tables and pictures of all that is finished."""
+    results = load(folder)
+    (folder / "README.md").write_text(table.render(results), encoding="utf-8")
+    if (figure := plot.draw(results)) is not None:
+        figure.savefig(folder / "steps.svg")
+    if (figure := plot_notes.draw(results)) is not None:
+        figure.savefig(folder / "notes.svg")
+
+
+def run(
+    jobs: Iterable[Job],
+    options: argparse.Namespace,
+    flags: list[str],
+    minutes: float | None = None,
+) -> int:
+    """Run the jobs that `options` choose, report, and give the exit status."""
+    try:
+        selected = chosen(jobs, options.only)
+    except ValueError as error:
+        print(f"dds-fast: {error}", file=sys.stderr)
+        return 1
+    folder = options.out.resolve()
+    flags = flags + [f"--{name}" for name in ("quick", "full") if getattr(options, name)]
+    if options.race_seconds is not None:
+        flags += ["--race-seconds", str(options.race_seconds)]
+    missing = run_all(selected, folder, flags, minutes)
+    draw(folder)
+    print(f"{folder / 'README.md'}")
+    if missing:
+        print(f"dds-fast: failed or left: {', '.join(missing)}", file=sys.stderr)
+    return 1 if missing else 0

@@ -1,0 +1,20 @@
+"""What the machine can do at best, whatever the case: memory bandwidth and matrix products."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from kernels import limits
+from pytest_benchmark.fixture import BenchmarkFixture
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    device = torch.device(metafunc.config.getoption("device"))
+    metafunc.parametrize("limit", limits.MACHINE[device.type])
+
+
+def test_machine(
+    limit: str, quick: bool, device: torch.device, benchmark: BenchmarkFixture
+) -> None:
+    made = limits.MACHINE[device.type][limit](0.01 if quick else 1)
+    limits.measure("machine limits", limit, made, benchmark, device)
