@@ -1,9 +1,9 @@
 """The benchmarks of the compiled CPU kernels, one after the other; this is ``dds-fast bench cpu``.
 
     dds-fast bench cpu --out DIR [--only W1,W2-1200] [--quick] [--full] [--race-seconds 40]
-                       [--data FOLDER]
+                       [--data FOLDER] [--trial]
 
-Every job is a pytest process of its own, with the memory to itself. Its pytest-benchmark JSON goes
+Every job is a pytest process of its own, with the memory to itself. Its JSON (see store.py) goes
 to DIR/<job>.json; jobs that have one are skipped, so an interrupted run continues. Then
 DIR/README.md (tables), DIR/steps.svg and DIR/notes.svg (pictures) are drawn from all JSON in DIR.
 
@@ -19,7 +19,6 @@ DIR/README.md (tables), DIR/steps.svg and DIR/notes.svg (pictures) are drawn fro
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,14 +29,14 @@ from kernels.cases import CPU_CASES, DECOMPOSITIONS, SOUNDS
 
 def jobs() -> Iterator[Job]:
     """All of them, the machine's limits first: every table is relative to them."""
-    yield Job("machine", "test_limits.py", selected=False)
+    yield Job("machine", "kernels/test_limits.py", selected=False)
     for name in CPU_CASES:
-        yield Job(name, "test_flows.py")
-    yield Job("W4", "test_nmf.py", selected=False)
+        yield Job(name, "kernels/test_flows.py")
+    yield Job("W4", "kernels/test_nmf.py", selected=False)
     for name in DECOMPOSITIONS:
-        yield Job(name, "test_decompose.py")
+        yield Job(name, "kernels/test_decompose.py")
     for name in SOUNDS:
-        yield Job(name, "test_notes.py")
+        yield Job(name, "kernels/test_notes.py")
 
 
 def main() -> int:
@@ -48,7 +47,3 @@ def main() -> int:
     if options.data is not None:
         flags += ["--data", str(options.data.resolve())]
     return suite.run(jobs(), options, flags)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,10 +1,10 @@
 """The benchmarks on a GPU, one after the other; this is ``dds-fast bench gpu``.
 
     dds-fast bench gpu --out DIR [--only W1,W1-F512-K20] [--quick] [--device cuda|cpu]
-                       [--race-seconds 1.5] [--minutes 7]
+                       [--race-seconds 1.5] [--minutes 7] [--trial]
 
 It builds nothing and needs no network. Every contender is first compared with float64 on the
-device. The pytest-benchmark JSON of a case goes to DIR/<case>.json; cases that have one are
+device. The JSON of a case (see store.py) goes to DIR/<case>.json; cases that have one are
 skipped, so an interrupted run continues. After so many minutes no further job is begun: the same
 command again goes on. DIR/README.md (tables) and DIR/steps.svg (picture) are drawn at the end from
 all JSON in DIR.
@@ -37,16 +37,16 @@ MINUTES = 7.0
 
 def jobs() -> Iterator[Job]:
     """Few processes, as each must start CUDA; what matters most comes first."""
-    yield Job("machine", "test_limits.py", selected=False)
+    yield Job("machine", "kernels/test_limits.py", selected=False)
     groups: dict[str, list[str]] = {}
     for name in GPU_CASES:
         groups.setdefault(name.rpartition("-")[0], []).append(name)
-    flows = {name: Job(name, "test_flows.py", tuple(cases)) for name, cases in groups.items()}
+    flows = {n: Job(n, "kernels/test_flows.py", tuple(cases)) for n, cases in groups.items()}
     yield flows.pop("W1-F512")
-    yield Job("W5", "test_decompose.py", tuple(DECOMPOSITIONS))
+    yield Job("W5", "kernels/test_decompose.py", tuple(DECOMPOSITIONS))
     yield from flows.values()
-    yield Job("W4", "test_nmf_steps.py", NMF_CASES)
-    yield Job("W6", "test_training.py", tuple(TRAININGS))
+    yield Job("W4", "kernels/test_nmf_steps.py", NMF_CASES)
+    yield Job("W6", "kernels/test_training.py", tuple(TRAININGS))
 
 
 def main() -> int:
@@ -67,7 +67,3 @@ def main() -> int:
         return 1
     flags = ["--suite", "gpu", "--device", options.device]
     return suite.run(jobs(), options, flags, options.minutes)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -135,7 +135,7 @@ def measure(
 
     benchmark.group = group
     benchmark.extra_info |= {
-        "limit": name,
+        "contender": name,
         "bytes": limit.bytes,
         "multiply_adds": limit.multiply_adds,
     }

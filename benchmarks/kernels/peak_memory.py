@@ -1,6 +1,6 @@
 """Peak memory of an update step, in a process of its own.
 
-    python benchmarks/peak_memory.py CASE CONTENDER [--quick]
+    python benchmarks peak_memory CASE CONTENDER [--quick]
 
 Prints one line of JSON. A step on a single frame comes first: it leaves the weights loaded and
 packed, so that what the peak adds to it is the search's own.
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from kernels.accuracy import SCHEDULE
@@ -23,6 +24,7 @@ from kernels.contenders import BATCHED_SHARED, OURS, PEERS
 
 CONTENDERS = {BATCHED_SHARED: PEERS[BATCHED_SHARED]} | OURS
 TIMED_STEPS = 2
+BENCHMARKS = Path(__file__).parents[1]
 
 
 def _peak_bytes() -> int:
@@ -57,7 +59,8 @@ def measure_apart(case: str, contender: str, quick: bool) -> dict[str, Any]:
     Raises:
         RuntimeError: the process failed; with the last line that it wrote, or the signal.
     """
-    command = [sys.executable, __file__, case, contender, *(["--quick"] if quick else [])]
+    command = [sys.executable, str(BENCHMARKS), "peak_memory", case, contender]
+    command += ["--quick"] if quick else []
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode < 0:
         raise RuntimeError(f"killed by signal {-done.returncode} (out of memory?)")
@@ -73,7 +76,3 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     print(json.dumps(measure(options.case, options.contender, options.quick)))
-
-
-if __name__ == "__main__":
-    main()

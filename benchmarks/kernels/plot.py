@@ -1,16 +1,10 @@
-"""One picture of the update steps: time by case, a line per contender, a panel per workload.
-
-python benchmarks/plot.py DIR PICTURE
-"""
+"""One picture of the update steps: time by case, a line per contender, a panel per workload."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 from kernels.contenders import REFERENCE
 from matplotlib.figure import Figure
-from results import Results, Row, load
+from store import Results, Row
 
 
 def draw(results: Results) -> Figure | None:
@@ -52,8 +46,3 @@ def draw(results: Results) -> Figure | None:
 
 def _slowest(rows: list[Row]) -> float:
     return max((row.seconds for row in rows if row.refusal is None), default=0.0)
-
-
-if __name__ == "__main__":
-    if (figure := draw(load(Path(sys.argv[1])))) is not None:
-        figure.savefig(sys.argv[2])

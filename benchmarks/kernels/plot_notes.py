@@ -1,17 +1,11 @@
-"""One picture of the ways from sound to notes: real-time factors, and what takes the time.
-
-python benchmarks/plot_notes.py DIR PICTURE
-"""
+"""One picture of the ways from sound to notes: real-time factors, and what takes the time."""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from results import Results, load
+from store import Results
 
 
 def draw(results: Results) -> Figure | None:
@@ -79,8 +73,3 @@ def _stages(ax: Axes, results: Results, groups: list[str]) -> None:
     ax.invert_yaxis()
     ax.set(xlabel="ms per second of sound", title="stages of dds_fast")
     ax.legend(fontsize="x-small")
-
-
-if __name__ == "__main__":
-    if (figure := draw(load(Path(sys.argv[1])))) is not None:
-        figure.savefig(sys.argv[2])

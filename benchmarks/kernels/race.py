@@ -1,23 +1,22 @@
 """Contenders timed in turn, so that what disturbs the machine disturbs all of them.
 
-pytest-benchmark times one function after the other. A race is run at once, round-robin; its samples
-are then replayed into pytest-benchmark, one contender per test, by a clock that stands still except
-for the sample that is due. So the times end in pytest-benchmark's own statistics and JSON.
-
-On a GPU a sample is many calls in a row, and waits for the device once.
+pytest-benchmark times one test after the other: here a test is one turn of one contender, and the
+tests of a race go round. Their samples are pooled when they are kept. On a GPU a sample is many
+calls in a row, and waits for the device once.
 """
 
 from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import torch
-from kernels.devices import timed
+from kernels.devices import finish, timed
 from pytest_benchmark.fixture import BenchmarkFixture
 
 SAMPLES_PER_TURN = 2
@@ -35,62 +34,6 @@ def reason(refusal: Exception) -> str:
     return f"{type(refusal).__name__}: {lines[0]}"
 
 
-_now = 0.0
-
-
-def replay_clock() -> float:
-    """The timer of replayed benchmarks."""
-    return _now
-
-
-def replay(samples: list[float], benchmark: BenchmarkFixture) -> None:
-    """Hand measured samples to pytest-benchmark; the test must be marked with `replay_clock`."""
-    due = iter(samples)
-
-    def pass_time() -> None:
-        global _now
-        _now += next(due)
-
-    benchmark.pedantic(pass_time, rounds=len(samples))
-
-
-@dataclass(frozen=True)
-class Racer:
-    """A contender that agreed with float64.
-
-    Attributes:
-        prepare: does what is not to be timed, and yields what is, again and again.
-        info: for the results.
-        during: entered around everything that the contender computes.
-    """
-
-    prepare: Callable[[], Iterator[Calls]]
-    info: dict[str, Any] = field(default_factory=dict)
-    during: Callable[[], AbstractContextManager[Any]] = nullcontext
-
-
-@dataclass
-class Entry:
-    """How a contender fared: samples in seconds, or why there are none."""
-
-    samples: list[float] = field(default_factory=list)
-    refusal: str | None = None
-    info: dict[str, Any] = field(default_factory=dict)
-
-
-def tell(
-    entry: Entry,
-    contender: str,
-    benchmark: BenchmarkFixture,
-    refuse: Callable[[str, str, str], None],
-) -> None:
-    """Hand an entry to pytest-benchmark, or say why there is none."""
-    if entry.refusal is not None:
-        refuse(benchmark.group, contender, entry.refusal)
-    benchmark.extra_info |= {"contender": contender} | entry.info
-    replay(entry.samples, benchmark)
-
-
 def again(call: Callable[[], Any]) -> Calls:
     """A call as `Calls`; what the last one returned is given back."""
 
@@ -103,69 +46,131 @@ def again(call: Callable[[], Any]) -> Calls:
     return calls
 
 
-class _Turns:
-    """A racer's turns. On a CPU each begins anew; a GPU has room to keep what was prepared."""
+@dataclass(frozen=True)
+class Racer:
+    """A contender that agreed with float64.
 
-    def __init__(self, racer: Racer, device: torch.device, n_samples: int) -> None:
-        self.racer, self.device, self.n_samples = racer, device, n_samples
-        self.prepared: Iterator[Calls] | None = None
-        self.n_calls = 1
+    Attributes:
+        prepare: does what is not to be timed, and yields what is, again and again.
+        info: for the results; see `store.timed`.
+        during: entered around everything that the contender computes.
+        outcome: what to tell of its first turn.
+    """
 
-    def samples(self) -> list[float]:
-        with self.racer.during():
-            if self.device.type == "cpu":
-                prepared = self.racer.prepare()
-            elif self.prepared is None:
-                prepared = self.prepared = self.racer.prepare()
-                once = min(self._sample(prepared) for _ in range(2))
-                self.n_calls = max(1, int(GPU_SAMPLE_SECONDS / once))
-            else:
-                prepared = self.prepared
-            return [self._sample(prepared) for _ in range(self.n_samples)]
-
-    def _sample(self, prepared: Iterator[Calls]) -> float:
-        calls = next(prepared)
-        return timed(lambda: calls(self.n_calls), self.device) / self.n_calls
+    prepare: Callable[[], Iterator[Calls]]
+    info: dict[str, Any] = field(default_factory=dict)
+    during: Callable[[], AbstractContextManager[Any]] = nullcontext
+    outcome: Callable[[], dict[str, Any]] = dict
 
 
-def run(
-    builds: Mapping[str, Callable[[], Racer]],
-    seconds: float,
-    device: torch.device,
-    samples_per_turn: int = SAMPLES_PER_TURN,
-) -> dict[str, Entry]:
-    """Build every contender, which checks it, then time those that agree.
+def parametrize(
+    metafunc: pytest.Metafunc, names: str, races: Iterable[tuple[tuple[str, ...], Iterable[str]]]
+) -> None:
+    """A test per turn and contender: those of a race one after the other, turn by turn.
 
     Args:
-        builds: contenders by name. What one raises is told in the results, not hidden: a compiler's
-            errors have no type in common.
-        seconds: about how long the race may take; 0 for a single turn.
-        device: where they compute.
-        samples_per_turn: of each contender.
+        metafunc: of a test with arguments `names`, ``turn`` and ``contender``.
+        names: what tells a race from others; ids begin with it, for ``-k``.
+        races: values of these names, and the contenders.
     """
-    entries: dict[str, Entry] = {}
-    racing: dict[str, _Turns] = {}
-    for name, build in builds.items():
-        try:
-            racer = build()
-        except Exception as refusal:
-            entries[name] = Entry(refusal=reason(refusal))
-            continue
-        racing[name] = _Turns(racer, device, samples_per_turn)
-        entries[name] = Entry(info=racer.info)
-    n_turns = 1
-    turn = 0
-    while racing and turn < n_turns:
-        gc.collect()
-        start = time.perf_counter()
-        for name, turns in list(racing.items()):
+    n_turns = 1 if metafunc.config.getoption("quick") else MOST_TURNS
+    rows = [
+        (*of_race, turn, contender)
+        for of_race, contenders in races
+        for turn in range(n_turns)
+        for contender in contenders
+    ]
+    ids = ["-".join(map(str, row)) for row in rows]
+    metafunc.parametrize(f"{names}, turn, contender", rows, ids=ids)
+
+
+class Race:
+    """The contenders of one table.
+
+    All are built, and thereby checked, before the first is timed. What one raises is told in the
+    results, not hidden: a compiler's errors have no type in common.
+
+    Args:
+        builds: contenders by name.
+        seconds: about how long the race may take; 0 for a single turn.
+        device: where they compute. On a CPU each turn begins anew; a GPU has room to keep what was
+            prepared.
+        n_samples: of each contender in a turn.
+    """
+
+    def __init__(
+        self,
+        builds: Mapping[str, Callable[[], Racer]],
+        seconds: float,
+        device: torch.device,
+        n_samples: int = SAMPLES_PER_TURN,
+    ) -> None:
+        self.seconds, self.device, self.n_samples = seconds, device, n_samples
+        self.racers: dict[str, Racer] = {}
+        self.refusals: dict[str, str] = {}
+        self.kept: dict[str, Iterator[Calls]] = {}
+        self.n_calls: dict[str, int] = {}
+        self.first_turn = 0.0
+        for name, build in builds.items():
             try:
-                entries[name].samples += turns.samples()
+                self.racers[name] = build()
+            except Exception as refusal:
+                self.refusals[name] = reason(refusal)
+
+    @property
+    def n_turns(self) -> int:
+        """As many as the first turn leaves time for."""
+        if not self.seconds:
+            return 1
+        return min(max(int(self.seconds / self.first_turn), FEWEST_TURNS), MOST_TURNS)
+
+    def time(
+        self,
+        contender: str,
+        turn: int,
+        benchmark: BenchmarkFixture,
+        refuse: Callable[[str, str, str], None],
+    ) -> None:
+        """One turn of a contender; skips if the race is over, or if it cannot take part."""
+        if turn and turn >= self.n_turns:
+            pytest.skip("the race is over")
+        if contender not in self.refusals:
+            gc.collect()
+            start = time.perf_counter()
+            try:
+                self._sample(contender, turn, benchmark)
             except Exception as failure:
-                entries[name] = Entry(refusal=reason(failure))
-                del racing[name]
-        if turn == 0 and seconds:
-            n_turns = int(seconds / (time.perf_counter() - start))
-            n_turns = min(max(n_turns, FEWEST_TURNS), MOST_TURNS)
-        turn += 1
-    return entries
+                self.refusals[contender] = reason(failure)
+            if turn == 0:
+                self.first_turn += time.perf_counter() - start
+        if contender in self.refusals:
+            refuse(benchmark.group, contender, self.refusals[contender])
+
+    def _sample(self, name: str, turn: int, benchmark: BenchmarkFixture) -> None:
+        racer = self.racers[name]
+        with racer.during():
+            prepared = self._prepared(name, racer)
+            n_calls = self.n_calls.setdefault(name, 1)
+
+            def begin() -> tuple[tuple[Calls], dict[str, Any]]:
+                calls = next(prepared)
+                finish(self.device)
+                return (calls,), {}
+
+            def sample(calls: Calls) -> None:
+                calls(n_calls)
+                finish(self.device)
+
+            benchmark.pedantic(sample, setup=begin, rounds=self.n_samples)
+            if turn == 0:
+                racer.info.update(racer.outcome())
+        benchmark.extra_info |= {"contender": name, "calls": n_calls} | racer.info
+
+    def _prepared(self, name: str, racer: Racer) -> Iterator[Calls]:
+        if self.device.type == "cpu":
+            return racer.prepare()
+        if name not in self.kept:
+            prepared = self.kept[name] = racer.prepare()
+            once = min(timed(lambda: next(prepared)(1), self.device) for _ in range(2))
+            self.n_calls[name] = max(1, int(GPU_SAMPLE_SECONDS / once))
+        return self.kept[name]

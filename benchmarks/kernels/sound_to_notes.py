@@ -132,22 +132,18 @@ class Contender:
 
     Attributes:
         call: what is timed.
-        info: for the results.
+        info: for the results; see `store.timed`.
         outcome: what to tell of what `call` returned last.
-        outside: seconds of a call that are not repeated where the rest is extrapolated.
-        repeated: by which the rest is multiplied.
     """
 
     call: Callable[[], Any]
     info: dict[str, Any]
     outcome: Callable[[Any], dict[str, Any]] = lambda _: {}
     warm_up: Callable[[], Any] = lambda: None
-    outside: float = 0.0
-    repeated: float = 1.0
     last: Any = None
 
     def racer(self) -> race.Racer:
-        return race.Racer(self._prepare, self.info)
+        return race.Racer(self._prepare, self.info, outcome=lambda: self.outcome(self.last))
 
     def _prepare(self) -> Iterator[race.Calls]:
         self.warm_up()
@@ -156,10 +152,6 @@ class Contender:
 
     def _keep(self) -> None:
         self.last = self.call()
-
-    def whole(self, sample: float) -> float:
-        """Seconds of all that it would do."""
-        return self.outside + (sample - self.outside) * self.repeated
 
 
 def _to_notes(result: dds_fast.Decomposition) -> tuple[dds_fast.Decomposition, int]:
@@ -223,9 +215,12 @@ def _former(setting: Setting) -> Contender:
         return Contender(partial(run, former.max_steps), info, partial(_searched, setting))
     return Contender(
         partial(run, FORMER_STEPS),
-        info | {"extrapolated_from": FORMER_STEPS},
-        outside=timed(partial(run, 0), CPU),
-        repeated=former.max_steps / FORMER_STEPS,
+        info
+        | {
+            "extrapolated_from": FORMER_STEPS,
+            "outside": timed(partial(run, 0), CPU),
+            "repeated": former.max_steps / FORMER_STEPS,
+        },
     )
 
 
@@ -282,10 +277,10 @@ def _nmf(setting: Setting, solver: str) -> Contender:
             "versions": fixed_nmf.VERSIONS,
             "n_steps": n_wanted,
             "extrapolated_from": 1 + n_timed,
+            "outside": min(timed(partial(run, 1), CPU) for _ in range(2)),
+            "repeated": (n_wanted - 1) / n_timed,
         },
         outcome,
-        outside=min(timed(partial(run, 1), CPU) for _ in range(2)),
-        repeated=(n_wanted - 1) / n_timed,
     )
 
 
@@ -322,28 +317,21 @@ CONTENDERS: Mapping[str, Callable[[Setting], Contender]] = {
 }
 
 
-def raced(setting: Setting, seconds: float) -> dict[str, race.Entry]:
+def raced(setting: Setting, seconds: float) -> race.Race:
     """All of them in turn, from sound to notes."""
-    made: dict[str, Contender] = {}
-
-    def build(name: str) -> race.Racer:
-        made[name] = CONTENDERS[name](setting)
-        return made[name].racer()
-
-    builds = {name: partial(build, name) for name in CONTENDERS}
-    entries = race.run(builds, seconds, CPU, samples_per_turn=1)
-    for name, entry in entries.items():
-        if entry.refusal is None:
-            contender = made[name]
-            entry.samples = [contender.whole(sample) for sample in entry.samples]
-            entry.info |= contender.outcome(contender.last)
-        entry.info["sound_seconds"] = setting.seconds
-    return entries
+    builds = {name: partial(_racer, setting, name) for name in CONTENDERS}
+    return race.Race(builds, seconds, CPU, n_samples=1)
 
 
-def watched(setting: Setting, n_turns: int) -> dict[str, race.Entry]:
-    """The stages of dds_fast's searches, these in turn."""
-    entries: dict[str, race.Entry] = {}
+def _racer(setting: Setting, name: str) -> race.Racer:
+    contender = CONTENDERS[name](setting)
+    contender.info["sound_seconds"] = setting.seconds
+    return contender.racer()
+
+
+def watched(setting: Setting, n_turns: int) -> dict[str, tuple[list[float], dict[str, Any]]]:
+    """The stages of dds_fast's searches, these in turn: seconds, and what to tell of them."""
+    found: dict[str, tuple[list[float], dict[str, Any]]] = {}
     watches = {
         name: Watch(setting.dictionary, setting.settings(preset), precision)
         for name, (precision, preset) in OURS.items()
@@ -354,6 +342,5 @@ def watched(setting: Setting, n_turns: int) -> dict[str, race.Entry]:
         for search, watch in watches.items():
             for name, stage in watch.run(setting.wave).items():
                 info = {"search": search, "stage": name, "multiply_adds": dict(stage.multiply_adds)}
-                entry = entries.setdefault(f"{search}: {name}", race.Entry(info=info))
-                entry.samples.append(stage.seconds)
-    return entries
+                found.setdefault(f"{search}: {name}", ([], info))[0].append(stage.seconds)
+    return found

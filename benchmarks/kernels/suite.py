@@ -1,4 +1,9 @@
-"""A suite of kernel benchmarks: its command line, its jobs, and the report of all that is done."""
+"""A suite of kernel benchmarks: its command line, its jobs, and the report of all that is done.
+
+    python benchmarks suite DIR...
+
+draws the tables and pictures of finished suites again.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import store
 from jobs import Job, chosen, run_all
 from kernels import plot, plot_notes, table
-from results import load
+from report import save
 
 
 def parser(name: str, description: str) -> argparse.ArgumentParser:
@@ -22,17 +28,16 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="tiny sizes: does it work?")
     made.add_argument("--full", action="store_true", help="extrapolate nothing but plain PyTorch")
     made.add_argument("--race-seconds", type=float, help="how long a comparison may take")
+    store.add_trial(made)
     return made
 
 
 def draw(folder: Path) -> None:
     """Tables and pictures of all that is finished."""
-    results = load(folder)
+    results = store.load(folder)
     (folder / "README.md").write_text(table.render(results), encoding="utf-8")
-    if (figure := plot.draw(results)) is not None:
-        figure.savefig(folder / "steps.svg")
-    if (figure := plot_notes.draw(results)) is not None:
-        figure.savefig(folder / "notes.svg")
+    save(plot.draw(results), folder / "steps.svg")
+    save(plot_notes.draw(results), folder / "notes.svg")
 
 
 def run(
@@ -42,13 +47,15 @@ def run(
     minutes: float | None = None,
 ) -> int:
     """Run the jobs that `options` choose, report, and give the exit status."""
+    folder = options.out.resolve()
     try:
         selected = chosen(jobs, options.only)
-    except ValueError as error:
+        store.permit(folder, options.trial or options.quick)
+    except (ValueError, RuntimeError) as error:
         print(f"dds-fast: {error}", file=sys.stderr)
         return 1
-    folder = options.out.resolve()
-    flags = flags + [f"--{name}" for name in ("quick", "full") if getattr(options, name)]
+    switches = ("quick", "full", "trial")
+    flags = flags + [f"--{name}" for name in switches if getattr(options, name)]
     if options.race_seconds is not None:
         flags += ["--race-seconds", str(options.race_seconds)]
     missing = run_all(selected, folder, flags, minutes)
@@ -57,3 +64,8 @@ def run(
     if missing:
         print(f"dds-fast: failed or left: {', '.join(missing)}", file=sys.stderr)
     return 1 if missing else 0
+
+
+def main() -> None:
+    for folder in sys.argv[1:]:
+        draw(Path(folder))

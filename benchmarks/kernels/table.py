@@ -1,19 +1,13 @@
-"""Markdown tables of what the kernel benchmarks measured.
-
-    python benchmarks/table.py DIR
-
-DIR holds the JSON of ``dds-fast bench cpu`` or ``gpu``; those commands write DIR/README.md so.
-"""
+"""Markdown tables of what ``dds-fast bench cpu`` and ``gpu`` measured."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from kernels.contenders import PYTORCH_LOOP
-from results import Results, Row, load
+from report import markdown
+from store import Results, Row
 
 
 def _batched(row: Row) -> bool:
@@ -46,13 +40,15 @@ Times are medians over a round-robin of all contenders of a table, quartiles in 
 contender agreed with float64 before it was timed; "error" is the largest of its RMS errors over
 the RMS of the float64 values. Rates count what the task needs, whoever computes it: the weights
 once per pass (4 bytes each, 2 in bfloat16; an update step has two passes), and the multiply-adds of
-a decode (step: and a backward, and the products with W and H)."""
+a decode (step: and a backward, and the products with W and H).
+"""
 
 CPU_NOTES = """\
 "of read" is relative to summing an array as large as the weights, "of product" to PyTorch's square
 matrix product in float32, or in bfloat16 for the two bf16 precisions (bf16x3 needs three such
-products), "of product here" to PyTorch's product at the shape of the case's hidden layers.
+products), "of product here" to PyTorch's product at the shape of the case's hidden layers."""
 
+SOUND_NOTES = """\
 From sound to notes: multiply-adds are counted from the entries that are alive in each step. The
 floor is the time that they take at the rates of PyTorch's square products, in bfloat16 (three of
 them for one that is split) where the search multiplies so and it is faster, else in float32;
@@ -62,9 +58,10 @@ search, the first four. PyTorch's search leaves no dead entries out, and is comp
 does not either. Extrapolated times of the gradient search come from its first steps, before
 entries die: they are upper bounds. scikit-learn fits the entries of the codes, decoded beforehand,
 with as many iterations as the staged search has updates of the activations. basic-pitch reads the
-sound at its own rate, resampled beforehand, and ends with
-notes as its defaults find them, without pitch bends and MIDI. The flow's part of the adapted stage
-is timed by itself, the activations' is what is left."""
+sound at its own rate, resampled beforehand, and ends with notes as its defaults find them, without
+pitch bends and MIDI. The flow's part of the adapted stage is timed by itself, the activations' is
+what is left."""
+"""Where sound to notes was measured."""
 
 GPU_NOTES = """\
 A sample is many calls in a row, so that host and device overlap as they do in use. "gradient" is a
@@ -104,12 +101,6 @@ STYLES = {
         here=False,
     ),
 }
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
 def _time(seconds: float) -> str:
@@ -400,7 +391,9 @@ TABLES: dict[str, Callable[[Results, str, Sequence[Row]], str]] = {
 def render(results: Results) -> str:
     """All groups, each with its table and whoever could not take part."""
     style = STYLES[results.suite]
-    parts = [f"# {style.title}", *results.machines, f"{COMMON_NOTES} {style.notes}"]
+    parts = [f"# {style.title}", *results.machines, COMMON_NOTES + style.notes]
+    if any(group.endswith(" notes") for group in results.groups):
+        parts.append(SOUND_NOTES)
     if results.quick:
         parts.insert(1, "**A quick run at tiny sizes: nothing here says how fast anything is.**")
     if results.suite == "gpu" and (summary := _summary(results)):
@@ -414,7 +407,3 @@ def render(results: Results) -> str:
         if refused := _refused(rows):
             parts.append("\n".join(refused))
     return "\n\n".join(parts) + "\n"
-
-
-if __name__ == "__main__":
-    print(render(load(Path(sys.argv[1]))))

@@ -37,8 +37,8 @@ from dds_fast.search.problem import dds_problem
 
 SECONDS = 10.0
 EXTRAPOLATED_FROM = 10
-GPU_REPEATS, GPU_SECONDS = 3, 4.0
-"""A search is repeated so often, or so long."""
+GPU_REPEATS = 3
+"""So often a search is repeated."""
 
 COST_TOLERANCES = {"float32": 2e-5, "tf32": 3e-4, "bf16x3": 5e-5, "bfloat16": 1e-3}
 """Largest RMS error of the first costs over the RMS of those in float64."""
@@ -129,7 +129,9 @@ def _check(costs: Any, exact: np.ndarray, precision: str) -> dict[str, float]:
     return {"history": error}
 
 
-def _ours(setting: Setting, exact: np.ndarray, precision: str, whole: bool) -> race.Entry:
+def _ours(
+    setting: Setting, exact: np.ndarray, precision: str, whole: bool, benchmark: BenchmarkFixture
+) -> None:
     """Weights are packed, and kernels compiled, by the short search that is checked."""
     device, n_steps = setting.device, setting.search.max_steps
     checked: list[dds_fast.Decomposition] = []
@@ -138,27 +140,21 @@ def _ours(setting: Setting, exact: np.ndarray, precision: str, whole: bool) -> r
     )
     info: dict[str, Any] = {"errors": _check(checked[0].history, exact, precision)}
     measured = n_steps if whole else EXTRAPOLATED_FROM
-    results: list[dds_fast.Decomposition] = []
-    samples: list[float] = []
     n_samples = GPU_REPEATS if device.type == "cuda" else 1
-    while not samples or (len(samples) < n_samples and sum(samples) < GPU_SECONDS):
-        samples.append(
-            timed(lambda: results.append(setting.decompose(precision, measured)), device)
-        )
-    result = results[-1]
+    result = benchmark.pedantic(setting.decompose, (precision, measured), rounds=n_samples)
     info |= {"precision": precision, "n_steps": result.n_steps, "stop_reason": result.stop_reason}
     info["entries_alive"] = float((result.activations > 0).any(axis=1).mean())
     info["first_seconds"] = first
     if whole:
         info["cost"] = float(result.history[-1])
     else:
-        outside = timed(lambda: setting.decompose(precision, 0), device)
-        samples = [outside + (seconds - outside) * n_steps / measured for seconds in samples]
-        info |= {"n_steps": n_steps, "extrapolated_from": measured, "stop_reason": "extrapolated"}
-    return race.Entry(samples, info=info)
+        info["outside"] = timed(lambda: setting.decompose(precision, 0), device)
+        info |= {"repeated": n_steps / measured, "extrapolated_from": measured}
+        info |= {"n_steps": n_steps, "stop_reason": "extrapolated"}
+    benchmark.extra_info |= info
 
 
-def _pytorch_loop(setting: Setting, exact: np.ndarray) -> race.Entry:
+def _pytorch_loop(setting: Setting, exact: np.ndarray, benchmark: BenchmarkFixture) -> None:
     """The search alone: its result is free of charge."""
     dictionary, search, device = setting.dictionary, setting.search, setting.device
     X = torch.from_numpy(setting.spectrogram.values).to(device)
@@ -178,13 +174,14 @@ def _pytorch_loop(setting: Setting, exact: np.ndarray) -> race.Entry:
     steps.advance(setting.checked_steps)
     errors = _check(steps.controller.history, exact, "float32")
     n_timed = 1 if search.max_steps < EXTRAPOLATED_FROM else EXTRAPOLATED_FROM
-    seconds = timed(lambda: steps.advance(n_timed), device) * search.max_steps / n_timed
-    info = {"n_steps": search.max_steps, "extrapolated_from": n_timed}
-    info |= {"errors": errors, "precision": "float32", "stop_reason": "extrapolated"}
-    return race.Entry([seconds], info=info)
+    benchmark.pedantic(timed, (lambda: steps.advance(n_timed), device), rounds=1)
+    benchmark.extra_info |= {
+        **{"n_steps": search.max_steps, "extrapolated_from": n_timed},
+        **{"errors": errors, "precision": "float32", "stop_reason": "extrapolated"},
+        "repeated": search.max_steps / n_timed,
+    }
 
 
-@pytest.mark.benchmark(timer=race.replay_clock)
 def test_decompose(
     case: str,
     contender: str,
@@ -195,14 +192,14 @@ def test_decompose(
     benchmark: BenchmarkFixture,
 ) -> None:
     benchmark.group = f"{case} decompose"
+    benchmark.extra_info["contender"] = contender
     whole = quick or case not in EXTRAPOLATED or pytestconfig.getoption("full")
     whole = whole or device.type == "cuda"
     try:
         setting, exact = _setting(case, quick, device)
         if contender == PYTORCH_LOOP:
-            entry = _pytorch_loop(setting, exact)
+            _pytorch_loop(setting, exact, benchmark)
         else:
-            entry = _ours(setting, exact, contender.removeprefix("dds_fast, "), whole)
+            _ours(setting, exact, contender.removeprefix("dds_fast, "), whole, benchmark)
     except Exception as refusal:
-        entry = race.Entry(refusal=race.reason(refusal))
-    race.tell(entry, contender, benchmark, refuse)
+        refuse(benchmark.group, contender, race.reason(refusal))

@@ -12,41 +12,37 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 
 import pytest
+import store
 import torch
 from kernels import limits, peak_memory, quantities, race
 from kernels.cases import CASES, CPU_CASES, Workload
 from kernels.contenders import Build, of_case
 from pytest_benchmark.fixture import BenchmarkFixture
 
-Rows = list[tuple[str, ...]]
-
-
-def races(suite: str) -> Rows:
-    return [
-        (case, quantity, contender)
-        for case, shape in CASES[suite].items()
-        for quantity in shape.quantities
-        for contender in of_case(suite, case)
-    ]
-
-
-CASE_LIMITS = [(case, limit) for case in CPU_CASES for limit in limits.CASE]
-PEAKS = [
-    (case, contender)
-    for case, shape in CPU_CASES.items()
-    if shape.kind == "dds1"
-    for contender in peak_memory.CONTENDERS
-]
-
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A suite's cases, with ids that ``-k`` can select one by."""
-    suite = metafunc.config.getoption("suite")
+    suite, name = metafunc.config.getoption("suite"), metafunc.function.__name__
+    if name == "test_flow":
+        races = [
+            ((case, quantity), of_case(suite, case))
+            for case, shape in CASES[suite].items()
+            for quantity in shape.quantities
+        ]
+        race.parametrize(metafunc, "case, quantity", races)
+        return
+    limited = [(case, limit) for case in CPU_CASES for limit in limits.CASE]
+    peaks = [
+        (case, contender)
+        for case, shape in CPU_CASES.items()
+        if shape.kind == "dds1"
+        for contender in peak_memory.CONTENDERS
+    ]
     names, rows = {
-        "test_limit": ("case, limit", CASE_LIMITS if suite == "cpu" else []),
-        "test_flow": ("case, quantity, contender", races(suite)),
-        "test_peak_memory": ("case, contender", PEAKS if suite == "cpu" else []),
-    }[metafunc.function.__name__]
+        "test_limit": ("case, limit", limited),
+        "test_peak_memory": ("case, contender", peaks),
+    }[name]
+    rows = rows if suite == "cpu" else []
     metafunc.parametrize(names, rows, ids=["-".join(row) for row in rows])
 
 
@@ -63,12 +59,12 @@ def entrants(
 @lru_cache(maxsize=1)
 def raced(
     suite: str, case: str, quantity: str, quick: bool, seconds: float, device: torch.device
-) -> dict[str, race.Entry]:
+) -> race.Race:
     workload, builds = entrants(suite, case, quick, device)
     racers = {
         name: partial(quantities.racer, workload, quantity, build) for name, build in builds.items()
     }
-    return race.run(racers, 0.0 if quick else seconds, device)
+    return race.Race(racers, 0.0 if quick else seconds, device)
 
 
 def test_limit(case: str, limit: str, quick: bool, benchmark: BenchmarkFixture) -> None:
@@ -77,10 +73,10 @@ def test_limit(case: str, limit: str, quick: bool, benchmark: BenchmarkFixture) 
     limits.measure(f"{case} limits", limit, limits.CASE[limit](workload), benchmark)
 
 
-@pytest.mark.benchmark(timer=race.replay_clock)
 def test_flow(
     case: str,
     quantity: str,
+    turn: int,
     contender: str,
     quick: bool,
     device: torch.device,
@@ -90,23 +86,20 @@ def test_flow(
 ) -> None:
     benchmark.group = f"{case} {quantity}"
     suite, seconds = pytestconfig.getoption("suite"), pytestconfig.getoption("race_seconds")
-    entry = raced(suite, case, quantity, quick, seconds, device)[contender]
-    race.tell(entry, contender, benchmark, refuse)
+    of_case = raced(suite, case, quantity, quick, seconds, device)
+    of_case.time(contender, turn, benchmark, refuse)
 
 
-@pytest.mark.benchmark(timer=race.replay_clock)
 def test_peak_memory(
     case: str,
     contender: str,
     quick: bool,
+    tell: Callable[[store.Record], None],
     refuse: Callable[[str, str, str], None],
-    benchmark: BenchmarkFixture,
 ) -> None:
     """Of a process of its own; the time in its row is that of one update step there."""
-    benchmark.group = f"{case} memory"
     try:
         measured = peak_memory.measure_apart(case, contender, quick)
     except RuntimeError as failure:
-        refuse(benchmark.group, contender, str(failure))
-    benchmark.extra_info |= {"contender": contender} | measured["info"]
-    race.replay(measured["samples"], benchmark)
+        refuse(f"{case} memory", contender, str(failure))
+    tell(store.timed(f"{case} memory", contender, measured["samples"], measured["info"]))

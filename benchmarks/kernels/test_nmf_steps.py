@@ -135,12 +135,11 @@ def contenders(quantity: str) -> dict[str, tuple[Build, str]]:
     }
 
 
-ROWS = [
-    (case, quantity, name)
-    for case in NMF_CASES
-    for quantity in QUANTITIES
-    for name in contenders(quantity)
-]
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    races = [
+        ((case, quantity), contenders(quantity)) for case in NMF_CASES for quantity in QUANTITIES
+    ]
+    race.parametrize(metafunc, "case, quantity", races)
 
 
 @lru_cache(maxsize=1)
@@ -185,22 +184,19 @@ def racer(case: Case, quantity: str, build: Build, precision: str) -> race.Racer
 
 
 @lru_cache(maxsize=1)
-def raced(
-    name: str, quantity: str, quick: bool, seconds: float, device: torch.device
-) -> dict[str, race.Entry]:
+def raced(name: str, quantity: str, quick: bool, seconds: float, device: torch.device) -> race.Race:
     case = case_of(name, quick, device)
     racers = {
         contender: partial(racer, case, quantity, build, precision)
         for contender, (build, precision) in contenders(quantity).items()
     }
-    return race.run(racers, 0.0 if quick else seconds, device)
+    return race.Race(racers, 0.0 if quick else seconds, device)
 
 
-@pytest.mark.benchmark(timer=race.replay_clock)
-@pytest.mark.parametrize(("case", "quantity", "contender"), ROWS, ids=["-".join(r) for r in ROWS])
 def test_step(
     case: str,
     quantity: str,
+    turn: int,
     contender: str,
     quick: bool,
     device: torch.device,
@@ -209,5 +205,5 @@ def test_step(
     benchmark: BenchmarkFixture,
 ) -> None:
     benchmark.group = f"{case} {quantity}"
-    entry = raced(case, quantity, quick, pytestconfig.getoption("race_seconds"), device)[contender]
-    race.tell(entry, contender, benchmark, refuse)
+    seconds = pytestconfig.getoption("race_seconds")
+    raced(case, quantity, quick, seconds, device).time(contender, turn, benchmark, refuse)

@@ -13,10 +13,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+import store
 from kernels import race, sound_to_notes, sounds
 from kernels.cases import DECOMPOSITIONS, FORMER, SOUNDS, make_flow
-from kernels.sound_to_notes import CONTENDERS, OURS, Setting
-from kernels.stages import STAGES
+from kernels.sound_to_notes import CONTENDERS, Setting
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import dds_fast
@@ -40,13 +40,8 @@ def setting(case: str, quick: bool, full: bool, data: str | None) -> Setting:
 
 
 @lru_cache(maxsize=1)
-def raced(made: Setting, seconds: float) -> dict[str, race.Entry]:
+def raced(made: Setting, seconds: float) -> race.Race:
     return sound_to_notes.raced(made, seconds)
-
-
-@lru_cache(maxsize=1)
-def watched(made: Setting, n_turns: int) -> dict[str, race.Entry]:
-    return sound_to_notes.watched(made, n_turns)
 
 
 @pytest.fixture
@@ -55,16 +50,15 @@ def made(case: str, quick: bool, pytestconfig: pytest.Config) -> Setting:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    names = CONTENDERS
-    if metafunc.function.__name__ == "test_stages":
-        names = [f"{name}: {stage}" for name in OURS for stage in STAGES[OURS[name][1]]]
-    rows = [(case, name) for case in SOUNDS for name in names]
-    metafunc.parametrize("case, contender", rows, ids=["-".join(row) for row in rows])
+    if metafunc.function is test_notes:
+        race.parametrize(metafunc, "case", [((case,), CONTENDERS) for case in SOUNDS])
+    else:
+        metafunc.parametrize("case", SOUNDS, ids=[f"{case}-stages" for case in SOUNDS])
 
 
-@pytest.mark.benchmark(timer=race.replay_clock)
 def test_notes(
     case: str,
+    turn: int,
     contender: str,
     made: Setting,
     quick: bool,
@@ -74,18 +68,12 @@ def test_notes(
 ) -> None:
     benchmark.group = f"{case} notes"
     seconds = 0.0 if quick else pytestconfig.getoption("race_seconds")
-    race.tell(raced(made, seconds)[contender], contender, benchmark, refuse)
+    raced(made, seconds).time(contender, turn, benchmark, refuse)
 
 
-@pytest.mark.benchmark(timer=race.replay_clock)
 def test_stages(
-    case: str,
-    contender: str,
-    made: Setting,
-    quick: bool,
-    refuse: Callable[[str, str, str], None],
-    benchmark: BenchmarkFixture,
+    case: str, made: Setting, quick: bool, tell: Callable[[store.Record], None]
 ) -> None:
-    benchmark.group = f"{case} stages"
-    entry = watched(made, 1 if quick else TURNS)[contender]
-    race.tell(entry, contender, benchmark, refuse)
+    """Of dds_fast's searches, which hold the watch themselves."""
+    for name, (samples, info) in sound_to_notes.watched(made, 1 if quick else TURNS).items():
+        tell(store.timed(f"{case} stages", name, samples, info))

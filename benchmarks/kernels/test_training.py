@@ -1,6 +1,6 @@
 """A training step beside plain PyTorch: a bank of notes at once or one by one, or a Glow.
 
-    pytest benchmarks/test_training.py --benchmark-json benchmarks/results/training.json
+    pytest benchmarks/kernels/test_training.py --benchmark-json benchmarks/results/training.json
     dds-fast bench gpu --only W6 --out DIR
 
 A bank of 60 flows of 16 steps, width 128, and on a GPU a Glow of 32 steps, width 1024; F = 512. A
@@ -131,8 +131,8 @@ def cases(suite: str) -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     suite = metafunc.config.getoption("suite")
     if metafunc.function is test_training_step:
-        rows = [(case, name) for case in cases(suite) for name in contenders(suite, case)]
-        metafunc.parametrize("case, contender", rows, ids=["-".join(row) for row in rows])
+        races = [((case,), contenders(suite, case)) for case in cases(suite)]
+        race.parametrize(metafunc, "case", races)
     else:
         metafunc.parametrize("limit", ["float32 product", "copy 1 GB"] if suite == "cpu" else [])
 
@@ -183,19 +183,17 @@ def racer(build: Build, case: str, quick: bool, device: torch.device, precision:
 
 
 @cache
-def raced(
-    suite: str, case: str, quick: bool, seconds: float, device: torch.device
-) -> dict[str, race.Entry]:
+def raced(suite: str, case: str, quick: bool, seconds: float, device: torch.device) -> race.Race:
     racers = {
         name: partial(racer, build, case, quick, device, precision_of(name))
         for name, build in contenders(suite, case).items()
     }
-    return race.run(racers, 0.0 if quick else seconds, device)
+    return race.Race(racers, 0.0 if quick else seconds, device)
 
 
-@pytest.mark.benchmark(timer=race.replay_clock)
 def test_training_step(
     case: str,
+    turn: int,
     contender: str,
     quick: bool,
     device: torch.device,
@@ -205,8 +203,7 @@ def test_training_step(
 ) -> None:
     benchmark.group = f"{case} training"
     suite, seconds = pytestconfig.getoption("suite"), pytestconfig.getoption("race_seconds")
-    entry = raced(suite, case, quick, seconds, device)[contender]
-    race.tell(entry, contender, benchmark, refuse)
+    raced(suite, case, quick, seconds, device).time(contender, turn, benchmark, refuse)
 
 
 def test_limit(limit: str, quick: bool, benchmark: BenchmarkFixture) -> None:

@@ -1,28 +1,18 @@
-"""Table I from what was measured: exponents, ranges, crossing points; Markdown, JSON and figures.
-
-    python benchmarks/scaling.py DIR
-
-DIR holds the JSON of ``dds-fast bench table1``; that command writes the same into it.
-"""
+"""Table I from what was measured: exponents, ranges, crossing points; Markdown and figures."""
 
 from __future__ import annotations
 
-import io
-import json
 import math
-import re
-import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from kernels.table import markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from paper.complexity import AXES, COMPONENTS, METHODS, PRINTED, Sizes, degree
-from results import Results, load
+from report import markdown, save
+from store import Results, load
 
 LEAST_POINTS = 3
 LEAST_SPAN = 2
@@ -467,30 +457,9 @@ def _draw_whole(ax: Axes, results: Results, axis: str) -> None:
 
 
 def write(folder: Path) -> None:
-    """README.md, tables/exponents.json and the figures, from all finished jobs of the folder."""
+    """README.md and the figures, from all finished jobs of the folder."""
     results = load(folder)
     (folder / "README.md").write_text(report(results), encoding="utf-8")
-    record = {
-        "fits": [asdict(f) for f in fits(results)],
-        "crossings": [asdict(c) for c in crossings(results)],
-    }
-    tables = folder / "tables"
-    tables.mkdir(exist_ok=True)
-    (tables / "exponents.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "table1"}):
-        for axis in AXES:
-            if (figure := draw(results, axis)) is not None:
-                save(figure, folder / f"scaling_{axis}.svg")
-        if (figure := draw_crossings(results)) is not None:
-            save(figure, folder / "crossings.svg")
-
-
-def save(figure: Figure, path: Path) -> None:
-    """As SVG, coordinates rounded: a third smaller, no difference to be seen."""
-    drawn = io.StringIO()
-    figure.savefig(drawn, format="svg", metadata={"Date": None})
-    path.write_text(re.sub(r"(\d+\.\d{2})\d+", r"\1", drawn.getvalue()), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    for axis in AXES:
+        save(draw(results, axis), folder / f"scaling_{axis}.svg")
+    save(draw_crossings(results), folder / "crossings.svg")
