@@ -1,26 +1,26 @@
 """docs/reproduction.md, made from the committed results; a test compares the two.
 
-    python benchmarks/reproduction.py
+    python benchmarks reproduction
 
 Table I is taken from benchmarks/results/table1, where ``dds-fast bench table1`` has written it;
 Table II and the trends from the folders of benchmarks/results/reproduction, where ``dds-fast bench
-table2`` and ``dds-fast bench trends`` have. Their figures are drawn again from the same JSON.
+table2`` and ``dds-fast bench trends`` have. Reports and figures there are made again, too.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
 
-from kernels.table import markdown
+import store
 from paper import scaling, table2, trends
 from paper.complexity import METHODS
 from paper.runs import Row
 from paper.verdicts import FAILS, RULE, UNDECIDED, overall
+from report import markdown
+from store import RESULTS
 
-RESULTS = Path(__file__).parent / "results"
-PAGE = Path(__file__).parents[1] / "docs" / "reproduction.md"
+PAGE = store.CHECKOUT / "docs" / "reproduction.md"
 LINK = "../benchmarks/results"
 
 SOURCES = {
@@ -42,21 +42,13 @@ at its sizes, and wants a GPU. What is measured below are two smaller stand-ins:
 - *generated*: tones that any machine makes, in the layout of MAPS, read by the same code; another
   timbre to test on. Anyone gets these numbers with one command and no data.
 
-This page is made by `python benchmarks/reproduction.py` from the JSON in
+This page is made by `python benchmarks reproduction` from the JSON in
 [benchmarks/results/reproduction]({link}/reproduction); a test fails where they differ."""
 
 REDUCED = """\
 Reduced against the paper: smaller flows and shorter training, fewer and shorter snippets, fewer
 update steps; F, K and S as listed (F = 256 beside 512 stands in for 512 beside 1024). A verdict
 below is about these runs, not about the paper's."""
-
-PAPER_STEP = """\
-### DDS-1 at the paper's step size
-
-The step size of DDS-1 is the one setting of the search that is not the paper's. At the paper's 1e-3
-DDS-1 gets no farther with these flows than below: the cost jumps when entries are decoded far from
-all spectra, and before the search is back the schedule has halved the step size to {last:.0e} (the
-median at the end). Recorded, one seed, all else as above:"""
 
 JUMPED = 0.5
 """Relative error above which a search has not explained the spectrogram."""
@@ -140,11 +132,7 @@ OUTSIDE = (
 def records(results: Path = RESULTS) -> dict[str, Row]:
     """The committed runs by source."""
     paths = {name: results / "reproduction" / name / "runs.json" for name in SOURCES}
-    return {
-        name: json.loads(path.read_text(encoding="utf-8"))
-        for name, path in paths.items()
-        if path.exists()
-    }
+    return {name: store.read(path) for name, path in paths.items() if path.exists()}
 
 
 def verdict(record: Row, number: int) -> str:
@@ -211,19 +199,16 @@ def _outside(fits: list[scaling.Fit]) -> list[str]:
     if not fits:
         return []
     rows = [
-        f"| {fit.quantity}, {fit.component}, {fit.method} | {fit.axis} | {fit.backend} | "
-        f"{fit.counted} | {fit.slope:.2f} | {fit.low:,} to {fit.high:,} |"
+        [
+            f"{fit.quantity}, {fit.component}, {fit.method}",
+            *(fit.axis, fit.backend, str(fit.counted), f"{fit.slope:.2f}"),
+            f"{fit.low:,} to {fit.high:,}",
+        ]
         for fit in fits
     ]
     return [
         "Outside are, with the range of each fit:",
-        "\n".join(
-            [
-                "| cell | over | backend | exponent | slope | range |",
-                "|---|---|---|---|---|---|",
-                *rows,
-            ]
-        ),
+        markdown(["cell", "over", "backend", "exponent", "slope", "range"], rows),
         f"Likely reasons: {OUTSIDE}",
     ]
 
@@ -238,7 +223,7 @@ def table1_section(results: Path) -> list[str]:
             "Exact exponents of multiply-adds and bytes are compared with the printed ones by a "
             "test.",
         ]
-    found = scaling.load(folder)
+    found = store.load(folder)
     fits = scaling.fits(found)
     resolved = [fit for fit in fits if fit.slope is not None]
     near = sum(abs(fit.slope - fit.counted) <= 0.1 for fit in resolved)
@@ -266,17 +251,6 @@ def table2_section(name: str, record: Row) -> list[str]:
         order(record),
         remarks(record),
     ]
-
-
-def paper_step_section(results: Path) -> list[str]:
-    """Why DDS-1 has a step size of its own."""
-    path = results / "reproduction" / "recorded_paper_step" / "runs.json"
-    if not path.exists():
-        return []
-    record = json.loads(path.read_text(encoding="utf-8"))
-    tables = (f"{one}:\n\n{table2.table(record, one)}" for one in table2.sets_of(record))
-    last = statistics.median(row["last_step_size"] for row in record["rows"])
-    return [PAPER_STEP.format(last=last), *tables]
 
 
 def trend_section(number: int, found: dict[str, Row]) -> list[str]:
@@ -313,7 +287,6 @@ def page(results: Path = RESULTS) -> str:
         parts.append(table2.notes(next(iter(found.values()))))
     for name, record in found.items():
         parts += table2_section(name, record)
-    parts += paper_step_section(results)
     parts.append("## The trends one by one")
     parts += [f"`{SOURCES[name].format(command='trends', only='')}`" for name in found]
     for number in trends.TRENDS:
@@ -334,13 +307,10 @@ def unexplained(results: Path = RESULTS) -> list[tuple[str, int]]:
 
 
 def main() -> None:
+    scaling.write(RESULTS / "table1")
     for name, record in records().items():
         folder = RESULTS / "reproduction" / name
         table2.write(folder, record)
         trends.write(folder, record, trends.TRENDS)
     PAGE.write_text(page(), encoding="utf-8")
     print(PAGE)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,27 +6,22 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cpuinfo
-import torch
+import store
 from paper import piano_data
 from paper.complexity import METHODS
 from paper.piano_data import PianoData, TestSet
 from paper.trained import Dictionaries
-from studies.quality import Recording, measure
+from scores import Recording, measure
 from tqdm import tqdm
 
-from dds_fast import Spectrogram, SpectrogramConfig, _native
+from dds_fast import Spectrogram, SpectrogramConfig
 from dds_fast.datasets import Labels
 from dds_fast.export import Detection
-from dds_fast.files import writing
 
 Row = dict[str, Any]
 WITH_COMPONENTS = ("DDS-2", "DDS-3")
@@ -154,9 +149,11 @@ class Runs:
         budget: how much of everything.
         models: files of trained dictionaries by kind, instead of training.
         device: where to train and search.
+        trial: see `store.permit`; the preset check is one.
 
     Raises:
         ValueError: the folder holds rows of other data, models or budget.
+        RuntimeError: see `store.permit`.
     """
 
     def __init__(
@@ -166,7 +163,9 @@ class Runs:
         budget: Budget,
         models: Mapping[str, Path] | None = None,
         device: str = "cpu",
+        trial: bool = False,
     ) -> None:
+        store.permit(folder, trial or budget.preset == "check")
         self.data, self.device = data, device
         self.dictionaries = Dictionaries(
             data,
@@ -186,12 +185,13 @@ class Runs:
             "models": self.dictionaries.given_sizes,
         }
         self.path = folder / "runs.json"
-        self.record: Row = {"about": json.loads(json.dumps(about)), "thresholds": {}, "rows": []}
+        self.record: Row = {"runs": [], "about": store.rounded(about), "thresholds": {}, "rows": []}
         if self.path.exists():
-            kept = json.loads(self.path.read_text(encoding="utf-8"))
+            kept = store.read(self.path)
             if other := [k for k, v in self.record["about"].items() if kept["about"][k] != v]:
                 raise ValueError(f"{self.path} is of another {other[0]}; take another --out")
             self.record = kept
+        self.run: int | None = None
 
     def of(
         self, method: str, test: TestSet, n_features: int | None = None, K: int | None = None
@@ -218,13 +218,14 @@ class Runs:
             bar.set_postfix_str(f"{run.method}, F {run.n_features}, {run.set}, seed {run.seed}")
             test = next(one for one in self.data.sets if one.name == run.set)
             row = self._repeated(run, test) or self._row(run, test, self._threshold(run))
-            self.record["rows"].append(row | asdict(run))
-            self.record["machine"] = machine(self.device)
+            if self.run is None:
+                self.run = store.add_run(self.record, store.provenance(self.device))
+            self.record["rows"].append(row | asdict(run) | ({"run": self.run} if self.run else {}))
             self.save()
 
     def save(self) -> None:
-        with writing(self.path, overwrite=True) as path:
-            path.write_text(json.dumps(self.record, indent=1), encoding="utf-8")
+        self.record = store.rounded(self.record)
+        store.write(self.path, self.record)
 
     def _repeated(self, run: Run, test: TestSet) -> Row | None:
         """NMF has nothing random: the row of another seed that searched the same files."""
@@ -296,17 +297,6 @@ def sizes(about: Row, method: str) -> tuple[int, int | None]:
     return budget["n_features"][0], K
 
 
-@cache
-def machine(device: str) -> str:
-    """What it was measured on."""
-    if device != "cpu":
-        return torch.cuda.get_device_name(device)
-    return (
-        f"{cpuinfo.get_cpu_info()['brand_raw']}, {torch.get_num_threads()} of {os.cpu_count()} "
-        f"cores, kernels at {_native.cpu().level()}"
-    )
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What the two commands have in common."""
     parser.add_argument(
@@ -329,6 +319,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--precision")
     group.add_argument("--train-each-seed", action="store_true", default=None)
     parser.add_argument("--device", default="cpu")
+    store.add_trial(parser)
 
 
 def opened(options: argparse.Namespace, work: Path) -> Runs:
@@ -352,4 +343,4 @@ def opened(options: argparse.Namespace, work: Path) -> Runs:
     budget = replace(PRESETS[options.preset], **given)
     data = piano_data.chosen(options, work, tiny=budget.preset == "check")
     files = {kind: Path(path) for kind, path in models.items()}
-    return Runs(options.out.resolve(), data, budget, files, options.device)
+    return Runs(options.out.resolve(), data, budget, files, options.device, options.trial)

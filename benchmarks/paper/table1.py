@@ -3,9 +3,9 @@
     dds-fast bench table1 --out DIR [--preset full|quick|check] [--only T,N] [--device cuda]
                           [--trial]
 
-One pytest process per axis; its JSON (see store.py) goes to DIR/axis_<axis>.json, and axes that have
-one are skipped, so an interrupted run continues. Then DIR/README.md and the figures are made from
-all JSON in DIR.
+One pytest process per axis; its JSON (see store.py) goes to DIR/axis_<axis>.json, and axes that
+have one are skipped, so an interrupted run continues. Then DIR/README.md and the figures are made
+from all JSON in DIR.
 """
 
 from __future__ import annotations
@@ -70,4 +70,3 @@ def main() -> int:
     if failed:
         print(f"dds-fast: failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
-

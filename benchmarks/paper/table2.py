@@ -18,14 +18,12 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from kernels.table import markdown
 from matplotlib.figure import Figure
 from paper import runs
 from paper.complexity import METHODS
 from paper.runs import Row
-from paper.scaling import save
+from report import markdown, save
 
 PRINTED = {
     "psa": {"NMF": 0.3568, "DDS-1": 0.2760, "DDS-2": 0.4323, "DDS-3": 0.6475},
@@ -101,7 +99,7 @@ def complete(record: Row) -> list[str]:
 def settings(record: Row) -> str:
     """What was run, a Markdown list."""
     about, budget = record["about"], record["about"]["budget"]
-    versions = record["rows"][0]["versions"]
+    run = record["runs"][-1]
     training = f"`fit` with preset {budget['training']}"
     if epochs := budget["max_epochs"]:
         training += ", " + " and ".join(f"{n} epochs ({kind})" for kind, n in epochs.items())
@@ -133,10 +131,18 @@ def settings(record: Row) -> str:
             f"- Training: {training}. NMF's dictionary: {entries:,} frames.",
             f"- Search: {search}; F = {F}, K = {K}; DDS in {budget['precision']}, NMF in float32.",
             f"- Test: {files}; {frames[0]} to {frames[-1]} frames a snippet.",
-            f"- Measured on {record['machine']}, torch {versions['torch']}, "
-            f"Python {versions['python']}.",
+            f"- Measured on {machine(run)}.",
         ]
     )
+
+
+def machine(run: Row) -> str:
+    """Of a run, with the versions that matter."""
+    found, versions = run["machine"], run["versions"]
+    where = found.get("gpu") or (
+        f"{found['cpu']}, {found['threads']} of {found['cores']} cores, kernels at {found['level']}"
+    )
+    return f"{where}, torch {versions['torch']}, Python {versions['python']}"
 
 
 def notes(record: Row) -> str:
@@ -187,9 +193,7 @@ def draw(record: Row) -> Figure | None:
 
 def write(folder: Path, record: Row) -> None:
     (folder / "table2.md").write_text(report(record), encoding="utf-8")
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "table2"}):
-        if (figure := draw(record)) is not None:
-            save(figure, folder / "table2.svg")
+    save(draw(record), folder / "table2.svg")
 
 
 def main() -> int:
@@ -212,7 +216,3 @@ def main() -> int:
     write(made.path.parent, made.record)
     print(made.path.parent / "table2.md")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

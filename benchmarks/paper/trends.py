@@ -18,16 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
-from kernels.table import markdown
 from matplotlib.figure import Figure
 from paper import runs, table2
 from paper.complexity import METHODS, degree
 from paper.runs import Row, Run, Runs
-from paper.scaling import save
 from paper.verdicts import RULE, Part, fact, missing, overall, paired
+from report import markdown, save
 
 import dds_fast
 from dds_fast import Dictionary, Spectrogram
@@ -605,10 +603,8 @@ def report(record: Row, chosen: Iterable[int]) -> str:
 def write(folder: Path, record: Row, chosen: Iterable[int]) -> None:
     chosen = list(chosen)
     (folder / "trends.md").write_text(report(record, chosen), encoding="utf-8")
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "trends"}):
-        for n in chosen:
-            if (figure := draw(TRENDS[n].panels(record))) is not None:
-                save(figure, folder / f"trend_{n}.svg")
+    for n in chosen:
+        save(draw(TRENDS[n].panels(record)), folder / f"trend_{n}.svg")
 
 
 def main() -> int:
@@ -629,7 +625,3 @@ def main() -> int:
     write(made.path.parent, made.record, chosen)
     print(made.path.parent / "trends.md")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """Does a score fit, and does alignment find its time? Every recording beside every score.
 
-    python benchmarks/alignment.py DATA -o benchmarks/results/alignment.json
+    python benchmarks alignment DATA -o benchmarks/results/alignment.json
 
 DATA holds ``real/ENSTDkAm`` (two Disklavier recordings with their notes) and ``isol/real_c5``, of
 whose notes four pieces for two hands are made. Scores are tried as they are; all are then stretched
@@ -10,12 +10,13 @@ by 1.2 and shifted by 0.3 s, and aligned.
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import store
 
 from dds_fast import alignment, audio
 from dds_fast.datasets import Labels, find_notes, load_labels, two_hands
@@ -39,9 +40,7 @@ def pieces(data: Path) -> dict[str, tuple[np.ndarray, Labels]]:
 def row(recording: str, score: str, stft: np.ndarray, labels: Labels) -> dict[str, Any]:
     bent = replace(labels, intervals=labels.intervals * STRETCH + SHIFT)
     aligned = alignment.align(bent, stft, CONFIG)
-    result = {
-        "recording": recording,
-        "score": score,
+    result: dict[str, Any] = {
         "fit": alignment.fit(labels, stft, CONFIG),
         "fit_bent": alignment.fit(bent, stft, CONFIG),
         "fit_aligned": alignment.fit(aligned, stft, CONFIG),
@@ -56,15 +55,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
+    store.add_trial(parser)
     options = parser.parse_args()
+    study = store.Study(options.output, ("recording", "score"), trial=options.trial)
     found = pieces(options.data)
-    rows = [
-        row(recording, score, stft, labels)
-        for recording, (stft, _) in found.items()
-        for score, (_, labels) in found.items()
-    ]
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(rows, indent=1))
+    for recording, (stft, _) in found.items():
+        for score, (_, labels) in found.items():
+            tried = partial(row, recording, score, stft, labels)
+            study.add(recording, score, measure=tried)
+    rows = study.rows
     for right in (True, False):
         chosen = [r for r in rows if (r["recording"] == r["score"]) == right]
         for key in ("fit", "fit_bent", "fit_aligned"):
@@ -74,7 +73,3 @@ def main() -> None:
     for r in rows:
         if "onset_error_s" in r:
             print(r["recording"], {name: round(v, 3) for name, v in r["onset_error_s"].items()})
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Both factors of an NMF: the time of the same updates beside libfmp and scikit-learn.
 
-    OMP_NUM_THREADS=1 python benchmarks/factorize.py -o benchmarks/results/factorize.json
+    OMP_NUM_THREADS=1 python benchmarks factorize -o benchmarks/results/factorize.json
 
 Euclidean multiplicative updates from the same random factors, without a stop by change. Every
 contender is first checked against the update rule written out in float64; then they are timed in
@@ -12,11 +12,7 @@ package needs music21 and IPython. It computes in float64 whatever it is given.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import importlib.util
-import json
-import platform
-import statistics
 import time
 import warnings
 from collections.abc import Callable
@@ -24,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import store
 import torch
+from report import markdown
 from sklearn.decomposition import non_negative_factorization
 
-from dds_fast import _native
 from dds_fast.methods import nmf
 
 SIZES = {
@@ -91,8 +88,9 @@ def ratio(actual: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
 
 
-def race(F: int, T: int, J: int) -> dict[str, Any]:
-    """Seconds by contender, and how far each is from the rule."""
+def race(size: str) -> list[store.Record]:
+    """Processor seconds of each contender, and how far it is from the rule."""
+    F, T, J = SIZES[size]
     libfmp = libfmp_nmf()
     rng = np.random.default_rng(0)
     double = rng.random((F, T)), rng.random((F, J)), rng.random((J, T))
@@ -119,52 +117,38 @@ def race(F: int, T: int, J: int) -> dict[str, Any]:
             start = time.process_time()
             run()
             seconds[name].append(time.process_time() - start)
-    return {
-        name: {
-            "median_s": statistics.median(samples),
-            "quartiles_s": statistics.quantiles(samples, n=4)[::2],
-            "error": errors[name],
-        }
+    return [
+        store.timed(size, name, samples, {"error": errors[name]})
         for name, samples in seconds.items()
-    }
+    ]
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
+def table(rows: list[store.Record]) -> str:
     """Markdown: how many times as long as dds_fast in float32."""
-    names = list(next(iter(results.values())))
-    lines = ["| size | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for size, row in results.items():
-        base = row["dds_fast, float32"]["median_s"]
-        cells = [f"{row[name]['median_s'] / base:.1f}" for name in names]
-        lines.append(f"| {size} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    names = list(dict.fromkeys(row["contender"] for row in rows))
+    seconds = {(row["group"], row["contender"]): row["median"] for row in rows}
+    return markdown(
+        ["size", *names],
+        [
+            [size, *(f"{seconds[size, n] / seconds[size, 'dds_fast, float32']:.1f}" for n in names)]
+            for size in SIZES
+        ],
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True)
+    store.add_trial(parser)
     options = parser.parse_args()
     if torch.get_num_threads() != 1:
         parser.error("set OMP_NUM_THREADS=1: processor time is counted")
-    results = {name: race(*size) for name, size in SIZES.items()}
-    record = {
-        "n_steps": N_STEPS,
-        "rounds": ROUNDS,
-        "threads": torch.get_num_threads(),
-        "level": _native.cpu().level(),
-        "versions": {
-            "python": platform.python_version(),
-            **{
-                name: importlib.metadata.version(name)
-                for name in ("libfmp", "numba", "numpy", "scikit-learn", "torch")
-            },
-        },
-        "results": results,
-    }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(record, indent=1))
-    print(table(results))
-
-
-if __name__ == "__main__":
-    main()
+    try:
+        store.permit(options.output, options.trial)
+    except (ValueError, RuntimeError) as error:
+        parser.error(str(error))
+    rows = [row for size in SIZES for row in race(size)]
+    run = store.provenance(more=("libfmp", "numba", "scikit-learn"))
+    about = {"n_steps": N_STEPS, "rounds": ROUNDS}
+    store.write(options.output, {"runs": [run], "about": about, "rows": rows})
+    print(table(rows))

@@ -1,6 +1,6 @@
 """Five piano notes by NMF, by an autoencoder and by one with an L1 penalty, side by side.
 
-    python benchmarks/five_notes.py DATA -o benchmarks/results/five_notes.json
+    python benchmarks five_notes DATA -o benchmarks/results/five_notes.json
 
 The illustration of Smaragdis and Venkataramani (arXiv 1609.03296): D, E flat, G, F sharp, G at rank
 4. DATA holds ``isol/real_steinway/<midi>_mf.flac``. Draws a figure beside the JSON file.
@@ -9,11 +9,14 @@ The illustration of Smaragdis and Venkataramani (arXiv 1609.03296): D, E flat, G
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import store
+from matplotlib.figure import Figure
+from report import save
+from scipy.optimize import linear_sum_assignment
 
 import dds_fast
 from dds_fast import audio, plots
@@ -95,8 +98,6 @@ def note_spectra(X: np.ndarray) -> np.ndarray:
 
 def _explained(X: np.ndarray, W: np.ndarray, H: np.ndarray, value: float) -> Explanation:
     """In the order that fits the notes best, one template each."""
-    from scipy.optimize import linear_sum_assignment
-
     positive = np.maximum(W, 0)
     cosines = note_spectra(X).T @ (positive / np.linalg.norm(positive, axis=0).clip(1e-12))
     _, order = linear_sum_assignment(-cosines)
@@ -131,14 +132,8 @@ def by_autoencoder(X: np.ndarray, penalty: float) -> Explanation:
 
 
 def plot(results: dict[str, Explanation], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(
-        len(results), 2, figsize=(11, 7.5), sharex="col", layout="constrained"
-    )
+    figure = Figure(figsize=(11, 7.5), layout="constrained")
+    axes = figure.subplots(len(results), 2, sharex="col")
     names = [plots.note_name(pitch) for pitch in TEMPLATES]
     shown = CONFIG.frequencies < 2000
     for (title, result), (left, right) in zip(results.items(), axes, strict=True):
@@ -159,25 +154,23 @@ def plot(results: dict[str, Explanation], path: Path) -> None:
         right.set_title("activations")
     axes[-1, 0].set_xlabel("Hz")
     axes[-1, 1].set_xlabel("seconds")
-    figure.savefig(path, dpi=80)
+    save(figure, path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
+    store.add_trial(parser)
     options = parser.parse_args()
+    settings = {"level": LEVEL, "penalty": PENALTY, "steps": STEPS, "random_state": SEED}
+    study = store.Study(options.output, ("method",), trial=options.trial, about=settings)
     X = audio.spectrogram(melody(options.data), CONFIG).values
     results = {
         "NMF": by_nmf(X),
         "autoencoder": by_autoencoder(X, 0.0),
         "autoencoder with L1": by_autoencoder(X, PENALTY),
     }
-    settings = {"level": LEVEL, "penalty": PENALTY, "steps": STEPS, "random_state": SEED}
-    record = {"settings": settings} | {name: r.record() for name, r in results.items()}
-    options.output.write_text(json.dumps(record, indent=1))
+    for name, explained in results.items():
+        study.add(name, measure=explained.record)
     plot(results, options.output.with_suffix(".png"))
-
-
-if __name__ == "__main__":
-    main()

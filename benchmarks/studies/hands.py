@@ -1,6 +1,6 @@
 """Two hands of a piano apart: score-informed decomposition and DDS on pieces with known stems.
 
-    python benchmarks/hands.py DATA -o benchmarks/results/hands.json
+    python benchmarks hands DATA -o benchmarks/results/hands.json
 
 DATA holds ``isol/<piano>`` (isolated notes, see dds_fast/models/piano.md). The pieces are made of
 the notes of two pianos that the packaged dictionary has not heard (`dds_fast.datasets.two_hands`,
@@ -11,14 +11,13 @@ SI-SDR, of both hands. Finished rows of the JSON file are kept, so an interrupte
 from __future__ import annotations
 
 import argparse
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import librosa
-import mir_eval
 import numpy as np
-import torch
+import store
+from report import markdown
 
 import dds_fast
 from dds_fast import grouping, metrics
@@ -41,6 +40,7 @@ INFORMED: dict[str, dict[str, Any]] = {
 }
 DDS = "DDS-3, packaged piano"
 METHODS = (*INFORMED, DDS)
+UNTOUCHED = "the mixture itself"
 
 
 def separate(
@@ -61,24 +61,34 @@ def score(truth: np.ndarray, stems: np.ndarray) -> dict[str, list[float]]:
     return {name: np.round(value, 3).tolist() for name, value in values.items()}
 
 
-def versions() -> dict[str, str]:
-    modules = (dds_fast, torch, librosa, mir_eval)
-    return {module.__name__: module.__version__ for module in modules}
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: means over pieces and hands, and the worst hand."""
-    lines = ["| method | pieces | SDR | SIR | SAR | SI-SDR | worst SDR |", "|---" * 7 + "|"]
-    for method in ("the mixture itself", *METHODS):
+    cells = []
+    for method in (UNTOUCHED, *METHODS):
         scores = [row["scores"] for row in rows if row["method"] == method]
         if not scores:
             continue
         means = [np.mean([s[name] for s in scores]) for name in ("sdr", "sir", "sar", "si_sdr")]
         worst = min(min(s["sdr"]) for s in scores)
         # Two stems that are both the mixture leave no artifacts.
-        cells = [f"{value:.1f}" if value < 100 else "-" for value in (*means, worst)]
-        lines.append(f"| {method} | {len(scores)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        numbers = [f"{value:.1f}" if value < 100 else "-" for value in (*means, worst)]
+        cells.append([method, str(len(scores)), *numbers])
+    return markdown(["method", "pieces", "SDR", "SIR", "SAR", "SI-SDR", "worst SDR"], cells)
+
+
+def measure(method: str, truth: np.ndarray, notes: Labels, dds_steps: int | None) -> dict[str, Any]:
+    """A row; the scores of the mixture itself are those of no separation at all."""
+    mixture = truth.sum(0)
+    if method == UNTOUCHED:
+        return {"scores": score(truth, np.stack([mixture] * 2))}
+    stems, settings = separate(method, mixture, notes, dds_steps)
+    return {
+        "scores": score(truth, stems),
+        "largest_difference_from_mixture": float(np.abs(stems.sum(0) - mixture).max()),
+        "n_notes": len(notes),
+        "seconds_of_sound": round(len(mixture) / SR, 2),
+        "settings": settings,
+    }
 
 
 def main() -> None:
@@ -88,45 +98,20 @@ def main() -> None:
     parser.add_argument("--pieces", type=int, default=6, help="per piano")
     parser.add_argument("--dds-steps", type=int, help="default: the dictionary's own")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    store.add_trial(parser)
     options = parser.parse_args()
-    rows = json.loads(options.output.read_text()) if options.output.exists() else []
-    done = {(row["piano"], row["piece"], row["method"]) for row in rows}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-
-    def add(piano: str, piece: int, method: str, **row: Any) -> None:
-        rows.append({"piano": piano, "piece": piece, "seed": SEED, "method": method, **row})
-        options.output.write_text(json.dumps(rows, indent=1))
-
-    for method in options.methods:
-        for piano in PIANOS:
-            recordings = find_notes([options.data / "isol" / piano])
-            pieces = two_hands(recordings, n_pieces=options.pieces, seed=SEED)
-            for piece, (truth, notes) in enumerate(pieces):
-                mixture = truth.sum(0)
-                if (piano, piece, "the mixture itself") not in done and method == METHODS[0]:
-                    add(
-                        piano,
-                        piece,
-                        "the mixture itself",
-                        scores=score(truth, np.stack([mixture] * 2)),
-                    )
-                if (piano, piece, method) in done:
-                    continue
-                stems, settings = separate(method, mixture, notes, options.dds_steps)
-                residual = float(np.abs(stems.sum(0) - mixture).max())
-                add(
-                    piano,
-                    piece,
-                    method,
-                    scores=score(truth, stems),
-                    largest_difference_from_mixture=residual,
-                    n_notes=len(notes),
-                    seconds_of_sound=round(len(mixture) / SR, 2),
-                    settings=settings,
-                    versions=versions(),
-                )
-    print(table(rows))
-
-
-if __name__ == "__main__":
-    main()
+    study = store.Study(
+        options.output,
+        ("piano", "piece", "method"),
+        trial=options.trial,
+        about={"seed": SEED},
+        more=("librosa", "mir_eval"),
+    )
+    for piano in PIANOS:
+        recordings = find_notes([options.data / "isol" / piano])
+        pieces = two_hands(recordings, n_pieces=options.pieces, seed=SEED)
+        for piece, (truth, notes) in enumerate(pieces):
+            for method in (UNTOUCHED, *options.methods):
+                made = partial(measure, method, truth, notes, options.dds_steps)
+                study.add(piano, piece, method, measure=made)
+    print(table(study.rows))

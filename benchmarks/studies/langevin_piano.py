@@ -1,6 +1,6 @@
 """Frame priors of piano notes: cross-likelihood, and two-note mixtures beside DDS-3 and NMF.
 
-    python benchmarks/langevin_piano.py NOTES WORK -o benchmarks/results/langevin
+    python benchmarks langevin_piano NOTES WORK -o benchmarks/results/langevin
 
 NOTES holds one folder of isolated notes per piano (see dds_fast/models/piano.md). The priors learn
 from four pianos, all tests are on the fifth. A method is told which two notes sound; each
@@ -17,6 +17,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import store
 import torch
 from studies.wave_priors import Results, draw, matrices
 
@@ -113,8 +114,9 @@ def main() -> None:
     parser.add_argument("notes", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
+    store.add_trial(parser)
     options = parser.parse_args()
-    results = Results(options.output / "piano.json")
+    results = Results(options.output / "piano.json", options.trial)
     recordings = find_notes([options.notes / piano for piano in TRAINING], PITCHES)
     notes = load_notes(recordings, CONFIG, gains_db=(0, -12))
     test = load_notes(find_notes(options.notes / TEST, PITCHES), CONFIG)
@@ -169,7 +171,3 @@ def main() -> None:
             "si_sdr_standard_error": float(means.std(ddof=1) / len(means) ** 0.5),
             "si_sdr_by_pair": values,
         }
-
-
-if __name__ == "__main__":
-    main()

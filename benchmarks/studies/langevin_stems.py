@@ -1,6 +1,6 @@
 """Cross-likelihood of waveform priors of any stems.
 
-    python benchmarks/langevin_stems.py WORK STEMS -o OUT
+    python benchmarks langevin_stems WORK STEMS -o OUT
 
 STEMS holds a folder per track with an audio file per source, as the ``train`` of musdb18's WAV
 edition does; with ``--musdb`` it is the root of musdb18's native edition. The last tenth of the
@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import store
 from studies.wave_priors import CROP, SIZES, Results, draw, matrices, trained
 
 from dds_fast.datasets import StemCrops, musdb18, stem_folder
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--musdb", action="store_true", help="STEMS is musdb18's native edition")
     parser.add_argument("--clip", type=int, default=4000, help="samples of a test clip")
+    store.add_trial(parser)
     options = parser.parse_args()
     read = musdb18 if options.musdb else stem_folder
     crops = read(options.stems, n_samples=max(CROP, options.clip), crops_per_track=20)
@@ -42,7 +44,7 @@ def main() -> None:
 
     training, test = part(crops.tracks[:-n_test]), part(crops.tracks[-n_test:])
     clips = np.stack([test[i][:, : options.clip] for i in range(len(test))], axis=1)
-    results, bank = Results(options.output / "stems.json"), None
+    results, bank = Results(options.output / "stems.json", options.trial), None
     for sigma in LEVELS:
         bank = trained(options.work, training, test, sigma, bank)
         name = f"cross-likelihood, noise {sigma:.4f}"
@@ -50,7 +52,3 @@ def main() -> None:
             entry = matrices(BankPrior(bank), clips, crops.sources, sigma)
             results[name] = entry | {"flow": SIZES}
         draw(results[name], options.output / f"stems_{sigma:.3f}.png")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Flow priors of toy waves: can they tell sources apart, and do they separate mixtures?
 
-    python benchmarks/langevin_toy.py WORK -o benchmarks/results/langevin
+    python benchmarks langevin_toy WORK -o benchmarks/results/langevin
 
 Trains the priors without noise, tunes them to one noise level after the other, writes
 cross-likelihood matrices, and separates mixtures by several schedules. Everything that is finished
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import store
 from studies.exact_toy_prior import ExactToyPrior
 from studies.wave_priors import CROP, SIZES, Results, draw, matrices, trained
 
@@ -68,8 +69,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
+    store.add_trial(parser)
     options = parser.parse_args()
-    results = Results(options.output / "toy.json")
+    results = Results(options.output / "toy.json", options.trial)
 
     if "mixture / N" not in results:
         mixture = test_waves(100, MIXTURES, WINDOW).sum(axis=0)
@@ -107,7 +109,3 @@ def main() -> None:
         results["tuned priors, variational"] = scores(posterior.mean) | {
             "elbo_per_sample": [float(tenth.mean()) for tenth in tenths]
         }
-
-
-if __name__ == "__main__":
-    main()

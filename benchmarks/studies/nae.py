@@ -1,6 +1,6 @@
 """Two speakers at 0 dB, separated by NMF and by shallow and deep non-negative autoencoders.
 
-    python benchmarks/nae.py -o benchmarks/results/nae.json [--timit DIR]
+    python benchmarks nae -o benchmarks/results/nae.json [--timit DIR]
 
 The experiment of Smaragdis and Venkataramani (arXiv 1609.03296, section 3): a model per speaker
 from nine sentences, 32 mixtures of the tenth sentences of two random speakers. Without TIMIT the
@@ -11,18 +11,19 @@ run continues; a table and a figure are made of what is there, beside the JSON f
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import warnings
 from collections.abc import Mapping
-from importlib.metadata import version
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import store
 import torch
+from matplotlib.figure import Figure
 from pystoi import stoi
+from report import markdown, save
 from studies import speech
 
 import dds_fast
@@ -93,11 +94,6 @@ def measure(speakers: Speakers, models: Mapping[str, Any], names: tuple[str, str
     return {name: [round(float(v), 4) for v in values] for name, values in scores.items()}
 
 
-def versions() -> dict[str, str]:
-    names = ("torch", "librosa", "mir_eval", "pystoi", "espeakng-loader")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
-
-
 def summary(rows: list[dict[str, Any]], method: str, rank: int, measure: str) -> np.ndarray | None:
     """Quartiles over the stems of all mixtures; None before they are complete."""
     values = [row[measure] for row in rows if (row["method"], row["rank"]) == (method, rank)]
@@ -108,7 +104,7 @@ def summary(rows: list[dict[str, Any]], method: str, rank: int, measure: str) ->
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: medians with quartiles."""
-    lines = ["| rank | method | SDR | SIR | SAR | STOI |", "|---|---|---|---|---|---|"]
+    lines = []
     for rank in sorted(RANKS):
         for method in METHODS:
             found = [summary(rows, method, rank, measure) for measure in MEASURES]
@@ -120,18 +116,14 @@ def table(rows: list[dict[str, Any]]) -> str:
                 )
                 for name, quartiles in zip(MEASURES, found, strict=True)
             ]
-            lines.append(f"| {rank} | {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            lines.append([str(rank), method, *cells])
+    return markdown(["rank", "method", *map(str.upper, MEASURES)], lines)
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Medians over ranks, quartiles as bands."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
+    figure = Figure(figsize=(13, 3.4), layout="constrained")
+    axes = figure.subplots(1, 4)
     colours = {"NMF": "0.35", "shallow": "tab:blue", "deep": "tab:orange"}
     for axis, name in zip(axes, MEASURES, strict=True):
         for method in METHODS:
@@ -147,15 +139,17 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         axis.minorticks_off()
         axis.set_ylabel("" if name == "stoi" else "dB")
     axes[0].legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=90)
+    save(figure, path)
 
 
 def report(record: dict[str, Any], path: Path) -> None:
     """The table and the figure beside the JSON file."""
     heading = (
-        f"Medians (quartiles) over {2 * N_MIXTURES} stems; {record['speech']}. From {path.name}."
+        f"Medians (quartiles) over {2 * N_MIXTURES} stems; {record['about']['speech']}. "
+        f"From {path.name}."
     )
-    path.with_suffix(".md").write_text(f"{heading}\n\n{table(record['rows'])}\n")
+    text = f"{heading}\n\n{table(record['rows'])}\n"
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
     plot(record["rows"], path.with_suffix(".png"))
 
 
@@ -165,12 +159,12 @@ def main() -> None:
     parser.add_argument("--timit", type=Path, help="folder of TIMIT; default: synthesised speech")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--ranks", nargs="+", type=int, default=RANKS)
+    store.add_trial(parser)
     options = parser.parse_args()
     warnings.simplefilter("ignore", RuntimeWarning)
     speakers = dict(speech.timit(options.timit) if options.timit else speech.synthesised())
-    record = json.loads(options.output.read_text()) if options.output.exists() else {"rows": []}
-    record["speech"] = "TIMIT" if options.timit else "eSpeak NG, variants of en-us"
-    record["settings"] = {
+    about = {
+        "speech": "TIMIT" if options.timit else "eSpeak NG, variants of en-us",
         "speakers": list(speakers),
         "training_seconds": {
             k: round(sum(map(len, v[:-1])) / speech.SR, 1) for k, v in speakers.items()
@@ -178,23 +172,18 @@ def main() -> None:
         "training_steps": TRAINING_STEPS,
         "separation_steps": SEPARATION_STEPS,
     }
-    record["versions"] = versions()
-    rows = record["rows"]
+    study = store.Study(
+        options.output,
+        ("method", "rank", "speakers"),
+        trial=options.trial,
+        about=about,
+        more=("librosa", "mir_eval", "pystoi", "espeakng-loader"),
+    )
     for rank in options.ranks:
         for method in options.methods:
-            done = {
-                tuple(r["speakers"]) for r in rows if (r["method"], r["rank"]) == (method, rank)
-            }
-            missing = [names for names in pairs(speakers) if names not in done]
+            missing = [p for p in pairs(speakers) if study.find(method, rank, p) is None]
             models = train(speakers, method, rank) if missing else {}
             for names in missing:
-                scores = measure(speakers, models, names)
-                rows.append({"method": method, "rank": rank, "speakers": names, **scores})
-                options.output.parent.mkdir(parents=True, exist_ok=True)
-                options.output.write_text(json.dumps(record))
-            report(record, options.output)
-    report(record, options.output)
-
-
-if __name__ == "__main__":
-    main()
+                scored = partial(measure, speakers, models, names)
+                study.add(method, rank, names, measure=scored)
+            report(study.record, options.output)

@@ -1,6 +1,6 @@
 """What a lower precision costs: errors of trained flows, and the change in PSA.
 
-    python benchmarks/precision.py DATA --out DIR [--device cuda]
+    python benchmarks precision DATA --out DIR [--device cuda]
 
 DATA is laid out as quality.py describes. Two studies, each a JSON file in DIR, drawn into
 DIR/README.md; finished rows are kept, so an interrupted run continues.
@@ -15,16 +15,17 @@ DIR/README.md; finished rows are kept, so an interrupted run continues.
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import store
 import torch
 from kernels.accuracy import error_ratio
-from studies.quality import MIXES, versions
+from report import markdown
+from studies.quality import MIXES
 from torch import Tensor
 
 import dds_fast
@@ -43,29 +44,16 @@ Row = dict[str, Any]
 REFUSALS = (RuntimeError, TypeError, ValueError)
 
 
-@dataclass
-class Study:
-    """Rows in a JSON file, told apart by some of their fields."""
+class Study(store.Study):
+    """Refusals are reported, not kept."""
 
-    path: Path
-    keys: tuple[str, ...]
-    refusals: dict[str, str] = field(default_factory=dict)
+    refusals: dict[str, str] = {}
 
-    def rows(self) -> list[Row]:
-        return json.loads(self.path.read_text()) if self.path.exists() else []
-
-    def add(self, key: Row, measure: Callable[[], Row]) -> None:
-        """Measure a row unless it is there; keep it at once. A refusal is reported, not kept."""
-        rows = self.rows()
-        if any(all(row[k] == key[k] for k in self.keys) for row in rows):
-            return
+    def try_to_add(self, *key: Any, precision: str, measure: Callable[[], Row]) -> None:
         try:
-            measured = measure()
+            self.add(*key, measure=measure)
         except REFUSALS as refusal:
-            self.refusals[key["precision"]] = str(refusal)
-            return
-        rows.append(key | measured | {"versions": versions()})
-        self.path.write_text(json.dumps(rows, indent=1))
+            self.refusals[precision] = str(refusal)
 
 
 # ---- errors of trained flows
@@ -123,30 +111,26 @@ def study_errors(study: Study, data: Path, bank: Path | None, device: torch.devi
         "bank": lambda: trained_bank(data) if bank is None else dds_fast.load(bank),
     }
     for name, make in flows.items():
-        wanted = [
-            {"flow": name, "latents": at, "precision": precision}
-            for at in ("start", "drawn")
-            for precision in precisions(device)
-        ]
-        done = {tuple(row[k] for k in study.keys) for row in study.rows()}
-        if all(tuple(key.values()) in done for key in wanted):
+        wanted = [(name, at, p) for at in ("start", "drawn") for p in precisions(device)]
+        if all(study.find(*key) for key in wanted):
             continue
         dictionary = make()
-        for key in wanted:
-            study.add(
-                key,
-                lambda d=dictionary, k=key: errors(
-                    d, k["latents"] == "drawn", k["precision"], device
-                ),
-            )
+        for _, at, p in wanted:
+            measure = partial(errors, dictionary, at == "drawn", p, device)
+            study.try_to_add(name, at, p, precision=p, measure=measure)
 
 
-def errors_table(rows: list[Row]) -> Iterator[str]:
-    yield "| flow | latent codes | precision | x | log-det | gradient to z |"
-    yield "|---|---|---|---|---|---|"
-    for row in rows:
-        cells = [f"{row[name]:.1e}" for name in ("x", "log_det", "gradient")]
-        yield f"| {row['flow']} | {row['latents']} | {row['precision']} | {' | '.join(cells)} |"
+def errors_table(rows: list[Row]) -> str:
+    return markdown(
+        ["flow", "latent codes", "precision", "x", "log-det", "gradient to z"],
+        [
+            [
+                *(row[name] for name in ("flow", "latents", "precision")),
+                *(f"{row[name]:.1e}" for name in ("x", "log_det", "gradient")),
+            ]
+            for row in rows
+        ],
+    )
 
 
 # ---- PSA
@@ -192,13 +176,10 @@ def study_psa(study: Study, data: Path, options: argparse.Namespace) -> None:
     runs = [(path, precision, SEEDS[0]) for path in files for precision in precisions(device)]
     runs += [(p, "float32", seed) for p in files[: options.seed_files] for seed in SEEDS[1:]]
     runs += [(path, "float64", SEEDS[0]) for path in files[: options.float64_files]]
-    for path, precision, seed in runs:
-        key = {"file": f"{path.parent.name}/{path.stem}", "precision": precision, "seed": seed}
-        key["steps"] = options.steps
-        study.add(
-            key,
-            lambda p=path, q=precision, s=seed: psa(dictionary, p, q, s, options.steps, device),
-        )
+    for path, p, seed in runs:
+        measure = partial(psa, dictionary, path, p, seed, options.steps, device)
+        name = f"{path.parent.name}/{path.stem}"
+        study.try_to_add(name, p, seed, options.steps, precision=p, measure=measure)
 
 
 def paired(rows: list[Row], of: dict[str, Any], to: dict[str, Any]) -> np.ndarray:
@@ -211,10 +192,9 @@ def paired(rows: list[Row], of: dict[str, Any], to: dict[str, Any]) -> np.ndarra
     return np.array([left[file] - right[file] for file in left if file in right])
 
 
-def psa_table(rows: list[Row]) -> Iterator[str]:
+def psa_table(rows: list[Row]) -> str:
     """Per number of steps: each precision against float32 and float64, and seed against seed."""
-    yield "| steps | change | files | mean change in PSA | its standard error | largest |"
-    yield "|---|---|---|---|---|---|"
+    cells = []
     first = {"seed": SEEDS[0]}
     for steps in sorted({row["steps"] for row in rows}):
         subset = [row for row in rows if row["steps"] == steps]
@@ -232,8 +212,10 @@ def psa_table(rows: list[Row]) -> Iterator[str]:
             if len(d) < 2:
                 continue
             error = d.std(ddof=1) / len(d) ** 0.5
-            cells = f"{d.mean():+.5f} | {error:.5f} | {np.abs(d).max():.5f}"
-            yield f"| {steps} | {name} | {len(d)} | {cells} |"
+            numbers = f"{d.mean():+.5f}", f"{error:.5f}", f"{np.abs(d).max():.5f}"
+            cells.append([str(steps), name, str(len(d)), *numbers])
+    header = ["steps", "change", "files", "mean change in PSA", "its standard error", "largest"]
+    return markdown(header, cells)
 
 
 NOTES = """\
@@ -245,10 +227,8 @@ settings but for the number of steps, on single chords of a piano that it has no
 def render(errors_study: Study, psa_study: Study) -> str:
     """Both tables; precisions that no backend computes are named with the reason."""
     parts = ["# Precision", NOTES]
-    parts += ["\n".join(errors_table(errors_study.rows()))]
-    parts += ["\n".join(psa_table(psa_study.rows()))]
-    refusals = errors_study.refusals | psa_study.refusals
-    parts += [f"{name}: not available: {reason}" for name, reason in refusals.items()]
+    parts += [errors_table(errors_study.rows), psa_table(psa_study.rows)]
+    parts += [f"{name}: not available: {reason}" for name, reason in Study.refusals.items()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -262,16 +242,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100, help="instead of the piano's own")
     parser.add_argument("--seed-files", type=int, default=12, help="files for the other seeds")
     parser.add_argument("--float64-files", type=int, default=4)
+    store.add_trial(parser)
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    errors_study = Study(options.out / "errors.json", ("flow", "latents", "precision"))
-    psa_study = Study(options.out / "psa.json", ("file", "precision", "seed", "steps"))
+    kept = {"trial": options.trial, "device": str(options.device)}
+    errors_study = Study(options.out / "errors.json", ("flow", "latents", "precision"), **kept)
+    psa_study = Study(options.out / "psa.json", ("file", "precision", "seed", "steps"), **kept)
     study_errors(errors_study, options.data, options.bank, options.device)
     study_psa(psa_study, options.data, options)
     report = render(errors_study, psa_study)
     (options.out / "README.md").write_text(report, encoding="utf-8")
     print(report)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
 """Quality of dictionaries beside over-complete NMF, on recordings that none has heard.
 
-    python benchmarks/quality.py DATA -o benchmarks/results/quality.json
-    python benchmarks/quality.py DATA -o FILE --nmf PIANO... --model NAME=MODEL.safetensors...
-    python benchmarks/quality.py DATA -o FILE --basic-pitch
+    python benchmarks quality DATA -o benchmarks/results/quality.json
+    python benchmarks quality DATA -o FILE --nmf PIANO... --model NAME=MODEL.safetensors...
+    python benchmarks quality DATA -o FILE --basic-pitch
 
 DATA holds ``isol/<piano>`` (isolated notes, see dds_fast/models/piano.md), and with a label file of
 the same stem for each recording ``rand/real_kawai_mix/P2..P5`` and ``real/ENSTDkAm``. As in the DDS
@@ -16,49 +16,29 @@ interrupted run continues.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import time
+import importlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from sklearn.metrics import average_precision_score
+import store
+from report import markdown
+from scores import Recording, measure
 
 import dds_fast
-from dds_fast import audio, metrics
-from dds_fast.datasets import Labels, concatenate, load_labels, load_notes
+from dds_fast import audio
+from dds_fast.datasets import concatenate, load_labels, load_notes
 
+BASIC_PITCH = ("basic-pitch", "onnxruntime", "resampy")
 PIANOS = ("real_steinway", "sf_fluid", "real_c3close", "real_oldbacon", "real_c5")
 """All frames of these notes make the NMF dictionary; the packaged piano never saw real_c5."""
 
 MIXES = ("P2", "P3", "P4", "P5")
 DISKLAVIER = ("chpn-p4", "ty_mai")
 DISKLAVIER_DELAY = 0.05
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What is scored.
-
-    Attributes:
-        spectrogram: of a recording, or of chords cut to their labels one after the other.
-        labels: its notes.
-        delay: seconds by which the sound comes after the labels.
-        files: what it was made of, with labels in the time of the file; onsets are scored on these.
-        concatenated: whether these were cut.
-        seconds: of the only file that is heard; None for all.
-    """
-
-    spectrogram: dds_fast.Spectrogram
-    labels: Labels
-    delay: float
-    files: tuple[tuple[Path, Labels], ...] = ()
-    concatenated: bool = False
-    seconds: float | None = None
 
 
 def test_sets(
@@ -91,92 +71,6 @@ def test_sets(
     return sets
 
 
-def versions() -> dict[str, str]:
-    return {
-        "dds_fast": dds_fast.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def measure(
-    name: str,
-    dictionary: dds_fast.Dictionary,
-    recording: Recording,
-    options: dict[str, Any],
-    keep: Path | None = None,
-    *,
-    progress: bool = True,
-) -> dict[str, Any]:
-    """A row of the table; the activations are kept in a file, if asked for."""
-    spectrogram, labels, delay = recording.spectrogram, recording.labels, recording.delay
-    last: dict[str, Any] = {}
-    start = time.perf_counter(), time.process_time()
-    result = dds_fast.decompose(
-        spectrogram, dictionary, progress=progress, callback=last.update, **options
-    )
-    seconds, processor_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
-    X = spectrogram.values
-    error = float(np.linalg.norm(X - result.reconstruction()) / np.linalg.norm(X))
-    result = result.without_components()
-    if keep is not None:
-        result.save(keep, overwrite=True)
-    scores = metrics.evaluate(result, labels, label_delay=delay)
-    plain = np.zeros_like(result.source_activations)
-    np.add.at(plain, result.labels, result.activations)
-    without = metrics.evaluate(replace(result, source_activations=plain), labels, label_delay=delay)
-    eps = 1e-3 * float(result.source_activations.max())
-    return {
-        "set": name,
-        "kind": dictionary.kind,
-        "n_frames": X.shape[1],
-        "n_entries": len(result.labels),
-        "settings": result.settings,
-        "n_steps": result.n_steps,
-        "stop_reason": result.stop_reason,
-        "cost": float(result.history[-1]),
-        "last_step_size": last.get("step_size"),
-        "relative_error": error,
-        "seconds": seconds,
-        "processor_seconds": processor_seconds,
-        "label_delay": delay,
-        "scores": {k: v for k, v in scores.items() if not k.startswith("note_")}
-        | {
-            "l0(0.001 max)": metrics.sparsity(result.source_activations, eps),
-            "average_precision": average_precision(
-                result.source_activations, labels.shifted(delay).roll(result.sources, result.times)
-            ),
-        }
-        | onset_scores(recording, scores, dictionary, options),
-        "without_rescaling": {k: without[k] for k in ("psa", "frame_f1_at_best_threshold")},
-        "versions": versions(),
-    }
-
-
-def onset_scores(
-    recording: Recording,
-    scores: dict[str, float],
-    dictionary: dds_fast.Dictionary,
-    options: dict[str, Any],
-) -> dict[str, float]:
-    """Onset F1, the mean over the recording's files, where these are known."""
-    if not recording.files:
-        return {}
-    if not recording.concatenated:
-        return {"onset_f1": scores["note_onset_f1"]}
-    found = [
-        metrics.evaluate(dds_fast.decompose(path, dictionary, **options), labels)["note_onset_f1"]
-        for path, labels in recording.files
-    ]
-    return {"onset_f1": float(np.mean(found))}
-
-
-def average_precision(activations: np.ndarray, roll: np.ndarray) -> float:
-    """Area under precision over recall of single frames, where a reference note sounds."""
-    live = roll.any(axis=0)
-    return float(average_precision_score(roll[:, live].ravel(), activations[:, live].ravel()))
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: a row per set, dictionaries side by side."""
     names = list(dict.fromkeys(row["dictionary"] for row in rows))
@@ -190,13 +84,10 @@ def table(rows: list[dict[str, Any]]) -> str:
     }
     if cells:
         cells["mean"] = list(np.mean(list(cells.values()), axis=0))
-    heads = [f"{title}: {name}" for title in columns.values() for name in names]
-    lines = ["| recording | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-    lines += [
-        f"| {name} | " + " | ".join("–" if np.isnan(v) else f"{v:.3f}" for v in row) + " |"
-        for name, row in cells.items()
-    ]
-    return "\n".join(lines)
+    return markdown(
+        ["recording", *(f"{title}: {name}" for title in columns.values() for name in names)],
+        [[name, *("–" if np.isnan(v) else f"{v:.3f}" for v in row)] for name, row in cells.items()],
+    )
 
 
 def main() -> None:
@@ -216,21 +107,18 @@ def main() -> None:
     parser.add_argument("--preset", help="of the models' search")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the activations")
+    store.add_trial(parser)
     options = parser.parse_args()
-    rows = json.loads(options.output.read_text()) if options.output.exists() else []
-    done = {(row["set"], row["dictionary"]) for row in rows}
+    more = BASIC_PITCH if options.basic_pitch else ()
+    study = store.Study(options.output, ("dictionary", "set"), trial=options.trial, more=more)
     config = dds_fast.SpectrogramConfig(n_fft=1024)
     sets = test_sets(options.data, config, options.files, options.seconds)
     if options.no_onsets:
         sets = {name: replace(recording, files=()) for name, recording in sets.items()}
     for name, measured in contenders(options, config):
         for set_name, recording in sets.items():
-            if (set_name, name) in done:
-                continue
-            rows.append({"dictionary": name, **measured(set_name, recording)})
-            options.output.parent.mkdir(parents=True, exist_ok=True)
-            options.output.write_text(json.dumps(rows, indent=1))
-    print(table(rows))
+            study.add(name, set_name, measure=partial(measured, set_name, recording))
+    print(table(study.rows))
 
 
 def contenders(
@@ -250,9 +138,7 @@ def contenders(
         settings = {"precision": options.precision, "preset": options.preset}
         yield searched(name, dds_fast.load(file or dds_fast.PIANO), settings)
     if options.basic_pitch:
-        from studies.quality_basic_pitch import measure as measure_basic_pitch
-
-        yield "basic-pitch", measure_basic_pitch
+        yield "basic-pitch", importlib.import_module("studies.quality_basic_pitch").measure
     if options.nmf is None:
         return
     folders = [options.data / "isol" / piano for piano in options.nmf or PIANOS]
@@ -263,7 +149,3 @@ def contenders(
         "sparsity": options.nmf_sparsity,
     }
     yield searched("NMF" if options.nmf_sparsity is None else "sparse NMF", dictionary, settings)
-
-
-if __name__ == "__main__":
-    main()

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kernels.peers.basic_pitch import LOWEST, SR, VERSIONS, BasicPitch, notes_of, times
-from studies.quality import Recording, average_precision, versions
+from kernels.peers.basic_pitch import LOWEST, SR, BasicPitch, notes_of, times
+from scores import Recording, average_precision
 
 from dds_fast import audio, metrics
 from dds_fast.datasets import Labels
@@ -80,5 +80,4 @@ def measure(name: str, recording: Recording) -> dict[str, Any]:
         "processor_seconds": processor_seconds,
         "label_delay": recording.delay,
         "scores": scores,
-        "versions": versions() | VERSIONS,
     }

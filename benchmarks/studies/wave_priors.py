@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import store
 import torch
+from matplotlib.figure import Figure
+from report import save
 from safetensors.torch import load_file, save_file
 
-import dds_fast
 from dds_fast import plots
 from dds_fast.datasets.toy import add_noise
-from dds_fast.files import writing
 from dds_fast.flows import FloWaveNetBank
 from dds_fast.flows.priors import Prior, cross_likelihood
 from dds_fast.flows.training import TrainingConfig, train
@@ -28,28 +29,21 @@ TUNING = {"max_epochs": 1, "learning_rate": 5e-4}
 TUNING_STEPS = 50
 
 
-def versions() -> dict[str, str]:
-    return {"dds_fast": dds_fast.__version__, "torch": torch.__version__}
+class Results(store.Study):
+    """Named entries; what is there already is not made again."""
 
-
-class Results:
-    """A JSON file of named entries; what is there already is not made again."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.entries = json.loads(path.read_text()) if path.exists() else {}
+    def __init__(self, path: Path, trial: bool) -> None:
+        super().__init__(path, ("name",), trial=trial)
 
     def __contains__(self, name: str) -> bool:
-        return name in self.entries
+        return self.find(name) is not None
 
     def __getitem__(self, name: str) -> Any:
-        return self.entries[name]
+        return self.find(name)
 
     def __setitem__(self, name: str, entry: dict[str, Any]) -> None:
-        self.entries[name] = entry | {"versions": versions()}
-        with writing(self.path, overwrite=True) as temporary:
-            temporary.write_text(json.dumps(self.entries, indent=1) + "\n")
-        print(name, json.dumps(entry)[:300], flush=True)
+        row = self.add(name, measure=lambda: entry)
+        print(json.dumps(row)[:300], flush=True)
 
 
 def trained(
@@ -89,11 +83,9 @@ def matrices(prior: Prior, clips: np.ndarray, sources: tuple, sigma: float) -> d
 
 def draw(entry: dict[str, Any], path: Path) -> None:
     """Both matrices of an entry, side by side."""
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(10.4, 4.4), layout="constrained")
+    figure = Figure(figsize=(10.4, 4.4), layout="constrained")
     titles = {"latent": "latent density", "with_log_det": "likelihood"}
-    for ax, (kind, title) in zip(axes, titles.items(), strict=True):
+    for ax, (kind, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
         plots.cross_likelihood(np.array(entry[kind]), entry["sources"], ax=ax)
         ax.set_title(f"{title}, noise {entry['noise']:.3g}")
-    plots.save_figure(axes[0], path, overwrite=True)
+    save(figure, path)
