@@ -10,6 +10,8 @@ import importlib
 import sys
 from pathlib import Path
 
+import store
+
 HERE = Path(__file__).parent
 ROOMS = ("kernels", "paper", "studies")
 
@@ -31,7 +33,11 @@ def main() -> int:
         print(f"python benchmarks NAME ...; NAME is one of {', '.join(rooms)}", file=sys.stderr)
         return 2
     sys.argv[0] = f"benchmarks {name}"
-    return importlib.import_module(f"{rooms[name]}.{name}").main() or 0
+    try:
+        return importlib.import_module(f"{rooms[name]}.{name}").main() or 0
+    except store.Refused as refusal:
+        print(f"dds-fast: {refusal}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

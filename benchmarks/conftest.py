@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import store
-import torch
+from kernels.race import Race, Turn
+from pytest_benchmark.fixture import BenchmarkFixture
 
 ROWS = pytest.StashKey[list[store.Record]]()
 
@@ -27,36 +28,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _tiny(config: pytest.Config) -> bool:
-    return config.getoption("quick") or config.getoption("preset") == "check"
+    return config.option.quick or config.option.preset == "check"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = []
     if (file := config.getoption("benchmark_json", None)) is not None:
         try:
-            store.permit(Path(file.name), config.getoption("trial") or _tiny(config))
-        except (ValueError, RuntimeError) as refusal:
+            store.permit(Path(file.name), config.option.trial or _tiny(config))
+        except store.Refused as refusal:
             raise pytest.UsageError(str(refusal)) from None
 
 
-@pytest.fixture(scope="session")
-def quick(pytestconfig: pytest.Config) -> bool:
-    return pytestconfig.getoption("quick")
+Tell = Callable[[store.Record], None]
+Refuse = Callable[[str, str, str], None]
 
 
 @pytest.fixture(scope="session")
-def device(pytestconfig: pytest.Config) -> torch.device:
-    return torch.device(pytestconfig.getoption("device"))
-
-
-@pytest.fixture(scope="session")
-def tell(pytestconfig: pytest.Config) -> Callable[[store.Record], None]:
+def tell(pytestconfig: pytest.Config) -> Tell:
     """Keep a row that pytest-benchmark does not measure."""
     return pytestconfig.stash[ROWS].append
 
 
-@pytest.fixture
-def refuse(tell: Callable[[store.Record], None]) -> Callable[[str, str, str], None]:
+@pytest.fixture(scope="session")
+def refuse(tell: Tell) -> Refuse:
     """``refuse(group, contender, reason)``: record why a contender has no time, and skip."""
 
     def record(group: str, contender: str, reason: str) -> None:
@@ -66,14 +61,21 @@ def refuse(tell: Callable[[store.Record], None]) -> Callable[[str, str, str], No
     return record
 
 
+@pytest.fixture
+def take(benchmark: BenchmarkFixture, refuse: Refuse) -> Callable[[Race, Turn], None]:
+    """Let a contender have its turn in a race."""
+    return lambda race, turn: race.take(turn, benchmark, refuse)
+
+
 def pytest_benchmark_update_json(
     config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]
 ) -> None:
     """The JSON in the form of `store`, instead of pytest-benchmark's own."""
-    names = ("suite", "preset")
-    about = {name: config.getoption(name) for name in names} | {"quick": _tiny(config)}
-    command = config.getoption("command") or " ".join(("pytest", *config.invocation_params.args))
+    about = {name: getattr(config.option, name) for name in ("suite", "preset")} | {
+        "quick": _tiny(config)
+    }
+    command = option.command or " ".join(("pytest", *config.invocation_params.args))
     rows = store.pooled(output_json["benchmarks"], config.stash[ROWS])
-    run = store.provenance(config.getoption("device"), command)
+    run = store.provenance(option.device, command)
     output_json.clear()
     output_json |= store.rounded({"runs": [run], "about": about, "rows": rows})

@@ -37,6 +37,11 @@ DIGITS = 8
 
 Record = dict[str, Any]
 
+
+class Refused(ValueError):
+    """Results may not be kept there."""
+
+
 # ---- where it comes from -------------------------------------------------------------------------
 
 
@@ -60,18 +65,18 @@ def permit(path: Path, trial: bool = False) -> None:
     """Do nothing if results may be written to `path`; to be asked before anything is measured.
 
     Raises:
-        ValueError: a trial would write into benchmarks/results.
-        RuntimeError: not a trial, and no commit says what is measured.
+        Refused: a trial would write into benchmarks/results; or it is none, and no commit says what
+            is measured.
     """
     if trial:
         if path.resolve().is_relative_to(RESULTS):
-            raise ValueError(f"{path}: what a trial measures is not kept in {RESULTS}")
+            raise Refused(f"{path}: what a trial measures is not kept in {RESULTS}")
         return
     changed = changes()
     if changed is None:
-        raise RuntimeError("no commit to name in the results: not a git checkout; try --trial")
+        raise Refused("no commit to name in the results: not a git checkout; try --trial")
     if changed:
-        raise RuntimeError(
+        raise Refused(
             f"results must name a commit, and {len(changed.splitlines())} tracked files differ "
             "from it: commit them, or measure with --trial (kept outside benchmarks/results)"
         )
@@ -198,7 +203,7 @@ class Study:
         device, more: see `provenance`.
 
     Raises:
-        ValueError, RuntimeError: see `permit`.
+        Refused: see `permit`.
     """
 
     def __init__(

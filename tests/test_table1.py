@@ -8,7 +8,7 @@ import torch
 from paper import scaling
 from paper.complexity import AXES, METHODS, PRESETS, PRINTED, Case, Sizes, cells, counted, degree
 from paper.tensor_memory import peak_bytes
-from results import Results, Row
+from store import Results, Row
 
 SIZES = Sizes(T=5, F=16, S=3, K=2, N=7, L=2)
 

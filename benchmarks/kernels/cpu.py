@@ -5,7 +5,7 @@
 
 Every job is a pytest process of its own, with the memory to itself. Its JSON (see store.py) goes
 to DIR/<job>.json; jobs that have one are skipped, so an interrupted run continues. Then
-DIR/README.md (tables), DIR/steps.svg and DIR/notes.svg (pictures) are drawn from all JSON in DIR.
+DIR/README.md is made of all JSON in DIR.
 
 | workload | what |
 |---|---|

@@ -6,8 +6,7 @@
 It builds nothing and needs no network. Every contender is first compared with float64 on the
 device. The JSON of a case (see store.py) goes to DIR/<case>.json; cases that have one are
 skipped, so an interrupted run continues. After so many minutes no further job is begun: the same
-command again goes on. DIR/README.md (tables) and DIR/steps.svg (picture) are drawn at the end from
-all JSON in DIR.
+command again goes on. DIR/README.md is made at the end of all JSON in DIR.
 
 | workload | what |
 |---|---|

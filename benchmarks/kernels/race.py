@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -63,25 +63,34 @@ class Racer:
     outcome: Callable[[], dict[str, Any]] = dict
 
 
+class Turn(NamedTuple):
+    """A test: who is timed, for which time in which race."""
+
+    race: tuple[str, ...]
+    number: int
+    contender: str
+
+    def __str__(self) -> str:
+        return "-".join((*self.race, str(self.number), self.contender))
+
+
 def parametrize(
-    metafunc: pytest.Metafunc, names: str, races: Iterable[tuple[tuple[str, ...], Iterable[str]]]
+    metafunc: pytest.Metafunc, races: Iterable[tuple[tuple[str, ...], Iterable[str]]]
 ) -> None:
-    """A test per turn and contender: those of a race one after the other, turn by turn.
+    """A test with argument ``turn`` per turn and contender, those of a race turn by turn.
 
     Args:
-        metafunc: of a test with arguments `names`, ``turn`` and ``contender``.
-        names: what tells a race from others; ids begin with it, for ``-k``.
-        races: values of these names, and the contenders.
+        metafunc: of the test.
+        races: the words of each race's group, with which ids begin, for ``-k``; its contenders.
     """
-    n_turns = 1 if metafunc.config.getoption("quick") else MOST_TURNS
-    rows = [
-        (*of_race, turn, contender)
-        for of_race, contenders in races
-        for turn in range(n_turns)
+    n_turns = 1 if metafunc.config.option.quick else MOST_TURNS
+    turns = [
+        Turn(words, number, contender)
+        for words, contenders in races
+        for number in range(n_turns)
         for contender in contenders
     ]
-    ids = ["-".join(map(str, row)) for row in rows]
-    metafunc.parametrize(f"{names}, turn, contender", rows, ids=ids)
+    metafunc.parametrize("turn", turns, ids=str)
 
 
 class Race:
@@ -124,29 +133,38 @@ class Race:
             return 1
         return min(max(int(self.seconds / self.first_turn), FEWEST_TURNS), MOST_TURNS)
 
-    def time(
-        self,
-        contender: str,
-        turn: int,
-        benchmark: BenchmarkFixture,
-        refuse: Callable[[str, str, str], None],
+    @classmethod
+    def of(
+        cls,
+        builds: Mapping[str, Callable[[], Racer]],
+        config: pytest.Config,
+        n_samples: int = SAMPLES_PER_TURN,
+    ) -> Race:
+        """As the options say."""
+        seconds = 0.0 if config.option.quick else config.option.race_seconds
+        return cls(builds, seconds, torch.device(config.option.device), n_samples)
+
+    def take(
+        self, turn: Turn, benchmark: BenchmarkFixture, refuse: Callable[[str, str, str], None]
     ) -> None:
-        """One turn of a contender; skips if the race is over, or if it cannot take part."""
-        if turn and turn >= self.n_turns:
+        """A contender's turn; skips if the race is over, or if it cannot take part."""
+        number, contender = turn.number, turn.contender
+        if number and number >= self.n_turns:
             pytest.skip("the race is over")
+        benchmark.group = " ".join(turn.race)
         if contender not in self.refusals:
             gc.collect()
             start = time.perf_counter()
             try:
-                self._sample(contender, turn, benchmark)
+                self._sample(contender, number == 0, benchmark)
             except Exception as failure:
                 self.refusals[contender] = reason(failure)
-            if turn == 0:
+            if number == 0:
                 self.first_turn += time.perf_counter() - start
         if contender in self.refusals:
             refuse(benchmark.group, contender, self.refusals[contender])
 
-    def _sample(self, name: str, turn: int, benchmark: BenchmarkFixture) -> None:
+    def _sample(self, name: str, first: bool, benchmark: BenchmarkFixture) -> None:
         racer = self.racers[name]
         with racer.during():
             prepared = self._prepared(name, racer)
@@ -162,7 +180,7 @@ class Race:
                 finish(self.device)
 
             benchmark.pedantic(sample, setup=begin, rounds=self.n_samples)
-            if turn == 0:
+            if first:
                 racer.info.update(racer.outcome())
         benchmark.extra_info |= {"contender": name, "calls": n_calls} | racer.info
 

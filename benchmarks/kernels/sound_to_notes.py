@@ -317,10 +317,9 @@ CONTENDERS: Mapping[str, Callable[[Setting], Contender]] = {
 }
 
 
-def raced(setting: Setting, seconds: float) -> race.Race:
-    """All of them in turn, from sound to notes."""
-    builds = {name: partial(_racer, setting, name) for name in CONTENDERS}
-    return race.Race(builds, seconds, CPU, n_samples=1)
+def racers(setting: Setting) -> dict[str, Callable[[], race.Racer]]:
+    """All of them, from sound to notes."""
+    return {name: partial(_racer, setting, name) for name in CONTENDERS}
 
 
 def _racer(setting: Setting, name: str) -> race.Racer:

@@ -1,8 +1,6 @@
 """A suite of kernel benchmarks: its command line, its jobs, and the report of all that is done.
 
-    python benchmarks suite DIR...
-
-draws the tables and pictures of finished suites again.
+``python benchmarks suite DIR...`` makes the reports of finished suites again.
 """
 
 from __future__ import annotations
@@ -14,8 +12,7 @@ from pathlib import Path
 
 import store
 from jobs import Job, chosen, run_all
-from kernels import plot, plot_notes, table
-from report import save
+from kernels import table
 
 
 def parser(name: str, description: str) -> argparse.ArgumentParser:
@@ -32,12 +29,10 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
     return made
 
 
-def draw(folder: Path) -> None:
-    """Tables and pictures of all that is finished."""
-    results = store.load(folder)
-    (folder / "README.md").write_text(table.render(results), encoding="utf-8")
-    save(plot.draw(results), folder / "steps.svg")
-    save(plot_notes.draw(results), folder / "notes.svg")
+def write(folder: Path) -> None:
+    """README.md: tables of all that is finished."""
+    text = table.render(store.load(folder))
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def run(
@@ -51,7 +46,7 @@ def run(
     try:
         selected = chosen(jobs, options.only)
         store.permit(folder, options.trial or options.quick)
-    except (ValueError, RuntimeError) as error:
+    except ValueError as error:
         print(f"dds-fast: {error}", file=sys.stderr)
         return 1
     switches = ("quick", "full", "trial")
@@ -59,7 +54,7 @@ def run(
     if options.race_seconds is not None:
         flags += ["--race-seconds", str(options.race_seconds)]
     missing = run_all(selected, folder, flags, minutes)
-    draw(folder)
+    write(folder)
     print(f"{folder / 'README.md'}")
     if missing:
         print(f"dds-fast: failed or left: {', '.join(missing)}", file=sys.stderr)
@@ -68,4 +63,4 @@ def run(
 
 def main() -> None:
     for folder in sys.argv[1:]:
-        draw(Path(folder))
+        write(Path(folder))

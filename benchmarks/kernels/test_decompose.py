@@ -185,18 +185,16 @@ def _pytorch_loop(setting: Setting, exact: np.ndarray, benchmark: BenchmarkFixtu
 def test_decompose(
     case: str,
     contender: str,
-    quick: bool,
-    device: torch.device,
-    refuse: Callable[[str, str, str], None],
     pytestconfig: pytest.Config,
+    refuse: Callable[[str, str, str], None],
     benchmark: BenchmarkFixture,
 ) -> None:
     benchmark.group = f"{case} decompose"
     benchmark.extra_info["contender"] = contender
-    whole = quick or case not in EXTRAPOLATED or pytestconfig.getoption("full")
-    whole = whole or device.type == "cuda"
+    option, device = pytestconfig.option, torch.device(pytestconfig.option.device)
+    whole = option.quick or option.full or case not in EXTRAPOLATED or device.type == "cuda"
     try:
-        setting, exact = _setting(case, quick, device)
+        setting, exact = _setting(case, option.quick, device)
         if contender == PYTORCH_LOOP:
             _pytorch_loop(setting, exact, benchmark)
         else:

@@ -20,7 +20,6 @@ from kernels import nmf_data, race
 from kernels.accuracy import Disagreement, error_ratio
 from kernels.cases import NMF_CASES, start
 from kernels.contenders import tf32
-from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from dds_fast.flows.graph import WARM_UP, Graphed
@@ -136,10 +135,8 @@ def contenders(quantity: str) -> dict[str, tuple[Build, str]]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    races = [
-        ((case, quantity), contenders(quantity)) for case in NMF_CASES for quantity in QUANTITIES
-    ]
-    race.parametrize(metafunc, "case, quantity", races)
+    races = [((case, q), contenders(q)) for case in NMF_CASES for q in QUANTITIES]
+    race.parametrize(metafunc, races)
 
 
 @lru_cache(maxsize=1)
@@ -184,26 +181,14 @@ def racer(case: Case, quantity: str, build: Build, precision: str) -> race.Racer
 
 
 @lru_cache(maxsize=1)
-def raced(name: str, quantity: str, quick: bool, seconds: float, device: torch.device) -> race.Race:
-    case = case_of(name, quick, device)
+def raced(config: pytest.Config, name: str, quantity: str) -> race.Race:
+    case = case_of(name, config.option.quick, torch.device(config.option.device))
     racers = {
         contender: partial(racer, case, quantity, build, precision)
         for contender, (build, precision) in contenders(quantity).items()
     }
-    return race.Race(racers, 0.0 if quick else seconds, device)
+    return race.Race.of(racers, config)
 
 
-def test_step(
-    case: str,
-    quantity: str,
-    turn: int,
-    contender: str,
-    quick: bool,
-    device: torch.device,
-    refuse: Callable[[str, str, str], None],
-    pytestconfig: pytest.Config,
-    benchmark: BenchmarkFixture,
-) -> None:
-    benchmark.group = f"{case} {quantity}"
-    seconds = pytestconfig.getoption("race_seconds")
-    raced(case, quantity, quick, seconds, device).time(contender, turn, benchmark, refuse)
+def test_step(turn: race.Turn, pytestconfig: pytest.Config, take: Callable[..., None]) -> None:
+    take(raced(pytestconfig, *turn.race), turn)

@@ -17,7 +17,6 @@ import store
 from kernels import race, sound_to_notes, sounds
 from kernels.cases import DECOMPOSITIONS, FORMER, SOUNDS, make_flow
 from kernels.sound_to_notes import CONTENDERS, Setting
-from pytest_benchmark.fixture import BenchmarkFixture
 
 import dds_fast
 from dds_fast import Dictionary, SpectrogramConfig
@@ -40,40 +39,31 @@ def setting(case: str, quick: bool, full: bool, data: str | None) -> Setting:
 
 
 @lru_cache(maxsize=1)
-def raced(made: Setting, seconds: float) -> race.Race:
-    return sound_to_notes.raced(made, seconds)
+def raced(config: pytest.Config, case: str, _: str) -> race.Race:
+    builds = sound_to_notes.racers(made(config, case))
+    return race.Race.of(builds, config, n_samples=1)
 
 
-@pytest.fixture
-def made(case: str, quick: bool, pytestconfig: pytest.Config) -> Setting:
-    return setting(case, quick, pytestconfig.getoption("full"), pytestconfig.getoption("data"))
+def made(config: pytest.Config, case: str) -> Setting:
+    return setting(case, config.option.quick, config.option.full, config.option.data)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.function is test_notes:
-        race.parametrize(metafunc, "case", [((case,), CONTENDERS) for case in SOUNDS])
+        race.parametrize(metafunc, [((case, "notes"), CONTENDERS) for case in SOUNDS])
     else:
         metafunc.parametrize("case", SOUNDS, ids=[f"{case}-stages" for case in SOUNDS])
 
 
-def test_notes(
-    case: str,
-    turn: int,
-    contender: str,
-    made: Setting,
-    quick: bool,
-    refuse: Callable[[str, str, str], None],
-    pytestconfig: pytest.Config,
-    benchmark: BenchmarkFixture,
-) -> None:
-    benchmark.group = f"{case} notes"
-    seconds = 0.0 if quick else pytestconfig.getoption("race_seconds")
-    raced(made, seconds).time(contender, turn, benchmark, refuse)
+def test_notes(turn: race.Turn, pytestconfig: pytest.Config, take: Callable[..., None]) -> None:
+    take(raced(pytestconfig, *turn.race), turn)
 
 
 def test_stages(
-    case: str, made: Setting, quick: bool, tell: Callable[[store.Record], None]
+    case: str, pytestconfig: pytest.Config, tell: Callable[[store.Record], None]
 ) -> None:
     """Of dds_fast's searches, which hold the watch themselves."""
-    for name, (samples, info) in sound_to_notes.watched(made, 1 if quick else TURNS).items():
+    n_turns = 1 if pytestconfig.option.quick else TURNS
+    watched = sound_to_notes.watched(made(pytestconfig, case), n_turns)
+    for name, (samples, info) in watched.items():
         tell(store.timed(f"{case} stages", name, samples, info))

@@ -129,10 +129,10 @@ def cases(suite: str) -> list[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    suite = metafunc.config.getoption("suite")
+    suite = metafunc.config.option.suite
     if metafunc.function is test_training_step:
-        races = [((case,), contenders(suite, case)) for case in cases(suite)]
-        race.parametrize(metafunc, "case", races)
+        races = [((case, "training"), contenders(suite, case)) for case in cases(suite)]
+        race.parametrize(metafunc, races)
     else:
         metafunc.parametrize("limit", ["float32 product", "copy 1 GB"] if suite == "cpu" else [])
 
@@ -183,29 +183,21 @@ def racer(build: Build, case: str, quick: bool, device: torch.device, precision:
 
 
 @cache
-def raced(suite: str, case: str, quick: bool, seconds: float, device: torch.device) -> race.Race:
+def raced(config: pytest.Config, case: str, _: str) -> race.Race:
+    quick, device = config.option.quick, torch.device(config.option.device)
     racers = {
         name: partial(racer, build, case, quick, device, precision_of(name))
-        for name, build in contenders(suite, case).items()
+        for name, build in contenders(config.option.suite, case).items()
     }
-    return race.Race(racers, 0.0 if quick else seconds, device)
+    return race.Race.of(racers, config)
 
 
 def test_training_step(
-    case: str,
-    turn: int,
-    contender: str,
-    quick: bool,
-    device: torch.device,
-    refuse: Callable[[str, str, str], None],
-    pytestconfig: pytest.Config,
-    benchmark: BenchmarkFixture,
+    turn: race.Turn, pytestconfig: pytest.Config, take: Callable[..., None]
 ) -> None:
-    benchmark.group = f"{case} training"
-    suite, seconds = pytestconfig.getoption("suite"), pytestconfig.getoption("race_seconds")
-    raced(suite, case, quick, seconds, device).time(contender, turn, benchmark, refuse)
+    take(raced(pytestconfig, *turn.race), turn)
 
 
-def test_limit(limit: str, quick: bool, benchmark: BenchmarkFixture) -> None:
-    made = limits.MACHINE["cpu"][limit](0.01 if quick else 0.5)
+def test_limit(limit: str, pytestconfig: pytest.Config, benchmark: BenchmarkFixture) -> None:
+    made = limits.MACHINE["cpu"][limit](0.01 if pytestconfig.option.quick else 0.5)
     limits.measure("limits", limit, made, benchmark)

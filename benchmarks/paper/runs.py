@@ -152,8 +152,7 @@ class Runs:
         trial: see `store.permit`; the preset check is one.
 
     Raises:
-        ValueError: the folder holds rows of other data, models or budget.
-        RuntimeError: see `store.permit`.
+        ValueError: the folder holds rows of other data, models or budget; or `store.Refused`.
     """
 
     def __init__(

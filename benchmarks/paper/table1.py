@@ -58,7 +58,7 @@ def main() -> int:
         jobs = chosen(options.preset, options.only)
         check_preset(folder, options.preset)
         store.permit(folder, options.trial or options.preset == "check")
-    except (ValueError, RuntimeError) as error:
+    except ValueError as error:
         print(f"dds-fast: {error}", file=sys.stderr)
         return 1
     flags = ["--preset", options.preset, "--device", options.device]

@@ -143,10 +143,7 @@ def main() -> None:
     options = parser.parse_args()
     if torch.get_num_threads() != 1:
         parser.error("set OMP_NUM_THREADS=1: processor time is counted")
-    try:
-        store.permit(options.output, options.trial)
-    except (ValueError, RuntimeError) as error:
-        parser.error(str(error))
+    store.permit(options.output, options.trial)
     rows = [row for size in SIZES for row in race(size)]
     run = store.provenance(more=("libfmp", "numba", "scikit-learn"))
     about = {"n_steps": N_STEPS, "rounds": ROUNDS}

@@ -5,7 +5,7 @@
 The experiment of Smaragdis and Venkataramani (arXiv 1609.03296, section 3): a model per speaker
 from nine sentences, 32 mixtures of the tenth sentences of two random speakers. Without TIMIT the
 speakers are voices of a synthesiser. Finished rows of the JSON file are kept, so an interrupted
-run continues; a table and a figure are made of what is there, beside the JSON file.
+run continues; a figure is drawn beside it, and a table printed.
 """
 
 from __future__ import annotations
@@ -142,17 +142,6 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     save(figure, path)
 
 
-def report(record: dict[str, Any], path: Path) -> None:
-    """The table and the figure beside the JSON file."""
-    heading = (
-        f"Medians (quartiles) over {2 * N_MIXTURES} stems; {record['about']['speech']}. "
-        f"From {path.name}."
-    )
-    text = f"{heading}\n\n{table(record['rows'])}\n"
-    path.with_suffix(".md").write_text(text, encoding="utf-8")
-    plot(record["rows"], path.with_suffix(".png"))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True)
@@ -186,4 +175,5 @@ def main() -> None:
             for names in missing:
                 scored = partial(measure, speakers, models, names)
                 study.add(method, rank, names, measure=scored)
-            report(study.record, options.output)
+    plot(study.rows, options.output.with_suffix(".png"))
+    print(table(study.rows))
