@@ -74,6 +74,7 @@ def pytest_benchmark_update_json(
     about = {name: getattr(config.option, name) for name in ("suite", "preset")} | {
         "quick": _tiny(config)
     }
+    option = config.option
     command = option.command or " ".join(("pytest", *config.invocation_params.args))
     rows = store.pooled(output_json["benchmarks"], config.stash[ROWS])
     run = store.provenance(option.device, command)

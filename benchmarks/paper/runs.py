@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -296,6 +298,16 @@ def sizes(about: Row, method: str) -> tuple[int, int | None]:
     return budget["n_features"][0], K
 
 
+CHANGES = {
+    "--seeds": ("n_seeds", int, ""),
+    "--files": ("n_files", int, "of a test set, per seed"),
+    "--seconds": ("seconds", float, "taken of each file"),
+    "--steps": ("max_steps", int, "of a search"),
+    "--precision": ("precision", str, ""),
+}
+"""Options that stand for a field of `Budget`: its name, type and help."""
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What the two commands have in common."""
     parser.add_argument(
@@ -307,15 +319,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--model", nargs="+", default=[], metavar="KIND=FILE", help="dds2, dds3: no training"
     )
     group = parser.add_argument_group("instead of the preset's")
-    group.add_argument("--seeds", type=int, dest="n_seeds")
-    group.add_argument("--files", type=int, dest="n_files", help="of a test set, per seed")
-    group.add_argument("--seconds", type=float, help="taken of each file")
-    group.add_argument("--steps", type=int, dest="max_steps", help="of a search")
+    for option, (name, kind, text) in CHANGES.items():
+        group.add_argument(option, type=kind, dest=name, help=text)
     group.add_argument("--step-size", nargs="+", metavar="KIND=SIZE", help="nmf, dds1, dds2, dds3")
     group.add_argument(
         "--components", type=int, nargs="+", metavar="K", help="compared; the last is table II's"
     )
-    group.add_argument("--precision")
     group.add_argument("--train-each-seed", action="store_true", default=None)
     parser.add_argument("--device", default="cpu")
     store.add_trial(parser)
@@ -328,9 +337,8 @@ def opened(options: argparse.Namespace, work: Path) -> Runs:
         FileNotFoundError: data or models are not there.
         ValueError: options that do not fit together, or another comparison's folder.
     """
-    names = ("n_seeds", "n_files", "seconds", "max_steps", "precision", "train_each_seed")
-    changed = {name: getattr(options, name) for name in names}
-    given = {name: value for name, value in changed.items() if value is not None}
+    names = [*(name for name, _, _ in CHANGES.values()), "train_each_seed"]
+    given = {n: v for n in names if (v := getattr(options, n)) is not None}
     if options.components is not None:
         given |= {"components": tuple(options.components), "n_components": options.components[-1]}
     if options.step_size is not None:
@@ -343,3 +351,31 @@ def opened(options: argparse.Namespace, work: Path) -> Runs:
     data = piano_data.chosen(options, work, tiny=budget.preset == "check")
     files = {kind: Path(path) for kind, path in models.items()}
     return Runs(options.out.resolve(), data, budget, files, options.device, options.trial)
+
+
+def command(
+    parser: argparse.ArgumentParser,
+    select: Callable[[str | None], Any],
+    measure: Callable[[Runs, str | None], None],
+    report: Callable[[Path, Row, str | None], Path],
+) -> int:
+    """A command of the comparison, and its exit status.
+
+    Args:
+        parser: with ``--only``.
+        select: raises a ValueError for what ``--only`` may not name.
+        measure: makes the rows.
+        report: writes the report into a folder, and says where.
+    """
+    add_options(parser)
+    options = parser.parse_args()
+    try:
+        select(options.only)
+        with tempfile.TemporaryDirectory() as work:
+            made = opened(options, Path(work))
+            measure(made, options.only)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"dds-fast: {error}", file=sys.stderr)
+        return 1
+    print(report(made.path.parent, made.record, options.only))
+    return 0

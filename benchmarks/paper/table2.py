@@ -13,8 +13,6 @@ are made of all of them.
 from __future__ import annotations
 
 import argparse
-import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -22,7 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from paper import runs
 from paper.complexity import METHODS
-from paper.runs import Row
+from paper.runs import Row, Runs
 from report import markdown, save
 
 PRINTED = {
@@ -196,23 +194,27 @@ def write(folder: Path, record: Row) -> None:
     save(draw(record), folder / "table2.svg")
 
 
+def select(text: str | None) -> tuple[str, ...]:
+    """The methods named, comma-separated.
+
+    Raises:
+        ValueError: there is no such method.
+    """
+    methods = METHODS if text is None else tuple(text.split(","))
+    if unknown := sorted(set(methods) - set(METHODS)):
+        raise ValueError(f"--only: unknown {unknown[0]}; there are {', '.join(METHODS)}")
+    return methods
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="dds-fast bench table2", description="Table II")
-    runs.add_options(parser)
     parser.add_argument("--only", help="methods, comma-separated: NMF, DDS-1, DDS-2, DDS-3")
-    options = parser.parse_args()
-    methods = METHODS if options.only is None else tuple(options.only.split(","))
-    try:
-        if unknown := sorted(set(methods) - set(METHODS)):
-            raise ValueError(f"--only: unknown {unknown[0]}; there are {', '.join(METHODS)}")
-        with tempfile.TemporaryDirectory() as work:
-            made = runs.opened(options, Path(work))
-            made.make(
-                run for test in made.table_sets() for m in methods for run in made.of(m, test)
-            )
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"dds-fast: {error}", file=sys.stderr)
-        return 1
-    write(made.path.parent, made.record)
-    print(made.path.parent / "table2.md")
-    return 0
+
+    def measure(made: Runs, only: str | None) -> None:
+        made.make(r for test in made.table_sets() for m in select(only) for r in made.of(m, test))
+
+    def report_to(folder: Path, record: Row, only: str | None) -> Path:
+        write(folder, record)
+        return folder / "table2.md"
+
+    return runs.command(parser, select, measure, report_to)

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ import torch
 from matplotlib.figure import Figure
 from paper import runs, table2
 from paper.complexity import METHODS, degree
+from paper.piano_data import TestSet
 from paper.runs import Row, Run, Runs
 from paper.verdicts import RULE, Part, fact, missing, overall, paired
 from report import markdown, save
@@ -123,28 +122,29 @@ def series(record: Row, read: Read, x: str, **wanted: Any) -> dict[Any, list[flo
 SNIPPET = ("set", "seed", "n_features")
 
 
+def all_of(
+    made: Runs,
+    tests: Iterable[TestSet | None],
+    methods: Iterable[str] = METHODS,
+    features: Iterable[int | None] = (None,),
+    components: Iterable[int | None] = (None,),
+) -> list[Run]:
+    """Every combination, on the test sets that there are; table II's F and K where it is None."""
+    found = itertools.product([test for test in tests if test], features, components, methods)
+    return [run for test, F, K, m in found for run in made.of(m, test, F, K)]
+
+
 # ---- 1, 2 and 8: the methods, on every set and at every F ----------------------------------------
-
-
-def order_runs(made: Runs) -> list[Run]:
-    return [run for test in made.table_sets() for m in METHODS for run in made.of(m, test)]
 
 
 def order(read: Read, best_last: tuple[str, ...]) -> Callable[[Row], list[Part]]:
     def judge(record: Row) -> list[Part]:
-        return [
-            paired(
-                f"{more} above {less}",
-                differences(
-                    record,
-                    read,
-                    {"method": more, "n_features": ...},
-                    {"method": less, "n_features": ...},
-                    SNIPPET,
-                ),
-            )
-            for less, more in itertools.pairwise(best_last)
-        ]
+        parts = []
+        for less, more in itertools.pairwise(best_last):
+            better, worse = ({"method": m, "n_features": ...} for m in (more, less))
+            values = differences(record, read, better, worse, SNIPPET)
+            parts.append(paired(f"{more} above {less}", values))
+        return parts
 
     return judge
 
@@ -190,10 +190,8 @@ def rescaling_panels(record: Row) -> list[Panel]:
 
 
 def features_runs(made: Runs) -> list[Run]:
-    test = made.data.chords(2)
-    if test is None or len(made.budget.n_features) < 2:
-        return []
-    return [run for F in made.budget.n_features for m in METHODS for run in made.of(m, test, F)]
+    F = made.budget.n_features
+    return all_of(made, [made.data.chords(2)], features=F) if len(F) > 1 else []
 
 
 def two_features(record: Row) -> tuple[int, int]:
@@ -205,19 +203,11 @@ def more_features(record: Row) -> list[Part]:
     small, large = two_features(record)
     if small == large:
         return [missing("PSA at a second F")]
-    parts = [
-        paired(
-            f"{m}: PSA higher at F = {large} than at {small}",
-            differences(
-                record,
-                PSA,
-                {"method": m, "n_features": large},
-                {"method": m, "n_features": small},
-                ("set", "seed"),
-            ),
-        )
-        for m in METHODS
-    ]
+    parts = []
+    for m in METHODS:
+        more, less = ({"method": m, "n_features": F} for F in (large, small))
+        values = differences(record, PSA, more, less, ("set", "seed"))
+        parts.append(paired(f"{m}: PSA higher at F = {large} than at {small}", values))
     return [*parts, paired("distance of the best method to the worst wider", gaps(record))]
 
 
@@ -253,9 +243,7 @@ LOUD_AND_SOFT = ("32-96", "60-68")
 
 def intensity_runs(made: Runs) -> list[Run]:
     tests = [made.data.chords(2, intensity) for intensity in LOUD_AND_SOFT]
-    if None in tests or tests[0].intensity is None:
-        return []
-    return [run for test in tests for m in METHODS for run in made.of(m, test)]
+    return all_of(made, tests) if all(test and test.intensity for test in tests) else []
 
 
 def less_dynamics(record: Row) -> list[Part]:
@@ -270,26 +258,15 @@ def less_dynamics(record: Row) -> list[Part]:
 
 
 def intensity_panels(record: Row) -> list[Panel]:
-    return [
-        Panel(
-            title,
-            "velocities",
-            {
-                m: values
-                for m in METHODS
-                if len(values := series(record, read, "intensity", method=m, polyphony=2)) > 1
-            },
-        )
-        for title, read in (("PSA", PSA), ("error", error))
-    ]
+    panels = []
+    for title, read in (("PSA", PSA), ("error", error)):
+        values = {m: series(record, read, "intensity", method=m, polyphony=2) for m in METHODS}
+        lines = {m: found for m, found in values.items() if len(found) > 1}
+        panels.append(Panel(title, "velocities", lines))
+    return panels
 
 
 # ---- 5: polyphony --------------------------------------------------------------------------------
-
-
-def polyphony_runs(made: Runs) -> list[Run]:
-    tests = [made.data.chords(p) for p in made.budget.polyphonies]
-    return [run for test in tests if test for m in METHODS for run in made.of(m, test)]
 
 
 def over_polyphony(record: Row, method: str, **wanted: Any) -> dict[int, list[float]]:
@@ -330,16 +307,6 @@ def polyphony_panels(record: Row) -> list[Panel]:
 # ---- 6 and 7: K ----------------------------------------------------------------------------------
 
 
-def components_runs(method: str) -> Callable[[Runs], list[Run]]:
-    def needs(made: Runs) -> list[Run]:
-        test = made.data.chords(2)
-        if test is None:
-            return []
-        return [run for K in made.budget.components for run in made.of(method, test, K=K)]
-
-    return needs
-
-
 def components(
     method: str, claims: tuple[tuple[str, Read, int, float], ...]
 ) -> Callable[[Row], list[Part]]:
@@ -362,19 +329,12 @@ def components(
 
 def components_panels(method: str) -> Callable[[Row], list[Panel]]:
     def panels(record: Row) -> list[Panel]:
-        sets = {row["set"] for row in record["rows"] if row["n_components"] is not None}
+        sets = sorted({row["set"] for row in record["rows"] if row["n_components"] is not None})
         drawn = []
         for title, read in (("PSA", PSA), ("error", error)):
-            lines = {
-                f"{method}, {name}": values
-                for name in sorted(sets)
-                if len(
-                    values := series(
-                        record, read, "n_components", method=method, set=name, n_components=...
-                    )
-                )
-                > 1
-            }
+            wanted = {"method": method, "n_components": ...}
+            values = {n: series(record, read, "n_components", set=n, **wanted) for n in sets}
+            lines = {f"{method}, {n}": found for n, found in values.items() if len(found) > 1}
             drawn.append(Panel(title, "K", lines))
         return drawn
 
@@ -394,21 +354,16 @@ def measure_cost(made: Runs) -> None:
         run = made.of(method, test)[0]
         X = repeated(made.snippet(run, test)[0])
         whole = made.dictionaries.get(run.kind, run.n_features, 0)
-        if whole.W is None:
-            seconds = step_seconds(X, whole, run.n_components, made.device)
-            rows.append({"method": method, "N": None, "seconds": seconds})
-            continue
-        for share in COST_SHARES:
-            kept = torch.from_numpy(rng.permutation(whole.W.shape[1]) < share * whole.W.shape[1])
-            part = Dictionary(
-                run.kind,
-                whole.sources,
-                whole.spectrogram,
-                W=whole.W[:, kept],
-                labels=whole.labels[kept],
-            )
-            seconds = step_seconds(X, part, None, made.device)
-            rows.append({"method": method, "N": int(kept.sum()), "seconds": seconds})
+        for share in COST_SHARES if whole.W is not None else (1,):
+            part, N = whole, None
+            if whole.W is not None and whole.labels is not None:
+                n = whole.W.shape[1]
+                kept = torch.from_numpy(rng.permutation(n) < share * n)
+                entries = {"W": whole.W[:, kept], "labels": whole.labels[kept]}
+                part = Dictionary(run.kind, whole.sources, whole.spectrogram, **entries)
+                N = int(kept.sum())
+            seconds = step_seconds(X, part, run.n_components, made.device)
+            rows.append({"method": method, "N": N, "seconds": seconds})
     made.record["cost"] = rows
     made.save()
 
@@ -471,65 +426,62 @@ def cost_panels(record: Row) -> list[Panel]:
 
 ORDER = ("DDS-1", "NMF", "DDS-2", "DDS-3")
 
+
+def table_runs(made: Runs) -> list[Run]:
+    return all_of(made, made.table_sets())
+
+
+def polyphony_runs(made: Runs) -> list[Run]:
+    return all_of(made, map(made.data.chords, made.budget.polyphonies))
+
+
+def components_trend(method: str, claim: str, *claims: tuple[str, Read, int, float]) -> Trend:
+    def needs(made: Runs) -> list[Run]:
+        return all_of(made, [made.data.chords(2)], [method], components=made.budget.components)
+
+    return Trend(claim, needs, components(method, claims), components_panels(method))
+
+
 TRENDS = {
     1: Trend(
         "PSA: DDS-3 above DDS-2 above NMF above DDS-1, in all configurations.",
-        order_runs,
-        order(PSA, ORDER),
-        by_method(PSA, "PSA"),
+        *(table_runs, order(PSA, ORDER), by_method(PSA, "PSA")),
     ),
     2: Trend(
         "Sparsity: NMF below DDS-1 below DDS-2 below DDS-3, without any term that asks for it.",
-        order_runs,
-        order(SPARSITY, METHODS),
-        by_method(SPARSITY, "l0(1e-2)"),
+        *(table_runs, order(SPARSITY, METHODS), by_method(SPARSITY, "l0(1e-2)")),
     ),
     3: Trend(
         "All methods are slightly better at a larger F, and farther apart.",
-        features_runs,
-        more_features,
-        features_panels,
+        *(features_runs, more_features, features_panels),
     ),
     4: Trend(
         "All methods do better on I60-68 than on I32-96, in decomposition and in reconstruction.",
-        intensity_runs,
-        less_dynamics,
-        intensity_panels,
+        *(intensity_runs, less_dynamics, intensity_panels),
     ),
     5: Trend(
         "PSA falls about linearly with the polyphony, P2 to P7.",
-        polyphony_runs,
-        polyphony,
-        polyphony_panels,
+        *(polyphony_runs, polyphony, polyphony_panels),
     ),
-    6: Trend(
+    6: components_trend(
+        "DDS-2",
         "DDS-2: a larger K makes the error smaller; PSA is better with a smaller one.",
-        components_runs("DDS-2"),
-        components(
-            "DDS-2",
-            (("error smaller", error, -1, 0.0), ("PSA better at the smaller", PSA, -1, 0.0)),
-        ),
-        components_panels("DDS-2"),
+        ("error smaller", error, -1, 0.0),
+        ("PSA better at the smaller", PSA, -1, 0.0),
     ),
-    7: Trend(
+    7: components_trend(
+        "DDS-3",
         "DDS-3: with a larger K, PSA is equal or better, and the error equal or smaller.",
-        components_runs("DDS-3"),
-        components(
-            "DDS-3", (("PSA no worse", PSA, 1, MARGIN), ("error no larger", error, -1, MARGIN))
-        ),
-        components_panels("DDS-3"),
+        ("PSA no worse", PSA, 1, MARGIN),
+        ("error no larger", error, -1, MARGIN),
     ),
     8: Trend(
         "Rescaling activations by the norms of their dictionary entries improves all methods.",
-        order_runs,
-        rescaling,
-        rescaling_panels,
+        *(table_runs, rescaling, rescaling_panels),
     ),
     9: Trend(
         "The cost of DDS is constant in the number N of training frames; that of NMF is linear.",
-        lambda made: [],
-        cost,
-        cost_panels,
+        *(lambda made: [], cost, cost_panels),
     ),
 }
 
@@ -609,19 +561,16 @@ def write(folder: Path, record: Row, chosen: Iterable[int]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="dds-fast bench trends", description="The nine trends")
-    runs.add_options(parser)
     parser.add_argument("--only", help="trends, comma-separated: 1 to 9")
-    options = parser.parse_args()
-    try:
-        chosen = select(options.only)
-        with tempfile.TemporaryDirectory() as work:
-            made = runs.opened(options, Path(work))
-            made.make(run for trend in chosen.values() for run in trend.needs(made))
-            if 9 in chosen:
-                measure_cost(made)
-    except (ValueError, OSError, RuntimeError) as error_:
-        print(f"dds-fast: {error_}", file=sys.stderr)
-        return 1
-    write(made.path.parent, made.record, chosen)
-    print(made.path.parent / "trends.md")
-    return 0
+
+    def measure(made: Runs, only: str | None) -> None:
+        for trend in select(only).values():
+            made.make(trend.needs(made))
+        if 9 in select(only):
+            measure_cost(made)
+
+    def report_to(folder: Path, record: Row, only: str | None) -> Path:
+        write(folder, record, select(only))
+        return folder / "trends.md"
+
+    return runs.command(parser, select, measure, report_to)
