@@ -95,6 +95,16 @@ def typed() -> str:
     return " ".join(("python", *(Path(w).name if w.startswith("/") else w for w in sys.argv)))
 
 
+def parser(module: str, *places: str) -> argparse.ArgumentParser:
+    """A study's: the first line of its docstring, folders that it needs, where its results go."""
+    made = argparse.ArgumentParser(description=module.splitlines()[0])
+    for name in places:
+        made.add_argument(name, type=Path)
+    made.add_argument("-o", "--output", type=Path, required=True)
+    add_trial(made)
+    return made
+
+
 def provenance(device: str = "cpu", command: str | None = None, more: Iterable[str] = ()) -> Record:
     """Command, commit, machine and versions of what is measured now.
 

@@ -5,16 +5,7 @@
 
 Every job is a pytest process of its own, with the memory to itself. Its JSON (see store.py) goes
 to DIR/<job>.json; jobs that have one are skipped, so an interrupted run continues. Then
-DIR/README.md is made of all JSON in DIR.
-
-| workload | what |
-|---|---|
-| W1 | DDS-2: a bank of 60 flows, K entries each |
-| W2 | DDS-3: one large Glow |
-| W3 | DDS-1: the bank with one row per frame, and its peak memory |
-| W4 | NMF, where there is a benchmark of it |
-| W5 | whole gradient searches of ten seconds |
-| W7 | from sound to notes: ten seconds, half a minute, five minutes; made, or those of a folder |
+DIR/README.md is made of all JSON in DIR. What W1 to W7 are is told in benchmarks/README.md.
 """
 
 from __future__ import annotations

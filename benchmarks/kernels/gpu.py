@@ -4,20 +4,10 @@
                        [--race-seconds 1.5] [--minutes 7] [--trial]
 
 It builds nothing and needs no network. Every contender is first compared with float64 on the
-device. The JSON of a case (see store.py) goes to DIR/<case>.json; cases that have one are
-skipped, so an interrupted run continues. After so many minutes no further job is begun: the same
-command again goes on. DIR/README.md is made at the end of all JSON in DIR.
-
-| workload | what |
-|---|---|
-| W1 | DDS-2: a bank of 60 flows, K entries each |
-| W2 | DDS-3: one large Glow |
-| W3 | DDS-1: the bank with one row per frame |
-| W4 | NMF: activations of a fixed dictionary |
-| W5 | whole decompositions |
-| W6 | training steps |
-
-``--device cpu --quick`` shows without a GPU, at tiny sizes, that the command works.
+device. The JSON of a case goes to DIR/<case>.json; cases that have one are skipped, so an
+interrupted run continues. After so many minutes no further job is begun: the same command again
+goes on. DIR/README.md is made at the end of all JSON in DIR; benchmarks/README.md tells what W1 to
+W6 are. ``--device cpu --quick`` shows without a GPU, at tiny sizes, that the command works.
 """
 
 from __future__ import annotations

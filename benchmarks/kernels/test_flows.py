@@ -80,6 +80,6 @@ def test_peak_memory(
     group = f"{case} memory"
     try:
         measured = peak_memory.measure_apart(case, contender, pytestconfig.option.quick)
-    except RuntimeError as failure:
-        refuse(group, contender, str(failure))
-    tell(store.timed(group, contender, measured["samples"], measured["info"]))
+    except Exception as failure:
+        refuse(group, contender, race.reason(failure))
+    tell(store.timed(group, contender, *measured))

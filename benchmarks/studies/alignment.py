@@ -9,7 +9,6 @@ by 1.2 and shifted by 0.3 s, and aligned.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -52,10 +51,7 @@ def row(recording: str, score: str, stft: np.ndarray, labels: Labels) -> dict[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    store.add_trial(parser)
+    parser = store.parser(__doc__, "data")
     options = parser.parse_args()
     study = store.Study(options.output, ("recording", "score"), trial=options.trial)
     found = pieces(options.data)

@@ -11,7 +11,6 @@ package needs music21 and IPython. It computes in float64 whatever it is given.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import time
 import warnings
@@ -137,9 +136,7 @@ def table(rows: list[store.Record]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    store.add_trial(parser)
+    parser = store.parser(__doc__)
     options = parser.parse_args()
     if torch.get_num_threads() != 1:
         parser.error("set OMP_NUM_THREADS=1: processor time is counted")

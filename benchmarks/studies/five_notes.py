@@ -8,7 +8,6 @@ The illustration of Smaragdis and Venkataramani (arXiv 1609.03296): D, E flat, G
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,10 +157,7 @@ def plot(results: dict[str, Explanation], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    store.add_trial(parser)
+    parser = store.parser(__doc__, "data")
     options = parser.parse_args()
     settings = {"level": LEVEL, "penalty": PENALTY, "steps": STEPS, "random_state": SEED}
     study = store.Study(options.output, ("method",), trial=options.trial, about=settings)

@@ -10,9 +10,7 @@ SI-SDR, of both hands. Finished rows of the JSON file are kept, so an interrupte
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,13 +90,10 @@ def measure(method: str, truth: np.ndarray, notes: Labels, dds_steps: int | None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser = store.parser(__doc__, "data")
     parser.add_argument("--pieces", type=int, default=6, help="per piano")
     parser.add_argument("--dds-steps", type=int, help="default: the dictionary's own")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    store.add_trial(parser)
     options = parser.parse_args()
     study = store.Study(
         options.output,

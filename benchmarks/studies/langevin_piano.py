@@ -10,16 +10,17 @@ finished entries of piano.json are kept.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import store
 import torch
-from studies.wave_priors import Results, draw, matrices
+from studies.wave_priors import compare
 
 import dds_fast
 from dds_fast import audio, metrics, separation
@@ -109,14 +110,31 @@ def by_langevin(
     return list(samples.reshape(2, n_samples, -1, CONFIG.n_features).mean(axis=1).mT)
 
 
+def scored(
+    separate: Callable[[tuple[int, int], dds_fast.Spectrogram], list[np.ndarray]], folder: Path
+) -> dict[str, Any]:
+    """SI-SDR over the mixtures of a piano."""
+    values = []
+    try:
+        for pair, sources in mixtures(folder):
+            mixture = sources.sum(axis=0)
+            estimates = stems(separate(pair, audio.spectrogram(mixture, CONFIG)), mixture)
+            values.append(metrics.si_sdr(sources, estimates).tolist())
+    except FloatingPointError as error:
+        return {"diverged": str(error)}
+    means = np.mean(values, axis=1)
+    return {
+        "pairs": PAIRS,
+        "si_sdr": float(means.mean()),
+        "si_sdr_standard_error": float(means.std(ddof=1) / len(means) ** 0.5),
+        "si_sdr_by_pair": values,
+    }
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("notes", type=Path)
-    parser.add_argument("work", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    store.add_trial(parser)
+    parser = store.parser(__doc__, "notes", "work")
     options = parser.parse_args()
-    results = Results(options.output / "piano.json", options.trial)
+    study = store.Study(options.output / "piano.json", ("name",), trial=options.trial)
     recordings = find_notes([options.notes / piano for piano in TRAINING], PITCHES)
     notes = load_notes(recordings, CONFIG, gains_db=(0, -12))
     test = load_notes(find_notes(options.notes / TEST, PITCHES), CONFIG)
@@ -126,12 +144,8 @@ def main() -> None:
     banks, bank = {}, None
     for sigma in (0.0, *reversed(LEVELS)):
         bank = banks[sigma] = trained(notes, options.work, sigma, bank)
-        name = f"cross-likelihood, noise {sigma:.4f}"
-        if name not in results:
-            results[name] = matrices(BankPrior(bank), clips, PITCHES, sigma)
-    for sigma in (0.0, LEVELS[4]):
-        entry = results[f"cross-likelihood, noise {sigma:.4f}"]
-        draw(entry, options.output / f"piano_{sigma:.3f}.png")
+        drawn = options.output / f"piano_{sigma:.3f}.png" if sigma in (0.0, LEVELS[4]) else None
+        compare(study, BankPrior(bank), clips, PITCHES, sigma, drawn)
 
     tuned = [banks[sigma] for sigma in LEVELS]
     dds2 = dds_fast.Dictionary.from_flow(banks[0.0], PITCHES, CONFIG)
@@ -152,22 +166,4 @@ def main() -> None:
         ),
     }
     for method, separate in methods.items():
-        if method in results:
-            continue
-        values = []
-        try:
-            for pair, sources in mixtures(options.notes / TEST):
-                mixture = sources.sum(axis=0)
-                X = audio.spectrogram(mixture, CONFIG)
-                estimates = stems(separate(pair, X), mixture)
-                values.append(metrics.si_sdr(sources, estimates).tolist())
-        except FloatingPointError as error:
-            results[method] = {"diverged": str(error)}
-            continue
-        means = np.mean(values, axis=1)
-        results[method] = {
-            "pairs": PAIRS,
-            "si_sdr": float(means.mean()),
-            "si_sdr_standard_error": float(means.std(ddof=1) / len(means) ** 0.5),
-            "si_sdr_by_pair": values,
-        }
+        study.add(method, measure=partial(scored, separate, options.notes / TEST))

@@ -9,12 +9,9 @@ crops tests. Flows in WORK and finished matrices in OUT/stems.json are kept.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import store
-from studies.wave_priors import CROP, SIZES, Results, draw, matrices, trained
+from studies.wave_priors import CROP, SIZES, compare, trained
 
 from dds_fast.datasets import StemCrops, musdb18, stem_folder
 from dds_fast.flows.priors import BankPrior
@@ -23,13 +20,9 @@ LEVELS = (0.0, 0.0129, 0.0359, 0.129, 0.359)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("work", type=Path)
-    parser.add_argument("stems", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser = store.parser(__doc__, "work", "stems")
     parser.add_argument("--musdb", action="store_true", help="STEMS is musdb18's native edition")
     parser.add_argument("--clip", type=int, default=4000, help="samples of a test clip")
-    store.add_trial(parser)
     options = parser.parse_args()
     read = musdb18 if options.musdb else stem_folder
     crops = read(options.stems, n_samples=max(CROP, options.clip), crops_per_track=20)
@@ -44,11 +37,10 @@ def main() -> None:
 
     training, test = part(crops.tracks[:-n_test]), part(crops.tracks[-n_test:])
     clips = np.stack([test[i][:, : options.clip] for i in range(len(test))], axis=1)
-    results, bank = Results(options.output / "stems.json", options.trial), None
+    about, file = {"flow": SIZES}, options.output / "stems.json"
+    study = store.Study(file, ("name",), trial=options.trial, about=about)
+    bank = None
     for sigma in LEVELS:
         bank = trained(options.work, training, test, sigma, bank)
-        name = f"cross-likelihood, noise {sigma:.4f}"
-        if name not in results:
-            entry = matrices(BankPrior(bank), clips, crops.sources, sigma)
-            results[name] = entry | {"flow": SIZES}
-        draw(results[name], options.output / f"stems_{sigma:.3f}.png")
+        picture = options.output / f"stems_{sigma:.3f}.png"
+        compare(study, BankPrior(bank), clips, crops.sources, sigma, picture)

@@ -9,14 +9,13 @@ is kept (flows and checkpoints in WORK, figures in toy.json), so an interrupted 
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import store
 from studies.exact_toy_prior import ExactToyPrior
-from studies.wave_priors import CROP, SIZES, Results, draw, matrices, trained
+from studies.wave_priors import CROP, SIZES, compare, matrices, trained
 
 from dds_fast import metrics
 from dds_fast.datasets import ToyWaves
@@ -53,59 +52,61 @@ def scores(estimates: np.ndarray) -> dict[str, Any]:
     }
 
 
-def separate(name: str, results: Results, priors: Any, **settings: Any) -> None:
-    """One schedule; sources add up with weight 1, so the mixture is their sum, not their mean."""
-    if name in results:
-        return
-    mixture = test_waves(100, MIXTURES, WINDOW).sum(axis=0)
+def mixture() -> np.ndarray:
+    """``(6, n)``; sources add up with weight 1, so it is their sum, not their mean."""
+    return test_waves(100, MIXTURES, WINDOW).sum(axis=0)
+
+
+def separated(priors: Any, **settings: Any) -> dict[str, Any]:
+    """The scores of one schedule."""
     settings = {"bounds": (-1, 1), "progress": True, **settings}
     try:
-        results[name] = scores(langevin.separate(mixture, priors, **settings))
+        return scores(langevin.separate(mixture(), priors, **settings))
     except FloatingPointError as error:
-        results[name] = {"diverged": str(error)}
+        return {"diverged": str(error)}
+
+
+def inferred(priors: Any, sigma: float) -> dict[str, Any]:
+    """Scores of a variational posterior, and its bound over the steps."""
+    posterior = variational.separate(mixture(), priors, sigma=sigma, n_steps=300, progress=True)
+    tenths = np.array_split(posterior.elbo.mean(axis=1) / WINDOW, 10)
+    return scores(posterior.mean) | {"elbo_per_sample": [float(t.mean()) for t in tenths]}
+
+
+def own_source(prior: BankPrior, clips: np.ndarray) -> dict[str, Any]:
+    """What noiseless priors think of their own source with noise."""
+    matrix = {noise: matrices(prior, clips, SHAPES, noise) for noise in (0.0, 0.01, 0.05, 0.1)}
+    return {
+        str(noise): dict(zip(SHAPES, np.diag(entry["latent"]).tolist(), strict=True))
+        for noise, entry in matrix.items()
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("work", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    store.add_trial(parser)
-    options = parser.parse_args()
-    results = Results(options.output / "toy.json", options.trial)
-
-    if "mixture / N" not in results:
-        mixture = test_waves(100, MIXTURES, WINDOW).sum(axis=0)
-        results["mixture / N"] = scores(np.stack([mixture / len(SHAPES)] * len(SHAPES)))
+    options = store.parser(__doc__, "work").parse_args()
+    about, file = {"flow": SIZES}, options.output / "toy.json"
+    study = store.Study(file, ("name",), trial=options.trial, about=about)
+    share = np.stack([mixture() / len(SHAPES)] * len(SHAPES))
+    study.add("mixture / N", measure=partial(scores, share))
     stems, held = ToyWaves(n_samples=CROP), ToyWaves(n_items=8, n_samples=CROP, seed=1)
     clips = test_waves(0, CLIPS, CLIP)
     priors, bank = {}, None
     for sigma in (0.0, *reversed(LEVELS)):
         bank = trained(options.work, stems, held, sigma, bank)
         priors[sigma] = BankPrior(bank)
-        name = f"cross-likelihood, noise {sigma:.4f}"
-        if name not in results:
-            results[name] = matrices(priors[sigma], clips, SHAPES, sigma) | {"flow": SIZES}
-        draw(results[name], options.output / f"toy_{sigma:.3f}.png")
-    if "noiseless priors, own source with noise" not in results:
-        own = {}
-        for noise in (0.0, 0.01, 0.05, 0.1):
-            matrix = matrices(priors[0.0], clips, SHAPES, noise)["latent"]
-            own[str(noise)] = dict(zip(SHAPES, np.diag(matrix).tolist(), strict=True))
-        results["noiseless priors, own source with noise"] = own
+        compare(study, priors[sigma], clips, SHAPES, sigma, options.output / f"toy_{sigma:.3f}.png")
+    own = partial(own_source, priors[0.0], clips)
+    study.add("noiseless priors, own source with noise", measure=own)
 
     exact = ExactToyPrior(WINDOW, LEVELS[0])
-    separate("exact priors, ten levels", results, [exact.at(sigma) for sigma in LEVELS])
     near = min(LEVELS, key=lambda level: abs(level - 0.1))
-    separate("noiseless priors, ten levels", results, priors[0.0])
-    separate("noiseless priors, one level", results, priors[0.0], **THESIS)
-    separate("tuned priors, one level", results, priors[near], **THESIS)
-    separate("tuned priors, ten levels", results, [priors[sigma] for sigma in LEVELS])
-    if "tuned priors, variational" not in results:
-        mixture = test_waves(100, MIXTURES, WINDOW).sum(axis=0)
-        posterior = variational.separate(
-            mixture, priors[near], sigma=near, n_steps=300, progress=True
-        )
-        tenths = np.array_split(posterior.elbo.mean(axis=1) / WINDOW, 10)
-        results["tuned priors, variational"] = scores(posterior.mean) | {
-            "elbo_per_sample": [float(tenth.mean()) for tenth in tenths]
-        }
+    schedules: dict[str, tuple[Any, dict[str, Any]]] = {
+        "exact priors, ten levels": ([exact.at(sigma) for sigma in LEVELS], {}),
+        "noiseless priors, ten levels": (priors[0.0], {}),
+        "noiseless priors, one level": (priors[0.0], THESIS),
+        "tuned priors, one level": (priors[near], THESIS),
+        "tuned priors, ten levels": ([priors[sigma] for sigma in LEVELS], {}),
+    }
+    for name, (chosen, settings) in schedules.items():
+        study.add(name, measure=partial(separated, chosen, **settings))
+    study.add("tuned priors, variational", measure=partial(inferred, priors[near], near))

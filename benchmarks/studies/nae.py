@@ -10,7 +10,6 @@ run continues; a figure is drawn beside it, and a table printed.
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from collections.abc import Mapping
 from functools import partial
@@ -143,12 +142,10 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser = store.parser(__doc__)
     parser.add_argument("--timit", type=Path, help="folder of TIMIT; default: synthesised speech")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--ranks", nargs="+", type=int, default=RANKS)
-    store.add_trial(parser)
     options = parser.parse_args()
     warnings.simplefilter("ignore", RuntimeWarning)
     speakers = dict(speech.timit(options.timit) if options.timit else speech.synthesised())

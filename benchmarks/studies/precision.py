@@ -1,6 +1,6 @@
 """What a lower precision costs: errors of trained flows, and the change in PSA.
 
-    python benchmarks precision DATA --out DIR [--device cuda]
+    python benchmarks precision DATA -o DIR [--device cuda]
 
 DATA is laid out as quality.py describes. Two studies, each a JSON file in DIR, drawn into
 DIR/README.md; finished rows are kept, so an interrupted run continues.
@@ -15,7 +15,6 @@ DIR/README.md; finished rows are kept, so an interrupted run continues.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,20 +39,12 @@ BANK_EPOCHS = 20
 ROWS = 20
 SEEDS = (0, 1, 2)
 
+KEYS = {
+    "errors.json": ("flow", "latents", "precision"),
+    "psa.json": ("file", "precision", "seed", "steps"),
+}
+
 Row = dict[str, Any]
-REFUSALS = (RuntimeError, TypeError, ValueError)
-
-
-class Study(store.Study):
-    """Refusals are reported, not kept."""
-
-    refusals: dict[str, str] = {}
-
-    def try_to_add(self, *key: Any, precision: str, measure: Callable[[], Row]) -> None:
-        try:
-            self.add(*key, measure=measure)
-        except REFUSALS as refusal:
-            self.refusals[precision] = str(refusal)
 
 
 # ---- errors of trained flows
@@ -105,7 +96,7 @@ def errors(dictionary: Dictionary, drawn: bool, precision: str, device: torch.de
     return {name: error_ratio(actual[name], exact[name]) for name in exact}
 
 
-def study_errors(study: Study, data: Path, bank: Path | None, device: torch.device) -> None:
+def study_errors(study: store.Study, data: Path, bank: Path | None, device: torch.device) -> None:
     flows = {
         "packaged piano": lambda: dds_fast.load(dds_fast.PIANO),
         "bank": lambda: trained_bank(data) if bank is None else dds_fast.load(bank),
@@ -117,7 +108,7 @@ def study_errors(study: Study, data: Path, bank: Path | None, device: torch.devi
         dictionary = make()
         for _, at, p in wanted:
             measure = partial(errors, dictionary, at == "drawn", p, device)
-            study.try_to_add(name, at, p, precision=p, measure=measure)
+            study.add(name, at, p, measure=measure)
 
 
 def errors_table(rows: list[Row]) -> str:
@@ -170,7 +161,7 @@ def psa(
     }
 
 
-def study_psa(study: Study, data: Path, options: argparse.Namespace) -> None:
+def study_psa(study: store.Study, data: Path, options: argparse.Namespace) -> None:
     dictionary, device = dds_fast.load(dds_fast.PIANO), options.device
     files = chords(data, options.files)
     runs = [(path, precision, SEEDS[0]) for path in files for precision in precisions(device)]
@@ -179,7 +170,7 @@ def study_psa(study: Study, data: Path, options: argparse.Namespace) -> None:
     for path, p, seed in runs:
         measure = partial(psa, dictionary, path, p, seed, options.steps, device)
         name = f"{path.parent.name}/{path.stem}"
-        study.try_to_add(name, p, seed, options.steps, precision=p, measure=measure)
+        study.add(name, p, seed, options.steps, measure=measure)
 
 
 def paired(rows: list[Row], of: dict[str, Any], to: dict[str, Any]) -> np.ndarray:
@@ -224,31 +215,28 @@ a search begins, "drawn" are codes from the prior. PSA is that of the packaged p
 settings but for the number of steps, on single chords of a piano that it has not heard."""
 
 
-def render(errors_study: Study, psa_study: Study) -> str:
-    """Both tables; precisions that no backend computes are named with the reason."""
+def render(errors_study: store.Study, psa_study: store.Study) -> str:
+    """Both tables."""
     parts = ["# Precision", NOTES]
     parts += [errors_table(errors_study.rows), psa_table(psa_study.rows)]
-    parts += [f"{name}: not available: {reason}" for name, reason in Study.refusals.items()]
     return "\n\n".join(parts) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
+    parser = store.parser(__doc__, "data")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--bank", type=Path, help="a trained dds2 dictionary")
     parser.add_argument("--files", type=int, default=10, help="chords per polyphony")
     parser.add_argument("--steps", type=int, default=100, help="instead of the piano's own")
     parser.add_argument("--seed-files", type=int, default=12, help="files for the other seeds")
     parser.add_argument("--float64-files", type=int, default=4)
-    store.add_trial(parser)
     options = parser.parse_args()
-    kept = {"trial": options.trial, "device": str(options.device)}
-    errors_study = Study(options.out / "errors.json", ("flow", "latents", "precision"), **kept)
-    psa_study = Study(options.out / "psa.json", ("file", "precision", "seed", "steps"), **kept)
+    errors_study, psa_study = (
+        store.Study(options.output / name, keys, trial=options.trial, device=str(options.device))
+        for name, keys in KEYS.items()
+    )
     study_errors(errors_study, options.data, options.bank, options.device)
     study_psa(psa_study, options.data, options)
     report = render(errors_study, psa_study)
-    (options.out / "README.md").write_text(report, encoding="utf-8")
+    (options.output / "README.md").write_text(report, encoding="utf-8")
     print(report)

@@ -91,9 +91,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser = store.parser(__doc__, "data")
     parser.add_argument("--files", type=int, default=10, help="chords per polyphony")
     parser.add_argument("--seconds", type=float, help="of the Disklavier; default: all")
     parser.add_argument(
@@ -107,7 +105,6 @@ def main() -> None:
     parser.add_argument("--preset", help="of the models' search")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for the activations")
-    store.add_trial(parser)
     options = parser.parse_args()
     more = BASIC_PITCH if options.basic_pitch else ()
     study = store.Study(options.output, ("dictionary", "set"), trial=options.trial, more=more)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -27,23 +26,6 @@ NOISELESS = {"max_epochs": 6, "learning_rate": 1e-3}
 
 TUNING = {"max_epochs": 1, "learning_rate": 5e-4}
 TUNING_STEPS = 50
-
-
-class Results(store.Study):
-    """Named entries; what is there already is not made again."""
-
-    def __init__(self, path: Path, trial: bool) -> None:
-        super().__init__(path, ("name",), trial=trial)
-
-    def __contains__(self, name: str) -> bool:
-        return self.find(name) is not None
-
-    def __getitem__(self, name: str) -> Any:
-        return self.find(name)
-
-    def __setitem__(self, name: str, entry: dict[str, Any]) -> None:
-        row = self.add(name, measure=lambda: entry)
-        print(json.dumps(row)[:300], flush=True)
 
 
 def trained(
@@ -79,6 +61,21 @@ def matrices(prior: Prior, clips: np.ndarray, sources: tuple, sigma: float) -> d
         entry[name] = matrix.tolist()
         entry[f"{name}_margin_per_row"] = (np.diag(matrix) - others.max(axis=1)).tolist()
     return entry
+
+
+def compare(
+    study: store.Study,
+    prior: Prior,
+    clips: np.ndarray,
+    sources: tuple,
+    sigma: float,
+    picture: Path | None,
+) -> None:
+    """`matrices` as a row of a study, and drawn side by side."""
+    name = f"cross-likelihood, noise {sigma:.4f}"
+    entry = study.add(name, measure=lambda: matrices(prior, clips, sources, sigma))
+    if picture is not None:
+        draw(entry, picture)
 
 
 def draw(entry: dict[str, Any], path: Path) -> None:
