@@ -73,10 +73,28 @@ def _gradient(decode: Decode, z: Tensor, *cotangents: Tensor) -> tuple[Tensor, .
 Build = Callable[[Workload], Contender]
 
 
-def _peer(make: Callable[[Workload], Decode], share_decode: bool = True) -> Build:
+def _peer(
+    make: Callable[[Workload], Decode],
+    precision: str = "float32",
+    *,
+    share_decode: bool = True,
+    graphed: bool = False,
+) -> Build:
+    """A decoder of PyTorch's; under a CUDA graph both passes and update steps."""
+
     def build(workload: Workload) -> Contender:
+        if graphed and workload.device.type != "cuda":
+            raise RuntimeError(f"a CUDA graph needs a GPU, not {workload.device}")
         decode = make(workload)
-        return Contender(decode, starter(decode, share_decode), workload.problem(workload.frozen))
+        return Contender(
+            decode,
+            device_starter(decode) if graphed else starter(decode, share_decode),
+            workload.problem(workload.frozen),
+            precision,
+            during=tf32 if precision == "tf32" else nullcontext,
+            graphed=graphed,
+            warm_up=WARM_UP + 2 if graphed else 1,
+        )
 
     return build
 
@@ -86,24 +104,12 @@ def _library(name: str) -> Callable[[Workload], Decode]:
     return lambda workload: importlib.import_module(f"kernels.peers.{name}").decoder(workload.flow)
 
 
-def _graphed(make: Callable[[Workload], Decode], precision: str = "float32") -> Build:
-    """A decoder of PyTorch's under a CUDA graph: passes, and update steps with one decode."""
+def _batched(workload: Workload) -> Decode:
+    return batched.decoder(workload.frozen)
 
-    def build(workload: Workload) -> Contender:
-        if workload.device.type != "cuda":
-            raise RuntimeError(f"a CUDA graph needs a GPU, not {workload.device}")
-        decode = make(workload)
-        return Contender(
-            decode,
-            device_starter(decode),
-            workload.problem(workload.frozen),
-            precision,
-            during=tf32 if precision == "tf32" else nullcontext,
-            graphed=True,
-            warm_up=WARM_UP + 2,
-        )
 
-    return build
+def _compiled(workload: Workload) -> Decode:
+    return batched.compiled(workload.frozen)
 
 
 @contextmanager
@@ -117,16 +123,22 @@ def tf32() -> Iterator[None]:
         matmul.allow_tf32 = before
 
 
-def _ours(backend: str, precision: str | None = None, graphed: bool = False) -> Build:
+def _ours(
+    backend: str, precision: str | None = None, graphed: bool = False, level: str | None = None
+) -> Build:
+    """The library; with a level of instructions, frozen anew: what is packed suits one alone."""
+    options = {"backend": backend} | ({} if precision is None else {"precision": precision})
+
     def build(workload: Workload) -> Contender:
-        options: dict[str, Any] = {"backend": backend}
-        if precision is not None:
-            options["precision"] = precision
+        if level is not None and level not in _native.cpu().levels():
+            raise RuntimeError(f"this processor has no {level}")
+        frozen = workload.frozen if level is None else workload.flow.freeze()
         return Contender(
-            partial(flow_decode, workload.frozen, **options),
+            partial(flow_decode, frozen, **options),
             partial(start, **options),
-            workload.problem(workload.frozen),
+            workload.problem(frozen),
             precision or "float32",
+            during=nullcontext if level is None else partial(_level, level),
             graphed=graphed,
             warm_up=WARM_UP + 2 if graphed else 1,
         )
@@ -143,21 +155,6 @@ def _level(name: str) -> Iterator[None]:
         yield
     finally:
         native.set_level(before)
-
-
-def _at_level(name: str) -> Build:
-    def build(workload: Workload) -> Contender:
-        if name not in _native.cpu().levels():
-            raise RuntimeError(f"this processor has no {name}")
-        frozen = workload.flow.freeze()  # what is packed for one level need not suit another
-        return Contender(
-            partial(flow_decode, frozen, backend="cpu"),
-            partial(start, backend="cpu"),
-            workload.problem(frozen),
-            during=partial(_level, name),
-        )
-
-    return build
 
 
 PYTORCH_LOOP = "PyTorch, loop over flows"
@@ -177,12 +174,12 @@ OURS: dict[str, Build] = {
     "dds_fast, cpu, bfloat16": _ours("cpu", "bfloat16"),
 }
 LEVELS: dict[str, Build] = {
-    f"dds_fast, cpu, float32, {level}": _at_level(level) for level in ("avx2", "avx512")
+    f"dds_fast, cpu, float32, {level}": _ours("cpu", level=level) for level in ("avx2", "avx512")
 }
 PEERS: dict[str, Build] = {
     PYTORCH_LOOP: _peer(lambda workload: loop.decoder(workload.flow), share_decode=False),
-    BATCHED: _peer(lambda workload: batched.decoder(workload.frozen), share_decode=False),
-    BATCHED_SHARED: _peer(lambda workload: batched.decoder(workload.frozen)),
+    BATCHED: _peer(_batched, share_decode=False),
+    BATCHED_SHARED: _peer(_batched),
     NFLOWS: _peer(_library("nflows")),
     NORMFLOWS: _peer(_library("normflows")),
 }
@@ -199,10 +196,10 @@ def _gpu_ours(precisions: Sequence[str]) -> dict[str, Build]:
 
 
 GPU_GRAPHED: dict[str, Build] = {
-    GRAPHED: _graphed(lambda workload: batched.decoder(workload.frozen)),
-    f"{GRAPHED}, tf32": _graphed(lambda workload: batched.decoder(workload.frozen), "tf32"),
-    f"{GRAPHED}, bfloat16": _graphed(
-        lambda workload: batched.decoder(workload.frozen, torch.bfloat16), "bfloat16"
+    GRAPHED: _peer(_batched, graphed=True),
+    f"{GRAPHED}, tf32": _peer(_batched, "tf32", graphed=True),
+    f"{GRAPHED}, bfloat16": _peer(
+        lambda workload: batched.decoder(workload.frozen, torch.bfloat16), "bfloat16", graphed=True
     ),
 }
 
@@ -230,7 +227,7 @@ def _on_cpu(name: str) -> Mapping[str, Build]:
         return OURS
     contenders = PEERS | OURS
     if name in COMPILED_CASES["cpu"]:
-        contenders |= {COMPILED: _peer(lambda workload: batched.compiled(workload.frozen))}
+        contenders |= {COMPILED: _peer(_compiled)}
     if name in LEVEL_CASES:
         contenders |= LEVELS
     return contenders
@@ -244,8 +241,6 @@ def _on_gpu(name: str) -> Mapping[str, Build]:
         contenders = {GRAPHED: GPU_GRAPHED[GRAPHED]}
     if name in COMPILED_CASES["gpu"]:
         contenders |= {name: PEERS[name] for name in (NFLOWS, NORMFLOWS)}
-        contenders |= {
-            COMPILED_GRAPHED: _graphed(lambda workload: batched.compiled(workload.frozen))
-        }
+        contenders |= {COMPILED_GRAPHED: _peer(_compiled, graphed=True)}
     every = name.endswith(GPU_ROWS)
     return contenders | _gpu_ours(GPU_PRECISIONS if every else ("float32", "bfloat16"))

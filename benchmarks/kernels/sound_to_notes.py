@@ -126,32 +126,24 @@ class Setting:
         return torch.arange(n_sources).repeat_interleave(self.entries.shape[1] // n_sources)
 
 
-@dataclass
-class Contender:
-    """One way from sound to notes.
+def _contender(
+    call: Callable[[], Any],
+    info: dict[str, Any],
+    outcome: Callable[[Any], dict[str, Any]] = lambda _: {},
+    warm_up: Callable[[], Any] = lambda: None,
+) -> race.Racer:
+    """One way from sound to notes; `outcome` tells of what `call` returned last."""
+    last: list[Any] = [None]
 
-    Attributes:
-        call: what is timed.
-        info: for the results; see `store.timed`.
-        outcome: what to tell of what `call` returned last.
-    """
+    def keep() -> None:
+        last[0] = call()
 
-    call: Callable[[], Any]
-    info: dict[str, Any]
-    outcome: Callable[[Any], dict[str, Any]] = lambda _: {}
-    warm_up: Callable[[], Any] = lambda: None
-    last: Any = None
-
-    def racer(self) -> race.Racer:
-        return race.Racer(self._prepare, self.info, outcome=lambda: self.outcome(self.last))
-
-    def _prepare(self) -> Iterator[race.Calls]:
-        self.warm_up()
+    def prepare() -> Iterator[race.Calls]:
+        warm_up()
         while True:
-            yield race.again(self._keep)
+            yield race.again(keep)
 
-    def _keep(self) -> None:
-        self.last = self.call()
+    return race.Racer(prepare, info, outcome=lambda: outcome(last[0]))
 
 
 def _to_notes(result: dds_fast.Decomposition) -> tuple[dds_fast.Decomposition, int]:
@@ -170,7 +162,7 @@ def _searched(setting: Setting, last: tuple[dds_fast.Decomposition, int]) -> dic
     return outcome
 
 
-def _ours(setting: Setting, precision: str, preset: str | None) -> Contender:
+def _ours(setting: Setting, precision: str, preset: str | None) -> race.Racer:
     options = {"precision": precision, "preset": preset}
     checked = setting.decompose(setting.excerpt, **options)
     errors = setting.check(checked.history, preset, TOLERANCES[precision])
@@ -181,7 +173,7 @@ def _ours(setting: Setting, precision: str, preset: str | None) -> Contender:
         "n_steps": checked.n_steps,
         "multiply_adds": dict(total(watch.run(setting.wave))),
     }
-    return Contender(
+    return _contender(
         lambda: _to_notes(setting.decompose(setting.wave, **options)),
         info,
         partial(_searched, setting),
@@ -189,7 +181,7 @@ def _ours(setting: Setting, precision: str, preset: str | None) -> Contender:
     )
 
 
-def _former(setting: Setting) -> Contender:
+def _former(setting: Setting) -> race.Racer:
     """The gradient search, whole or by its first steps, before entries die."""
     former = setting.former
     options = {
@@ -212,8 +204,8 @@ def _former(setting: Setting) -> Contender:
         return _to_notes(setting.decompose(setting.wave, max_steps=max_steps, **options))
 
     if setting.full:
-        return Contender(partial(run, former.max_steps), info, partial(_searched, setting))
-    return Contender(
+        return _contender(partial(run, former.max_steps), info, partial(_searched, setting))
+    return _contender(
         partial(run, FORMER_STEPS),
         info
         | {
@@ -224,7 +216,7 @@ def _former(setting: Setting) -> Contender:
     )
 
 
-def _plain(setting: Setting) -> Contender:
+def _plain(setting: Setting) -> race.Racer:
     settings = setting.settings()
     schedule = Schedule(settings.step_size, settings.max_steps)
 
@@ -242,7 +234,7 @@ def _plain(setting: Setting) -> Contender:
         return {"cost": cost, "residual": setting.residual(state.W @ state.H), "n_notes": n_notes}
 
     errors = setting.check(search(setting.excerpt)[0], None, TOLERANCES["float32"], drops=False)
-    return Contender(
+    return _contender(
         run,
         {"precision": "float32", "errors": errors, "n_steps": settings.max_steps},
         outcome,
@@ -250,7 +242,7 @@ def _plain(setting: Setting) -> Contender:
     )
 
 
-def _nmf(setting: Setting, solver: str) -> Contender:
+def _nmf(setting: Setting, solver: str) -> race.Racer:
     """scikit-learn on the entries of the codes: as many iterations as a staged search has updates
     of the activations."""
     if solver == "cd" and setting.seconds > LONGEST_CD:
@@ -270,7 +262,7 @@ def _nmf(setting: Setting, solver: str) -> Contender:
         settings.max_steps - -(-settings.fixed_updates // staged.LOOK_EVERY)
     )
     n_timed = NMF_ITERATIONS[solver]
-    return Contender(
+    return _contender(
         partial(run, 1 + n_timed),
         {
             "precision": "float32",
@@ -284,12 +276,12 @@ def _nmf(setting: Setting, solver: str) -> Contender:
     )
 
 
-def _basic_pitch(setting: Setting) -> Contender:
+def _basic_pitch(setting: Setting) -> race.Racer:
     """The waveform at its own rate is free of charge."""
     peer = importlib.import_module("kernels.peers.basic_pitch")
     wave = audio.resample(setting.wave, sr=SR, target_sr=peer.SR)
     model = peer.BasicPitch()
-    return Contender(
+    return _contender(
         lambda: model.notes(wave),
         {"precision": "float32", "versions": peer.VERSIONS},
         lambda notes: {"n_notes": len(notes)},
@@ -307,7 +299,7 @@ OURS = {
     for precision in PRECISIONS
 }
 MAIN = "dds_fast, float32"
-CONTENDERS: Mapping[str, Callable[[Setting], Contender]] = {
+CONTENDERS: Mapping[str, Callable[[Setting], race.Racer]] = {
     **{name: partial(_ours, precision=p, preset=preset) for name, (p, preset) in OURS.items()},
     "dds_fast, gradient search": _former,
     "PyTorch, autograd": _plain,
@@ -323,9 +315,9 @@ def racers(setting: Setting) -> dict[str, Callable[[], race.Racer]]:
 
 
 def _racer(setting: Setting, name: str) -> race.Racer:
-    contender = CONTENDERS[name](setting)
-    contender.info["sound_seconds"] = setting.seconds
-    return contender.racer()
+    made = CONTENDERS[name](setting)
+    made.info["sound_seconds"] = setting.seconds
+    return made
 
 
 def watched(setting: Setting, n_turns: int) -> dict[str, tuple[list[float], dict[str, Any]]]:

@@ -50,64 +50,44 @@ class Case:
         return self.X.new_full((N, self.X.shape[1]), 1 / N)
 
 
-@dataclass(frozen=True)
-class Steps:
-    """A method in progress: `advance` takes steps, `activations` gives where they lead."""
-
-    advance: race.Calls
-    activations: Callable[[], Tensor]
-
-
-def pytorch_adam(case: Case, graphed: bool) -> Steps:
-    """The gradient by hand, the fused Adam, a projection."""
-    X, W = case.X, case.W
-    H = case.start().requires_grad_()
-    adam = torch.optim.Adam(
-        [H], lr=ENDLESS.step_size, fused=True, capturable=X.device.type == "cuda"
-    )
-
-    @torch.no_grad()
-    def step() -> None:
-        residual = W @ H - X
-        H.grad = W.T @ residual / torch.linalg.vector_norm(residual)
-        adam.step()
-        H.clamp_min_(0)
-
-    return Steps(race.again(Graphed(step, X.device) if graphed else step), H.detach)
-
-
-def pytorch_multiplicative(case: Case, loss: str, graphed: bool) -> Steps:
-    X, W, H = case.X, case.W, case.start()
-    if loss == "kl":
-        sums = W.sum(0)[:, None] + EPSILON
-
-        def step() -> None:
-            H.mul_((W.T @ (X / (W @ H + EPSILON))) / sums)
-    else:
-        numerator = W.T @ X
-
-        def step() -> None:
-            H.mul_(numerator / (W.T @ (W @ H) + EPSILON))
-
-    return Steps(race.again(Graphed(step, X.device) if graphed else step), H.detach)
+Steps = tuple[race.Calls, Callable[[], Tensor]]
+"""A method in progress: what takes steps, and what gives the activations."""
 
 
 def pytorch(case: Case, quantity: str, graphed: bool = False) -> Steps:
-    if graphed and case.X.device.type != "cuda":
-        raise RuntimeError(f"a CUDA graph needs a GPU, not {case.X.device}")
+    """The gradient by hand, the fused Adam and a projection; or a multiplicative update."""
+    X, W, H = case.X, case.W, case.start()
+    if graphed and X.device.type != "cuda":
+        raise RuntimeError(f"a CUDA graph needs a GPU, not {X.device}")
     if quantity == "adam":
-        return pytorch_adam(case, graphed)
-    return pytorch_multiplicative(case, quantity, graphed)
+        H.requires_grad_()
+        on_gpu = X.device.type == "cuda"
+        adam = torch.optim.Adam([H], lr=ENDLESS.step_size, fused=True, capturable=on_gpu)
+    sums, numerator = W.sum(0)[:, None] + EPSILON, W.T @ X
+
+    @torch.no_grad()
+    def step() -> None:
+        if quantity == "adam":
+            residual = W @ H - X
+            H.grad = W.T @ residual / torch.linalg.vector_norm(residual)
+            adam.step()
+            H.clamp_min_(0)
+        elif quantity == "kl":
+            H.mul_((W.T @ (X / (W @ H + EPSILON))) / sums)
+        else:
+            H.mul_(numerator / (W.T @ (W @ H) + EPSILON))
+
+    return race.again(Graphed(step, X.device) if graphed else step), H.detach
 
 
 def ours(case: Case, quantity: str, backend: str, precision: str = "float32") -> Steps:
     if quantity == "adam":
         problem = nmf_problem(case.X, case.W)
         search = start(problem, ENDLESS, backend=backend, precision=precision)
-        return Steps(search.advance, lambda: search.state().H)
+        return search.advance, lambda: search.state().H
     update = fixed_update(case.X, case.W, loss=quantity, n_updates=1000, backend=backend)
     H = case.start()
-    return Steps(race.again(lambda: H.copy_(update(H))), H.detach)
+    return race.again(lambda: H.copy_(update(H))), H.detach
 
 
 Build = Callable[[Case, str], Steps]
@@ -123,14 +103,10 @@ def contenders(quantity: str) -> dict[str, tuple[Build, str]]:
         "PyTorch, CUDA graph": (partial(pytorch, graphed=True), "float32"),
         "PyTorch, CUDA graph, tf32": (partial(pytorch, graphed=True), "tf32"),
         "dds_fast, reference": (partial(ours, backend="reference"), "float32"),
-        **{
-            f"dds_fast, {backend}, {precision}": (
-                partial(ours, backend=backend, precision=precision),
-                precision,
-            )
-            for backend in ("triton", "cuda")
-            for precision in precisions
-        },
+    } | {
+        f"dds_fast, {backend}, {p}": (partial(ours, backend=backend, precision=p), p)
+        for backend in ("triton", "cuda")
+        for p in precisions
     }
 
 
@@ -152,21 +128,19 @@ def case_of(name: str, quick: bool, device: torch.device) -> Case:
 def racer(case: Case, quantity: str, build: Build, precision: str) -> race.Racer:
     """Checked, and then begun anew."""
     exact = case.to(torch.float64)
-    expected = pytorch(exact, quantity)
-    expected.advance(CHECKED_STEPS)
+    advance_exact, expected = pytorch(exact, quantity)
+    advance_exact(CHECKED_STEPS)
     during = tf32 if precision == "tf32" else nullcontext
     with during():
-        steps = build(case, quantity)
-        steps.advance(CHECKED_STEPS)
-    error = error_ratio(
-        case.W.double() @ steps.activations().double(), exact.W @ expected.activations()
-    )
+        advance, activations = build(case, quantity)
+        advance(CHECKED_STEPS)
+    error = error_ratio(case.W.double() @ activations().double(), exact.W @ expected())
     if not error < TOLERANCES[precision]:
         raise Disagreement(f"W H is off by {error:.1e}, allowed are {TOLERANCES[precision]:.0e}")
 
     def prepare() -> Iterator[race.Calls]:
         while True:
-            yield steps.advance
+            yield advance
 
     F, N = case.W.shape
     bytes_per_weight = 2 if precision == "bfloat16" else 4

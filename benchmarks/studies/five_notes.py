@@ -86,12 +86,10 @@ def note_spectra(X: np.ndarray) -> np.ndarray:
         (START + i * LENGTH + 0.05 < times) & (times < START + (i + 1) * LENGTH - 0.1)
         for i in range(len(PITCHES))
     ]
-    means = [
-        X[:, np.any([m for m, p in zip(inside, PITCHES, strict=True) if p == pitch], axis=0)].mean(
-            1
-        )
-        for pitch in TEMPLATES
-    ]
+    means = []
+    for pitch in TEMPLATES:
+        sounding = np.any([i for i, p in zip(inside, PITCHES, strict=True) if p == pitch], axis=0)
+        means.append(X[:, sounding].mean(axis=1))
     return np.stack([mean / np.linalg.norm(mean) for mean in means], axis=1)
 
 
@@ -109,24 +107,16 @@ def _explained(X: np.ndarray, W: np.ndarray, H: np.ndarray, value: float) -> Exp
     )
 
 
+SETTINGS = {"n_steps": STEPS, "tolerance": 0, "random_state": SEED, "device": "cpu"}
+
+
 def by_nmf(X: np.ndarray) -> Explanation:
-    found = nmf.factorize(
-        X, 4, loss="kl", n_steps=STEPS, tolerance=0, random_state=SEED, device="cpu"
-    )
+    found = nmf.factorize(X, 4, loss="kl", **SETTINGS)
     return _explained(X, found.W, found.H, found.history[-1])
 
 
 def by_autoencoder(X: np.ndarray, penalty: float) -> Explanation:
-    model = nae.fit(
-        X,
-        4,
-        penalty=penalty,
-        level=LEVEL,
-        n_steps=STEPS,
-        tolerance=0,
-        random_state=SEED,
-        device="cpu",
-    )
+    model = nae.fit(X, 4, penalty=penalty, level=LEVEL, **SETTINGS)
     return _explained(X, model.decoder[0].numpy(), model.encode(X), model.divergence(X))
 
 
