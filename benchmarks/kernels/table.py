@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kernels.contenders import PYTORCH_LOOP
 from report import markdown
@@ -103,24 +104,18 @@ STYLES = {
 }
 
 
-def _time(seconds: float) -> str:
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
     return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
 
 
-def _spread(row: Row) -> str:
-    low, high = (1000 * q if row.seconds < 1 else q for q in row.quartiles)
-    return f"{_time(row.seconds)} [{low:.3g}, {high:.3g}]"
+def _ratio(value: float | None, reference: float | None) -> str:
+    return f"{value / reference:.2f}" if value and reference else ""
 
 
-def _error(row: Row) -> str:
-    errors = row.info.get("errors")
-    return f"{max(errors.values()):.0e}" if errors else ""
-
-
-def _ratio(value: float | None, reference: float | None, unit: str = "") -> str:
-    if not value or not reference:
-        return ""
-    return f"{100 * value / reference:.0f} %" if unit == "%" else f"{value / reference:.2f}"
+def _share(value: float | None, reference: float | None) -> str:
+    return f"{100 * value / reference:.0f} %" if value and reference else ""
 
 
 def _refused(rows: Sequence[Row]) -> list[str]:
@@ -132,260 +127,235 @@ def _refused(rows: Sequence[Row]) -> list[str]:
     return [f"- {'; '.join(names)}: not available: {why}" for why, names in by_reason.items()]
 
 
-def _best(rows: Sequence[Row], precision: str) -> float | None:
-    """The fastest batched PyTorch of a precision."""
-    seconds = (row.seconds for row in rows if _batched(row) and row.info["precision"] == precision)
-    return min(seconds, default=None)
+@dataclass(frozen=True)
+class Line:
+    """A row of a table: what can be said of a contender, beside the others of its group."""
+
+    results: Results
+    row: Row
+
+    @property
+    def info(self) -> dict[str, Any]:
+        return self.row.info
+
+    @property
+    def seconds(self) -> float:
+        return self.row.seconds
+
+    @property
+    def style(self) -> Style:
+        return STYLES[self.results.suite]
+
+    @property
+    def case(self) -> str:
+        return self.row.group.rpartition(" ")[0]
+
+    @property
+    def rivals(self) -> list[Row]:
+        return [row for row in self.results.groups[self.row.group] if row.refusal is None]
+
+    def of(self, contender: str) -> float | None:
+        """Seconds of another."""
+        return self.results.seconds(self.row.group, contender)
+
+    def best(self, precision: str) -> float | None:
+        """Of the fastest batched PyTorch of a precision."""
+        rivals = (r for r in self.rivals if _batched(r) and r.info["precision"] == precision)
+        return min((row.seconds for row in rivals), default=None)
+
+    def spread(self) -> str:
+        low, high = (1000 * q if self.seconds < 1 else q for q in self.row.quartiles)
+        return f"{_time(self.seconds)} [{low:.3g}, {high:.3g}]"
+
+    def error(self) -> str:
+        errors = self.info.get("errors")
+        return f"{max(errors.values()):.0e}" if errors else ""
+
+    def extrapolated(self) -> str:
+        steps = self.info.get("extrapolated_from")
+        return f"extrapolated from {steps}" if steps else ""
+
+    def number(self, name: str, form: str = "") -> str:
+        return f"{self.info[name]:{form}}" if name in self.info else ""
+
+    def weights(self) -> float:
+        """Bytes of weights per second."""
+        return self.info["weight_bytes"] * self.info["passes"] / self.seconds
+
+    def flops(self) -> float:
+        return 2 * self.info["multiply_adds"] / self.seconds
+
+    def moved(self) -> float | None:
+        """Bytes per second at best."""
+        return self.results.rate(*self.style.bytes_limit(self.case))
+
+    def product(self, group: str, where: str = "") -> float | None:
+        """Operations per second at best."""
+        name = self.style.products[self.info["precision"]]
+        return self.results.rate(f"{group} limits", name + where)
+
+    def floor(self) -> float | None:
+        """Seconds that the row's bytes or its arithmetic take at the measured limits."""
+        moved, product = self.moved(), self.product("machine")
+        if not moved or not product:
+            return None
+        n_products = 3 if self.info["precision"] == "bf16x3" else 1
+        arithmetic = 2 * n_products * self.info["multiply_adds"] / product
+        return max(self.info["weight_bytes"] * self.info["passes"] / moved, arithmetic)
+
+    def arithmetic(self) -> float | None:
+        """Seconds that a search's multiply-adds take at the measured rates of products."""
+        names = ("float32", "bfloat16")
+        single, half = (self.results.rate("machine limits", f"{name} product") for name in names)
+        if not single or not half or not self.info.get("multiply_adds"):
+            return None
+        # Without instructions for bfloat16 its products are slower.
+        rates = {"float32": single, "bfloat16": max(single, half), "split": max(single, half / 3)}
+        return sum(2 * n / rates[name] for name, n in self.info["multiply_adds"].items())
+
+    def giga(self) -> str:
+        """Billions of multiply-adds of a search."""
+        counted = sum(self.info.get("multiply_adds", {}).values())
+        return f"{counted / 1e9:.3g}" if counted else ""
+
+    def rate(self) -> str:
+        """Of a limit."""
+        rate = self.results.rate(self.row.group, self.row.contender) or 0
+        return f"{rate / 1e9:,.1f} {'GB/s' if self.info['bytes'] else 'GFLOP/s'}"
+
+    def alive(self) -> str:
+        share = self.info.get("entries_alive")
+        return "" if share is None or self.extrapolated() else f"{100 * share:.0f} %"
+
+    def last_cost(self) -> str:
+        costs = {row.contender: row.info.get("cost") for row in self.rivals}
+        exact, cost = costs.get("dds_fast, float32"), self.info.get("cost")
+        return f"{100 * (cost / exact - 1):+.3f} %" if cost and exact else ""
 
 
-def _race(results: Results, group: str, rows: Sequence[Row]) -> str:
-    style, case = STYLES[results.suite], group.rpartition(" ")[0]
-    loop = results.seconds(group, PYTORCH_LOOP)
-    moved = results.rate(*style.bytes_limit(case))
-    several = len({row.info["precision"] for row in rows if _batched(row)}) > 1
-    giga, unit = (1e9, "GFLOP/s") if results.suite == "cpu" else (1e12, "TFLOP/s")
-    cells = []
-    for row in rows:
-        precision = row.info["precision"]
-        flops = 2 * row.info["multiply_adds"] / row.seconds
-        rate = row.info["weight_bytes"] * row.info["passes"] / row.seconds
-        product = style.products[precision]
-        cells.append(
-            [
-                row.contender,
-                _spread(row),
-                _ratio(loop, row.seconds),
-                _ratio(_best(rows, "float32"), row.seconds),
-                _error(row),
-                f"{rate / 1e9:.1f}",
-                _ratio(rate, moved, "%"),
-                f"{flops / giga:.3g}",
-                _ratio(flops, results.rate("machine limits", product), "%"),
-            ]
-        )
-        if several:
-            own = _best(rows, "float32" if precision == "bf16x3" else precision)
-            cells[-1].insert(4, _ratio(own, row.seconds))
-        if style.here:
-            here = results.rate(f"{case} limits", f"{product} at the case's shape")
-            cells[-1].append(_ratio(flops, here, "%"))
-    header = ["contender", "time", "× loop", "× best PyTorch"]
-    header += ["at its precision"] if several else []
-    header += ["error", "weights, GB/s", style.bytes_heading, unit, "of product"]
-    header += ["of product here"] if style.here else []
-    return markdown(header, cells)
+Columns = dict[str, Callable[[Line], str]]
 
-
-def _floor(results: Results, group: str, row: Row) -> float | None:
-    """Seconds that the row's bytes or its arithmetic take at the measured limits."""
-    style = STYLES[results.suite]
-    moved = results.rate(*style.bytes_limit(group.rpartition(" ")[0]))
-    product = results.rate("machine limits", style.products[row.info["precision"]])
-    if not moved or not product:
-        return None
-    n_products = 3 if row.info["precision"] == "bf16x3" else 1
-    return max(
-        row.info["weight_bytes"] * row.info["passes"] / moved,
-        2 * n_products * row.info["multiply_adds"] / product,
+CONTENDER: Columns = {"contender": lambda line: line.row.contender}
+TIME: Columns = {"time": Line.spread}
+SEARCH: Columns = {
+    "G multiply-adds": Line.giga,
+    "floor": lambda line: _time(line.arithmetic()),
+    "× floor": lambda line: _ratio(line.seconds, line.arithmetic()),
+}
+LOOP: Columns = {"× loop": lambda line: _ratio(line.of(PYTORCH_LOOP), line.seconds)}
+BEST: Columns = {"× best PyTorch": lambda line: _ratio(line.best("float32"), line.seconds)}
+OWN: Columns = {
+    "at its precision": lambda line: _ratio(
+        line.best(line.info["precision"].replace("bf16x3", "float32")), line.seconds
     )
+}
+HERE: Columns = {
+    "of product here": lambda line: _share(
+        line.flops(), line.product(line.case, " at the case's shape")
+    )
+}
+COLUMNS: dict[str, Columns] = {
+    "limits": {"limit": lambda line: line.row.contender, **TIME, "rate": Line.rate},
+    "memory": {
+        **CONTENDER,
+        "the search's peak, GiB": lambda line: (
+            f"{(line.info['peak_bytes'] - line.info['bytes_before']) / 2**30:.2f}"
+        ),
+        "whole process, GiB": lambda line: f"{line.info['peak_bytes'] / 2**30:.2f}",
+        "update step": lambda line: _time(line.seconds),
+    },
+    "decompose": {
+        **CONTENDER,
+        "time": lambda line: _time(line.seconds),
+        **LOOP,
+        "first call, few steps": lambda line: _time(line.info.get("first_seconds")),
+        "steps": lambda line: line.number("n_steps"),
+        "how it ended": lambda line: (
+            f"{line.extrapolated()} steps" if line.extrapolated() else line.info["stop_reason"]
+        ),
+        "entries alive": Line.alive,
+        "error of the first costs": Line.error,
+        "last cost for float32's": Line.last_cost,
+    },
+    "training": {
+        **CONTENDER,
+        "step": Line.spread,
+        "× slowest": lambda line: _ratio(max(r.seconds for r in line.rivals), line.seconds),
+        "error": Line.error,
+        "TFLOP/s": lambda line: f"{line.flops() / 1e12:.3g}",
+        "Adam alone, GB/s": lambda line: f"{line.info['bytes_of_adam'] / line.seconds / 1e9:.0f}",
+    },
+    "notes": {
+        **CONTENDER,
+        **TIME,
+        "× real time": lambda line: f"{line.info['sound_seconds'] / line.seconds:.3g}",
+        "time / dds_fast, float32": lambda line: _ratio(line.seconds, line.of("dds_fast, float32")),
+        **SEARCH,
+        "steps": lambda line: ", ".join(
+            filter(None, (line.number("n_steps"), line.extrapolated()))
+        ),
+        "error of the costs": Line.error,
+        "last cost": lambda line: line.number("cost", ".4g"),
+        "residual": lambda line: line.number("residual", ".4f"),
+        "notes": lambda line: line.number("n_notes"),
+    },
+    "stages": {
+        "search": lambda line: line.info["search"],
+        "stage": lambda line: line.info["stage"],
+        **TIME,
+        **SEARCH,
+    },
+}
+"""By the last word of a group."""
+
+PLAIN: Columns = {**CONTENDER, **TIME, "error": Line.error}
+RACES = ("forward", "backward", "gradient", "step", "adam", "euclidean", "kl")
+
+
+def _race(style: Style, several: bool) -> Columns:
+    """`several`: whether PyTorch takes part in several precisions."""
+    giga, unit = (1e9, "GFLOP/s") if style.here else (1e12, "TFLOP/s")
+    return {
+        **CONTENDER,
+        **TIME,
+        **LOOP,
+        **BEST,
+        **(OWN if several else {}),
+        "error": Line.error,
+        "weights, GB/s": lambda line: f"{line.weights() / 1e9:.1f}",
+        style.bytes_heading: lambda line: _share(line.weights(), line.moved()),
+        unit: lambda line: f"{line.flops() / giga:.3g}",
+        "of product": lambda line: _share(line.flops(), line.product("machine")),
+        **(HERE if style.here else {}),
+    }
+
+
+def _table(results: Results, rows: Sequence[Row], columns: Columns) -> str:
+    lines = [Line(results, row) for row in rows]
+    return markdown(list(columns), [[cell(line) for cell in columns.values()] for line in lines])
 
 
 def _summary(results: Results) -> str:
     """The fastest of ours in each race and precision."""
-    cells = []
+    fastest: list[Row] = []
     for group, rows in results.groups.items():
-        if TABLES.get(group.rpartition(" ")[2]) is not _race:
-            continue
-        timed = [row for row in rows if row.refusal is None]
-        for precision in ("float32", "tf32", "bf16x3", "bfloat16"):
-            mine = [
-                row
-                for row in timed
-                if row.contender.startswith("dds_fast") and row.info["precision"] == precision
-            ]
-            if not mine:
-                continue
-            row = min(mine, key=lambda row: row.seconds)
-            rate = row.info["weight_bytes"] * row.info["passes"] / row.seconds
-            moved = results.rate(*STYLES[results.suite].bytes_limit(group.rpartition(" ")[0]))
-            cells.append(
-                [
-                    group,
-                    row.contender.removeprefix("dds_fast, "),
-                    _time(row.seconds),
-                    f"{rate / 1e9:.0f}",
-                    _ratio(rate, moved, "%"),
-                    _ratio(row.seconds, _floor(results, group, row)),
-                    _ratio(results.seconds(group, PYTORCH_LOOP), row.seconds),
-                    _ratio(_best(timed, "float32"), row.seconds),
-                    _error(row),
-                ]
-            )
-    if not cells:
-        return ""
-    header = ["", "fastest of ours", "time", "weights, GB/s"]
-    header += [STYLES[results.suite].bytes_heading, "× floor", "× loop"]
-    header += ["× best PyTorch", "error"]
-    return "## Summary\n\n" + markdown(header, cells)
-
-
-def _limits(results: Results, group: str, rows: Sequence[Row]) -> str:
-    cells = []
-    for row in rows:
-        rate = results.rate(group, row.contender)
-        unit = "GB/s" if row.info["bytes"] else "GFLOP/s"
-        cells.append([row.contender, _spread(row), f"{(rate or 0) / 1e9:,.1f} {unit}"])
-    return markdown(["limit", "time", "rate"], cells)
-
-
-def _memory(results: Results, group: str, rows: Sequence[Row]) -> str:
-    cells = []
-    for row in rows:
-        peak, before = row.info["peak_bytes"], row.info["bytes_before"]
-        cells.append(
-            [
-                row.contender,
-                f"{(peak - before) / 2**30:.2f}",
-                f"{peak / 2**30:.2f}",
-                _time(row.seconds),
-            ]
-        )
-    header = ["contender", "the search's peak, GiB", "whole process, GiB", "update step"]
-    return markdown(header, cells)
-
-
-def _decompose(results: Results, group: str, rows: Sequence[Row]) -> str:
-    loop = results.seconds(group, PYTORCH_LOOP)
-    exact = {row.contender: row.info.get("cost") for row in rows}.get("dds_fast, float32")
-    cells = []
-    for row in rows:
-        measured = row.info.get("extrapolated_from")
-        alive, cost = row.info.get("entries_alive"), row.info.get("cost")
-        first = row.info.get("first_seconds")
-        cells.append(
-            [
-                row.contender,
-                _time(row.seconds),
-                _ratio(loop, row.seconds),
-                "" if first is None else _time(first),
-                str(row.info["n_steps"]),
-                f"extrapolated from {measured} steps" if measured else row.info["stop_reason"],
-                "" if alive is None or measured else f"{100 * alive:.0f} %",
-                _error(row),
-                "" if not cost or not exact else f"{100 * (cost / exact - 1):+.3f} %",
-            ]
-        )
-    header = ["contender", "time", "× loop", "first call, few steps", "steps", "how it ended"]
-    header += ["entries alive", "error of the first costs", "last cost for float32's"]
-    return markdown(header, cells)
-
-
-def _training(results: Results, group: str, rows: Sequence[Row]) -> str:
-    slowest = max(rows, key=lambda row: row.seconds)
-    cells = [
-        [
-            row.contender,
-            _spread(row),
-            _ratio(slowest.seconds, row.seconds),
-            _error(row),
-            f"{2 * row.info['multiply_adds'] / row.seconds / 1e12:.3g}",
-            f"{row.info['bytes_of_adam'] / row.seconds / 1e9:.0f}",
-        ]
-        for row in rows
-    ]
-    header = ["contender", "step", "× slowest", "error", "TFLOP/s", "Adam alone, GB/s"]
-    return markdown(header, cells)
-
-
-def _arithmetic(results: Results, row: Row) -> float | None:
-    """Seconds that a search's multiply-adds take at the measured rates of products."""
-    rates = {
-        name: results.rate("machine limits", f"{name} product") for name in ("float32", "bfloat16")
+        if group.rpartition(" ")[2] in RACES:
+            ours = [r for r in rows if r.refusal is None and r.contender.startswith("dds_fast")]
+            for precision in ("float32", "tf32", "bf16x3", "bfloat16"):
+                mine = [row for row in ours if row.info["precision"] == precision]
+                fastest += sorted(mine, key=lambda row: row.seconds)[:1]
+    columns: Columns = {
+        "": lambda line: line.row.group,
+        "fastest of ours": lambda line: line.row.contender.removeprefix("dds_fast, "),
+        "time": lambda line: _time(line.seconds),
+        "weights, GB/s": lambda line: f"{line.weights() / 1e9:.0f}",
+        STYLES[results.suite].bytes_heading: lambda line: _share(line.weights(), line.moved()),
+        "× floor": lambda line: _ratio(line.seconds, line.floor()),
+        **LOOP,
+        **BEST,
+        "error": Line.error,
     }
-    if None in rates.values() or not row.info.get("multiply_adds"):
-        return None
-    fastest = max(rates.values())  # without instructions for bfloat16 its products are slower
-    per_second = {
-        "float32": rates["float32"],
-        "bfloat16": fastest,
-        "split": max(rates["float32"], rates["bfloat16"] / 3),
-    }
-    return sum(2 * n / per_second[name] for name, n in row.info["multiply_adds"].items())
-
-
-def _giga(row: Row) -> str:
-    """Billions of multiply-adds."""
-    counted = sum(row.info.get("multiply_adds", {}).values())
-    return f"{counted / 1e9:.3g}" if counted else ""
-
-
-def _notes(results: Results, group: str, rows: Sequence[Row]) -> str:
-    ours = results.seconds(group, "dds_fast, float32")
-    cells = []
-    for row in rows:
-        info, floor = row.info, _arithmetic(results, row)
-        measured = info.get("extrapolated_from")
-        cells.append(
-            [
-                row.contender,
-                _spread(row),
-                f"{info['sound_seconds'] / row.seconds:.3g}",
-                _ratio(row.seconds, ours),
-                _giga(row),
-                "" if floor is None else _time(floor),
-                _ratio(row.seconds, floor),
-                f"{info.get('n_steps', '')}" + (f", extrapolated from {measured}" * bool(measured)),
-                _error(row),
-                "" if "cost" not in info else f"{info['cost']:.4g}",
-                "" if "residual" not in info else f"{info['residual']:.4f}",
-                str(info.get("n_notes", "")),
-            ]
-        )
-    header = ["contender", "time", "× real time", "time / dds_fast, float32"]
-    header += ["G multiply-adds", "floor", "× floor", "steps", "error of the costs"]
-    header += ["last cost", "residual", "notes"]
-    return markdown(header, cells)
-
-
-def _stages(results: Results, group: str, rows: Sequence[Row]) -> str:
-    """In the order of the stages."""
-    order = [row.contender for row in results.groups[group]]
-    cells = []
-    for row in sorted(rows, key=lambda row: order.index(row.contender)):
-        floor = _arithmetic(results, row)
-        cells.append(
-            [
-                row.info["search"],
-                row.info["stage"],
-                _spread(row),
-                _giga(row),
-                "" if floor is None else _time(floor),
-                _ratio(row.seconds, floor),
-            ]
-        )
-    return markdown(["search", "stage", "time", "G multiply-adds", "floor", "× floor"], cells)
-
-
-def _plain(results: Results, group: str, rows: Sequence[Row]) -> str:
-    """A group that says nothing but times."""
-    cells = [[row.contender, _spread(row), _error(row)] for row in rows]
-    return markdown(["contender", "time", "error"], cells)
-
-
-TABLES: dict[str, Callable[[Results, str, Sequence[Row]], str]] = {
-    "limits": _limits,
-    "memory": _memory,
-    "decompose": _decompose,
-    "training": _training,
-    "notes": _notes,
-    "stages": _stages,
-    "forward": _race,
-    "backward": _race,
-    "gradient": _race,
-    "step": _race,
-    **dict.fromkeys(("adam", "euclidean", "kl"), _race),
-}
-"""By the last word of a group."""
+    return "## Summary\n\n" + _table(results, fastest, columns) if fastest else ""
 
 
 def render(results: Results) -> str:
@@ -399,11 +369,17 @@ def render(results: Results) -> str:
     if results.suite == "gpu" and (summary := _summary(results)):
         parts.append(summary)
     for group, rows in results.groups.items():
-        table = TABLES.get(group.rpartition(" ")[2], _plain)
-        timed = sorted((row for row in rows if row.refusal is None), key=lambda row: row.seconds)
+        word = group.rpartition(" ")[2]
+        timed = [row for row in rows if row.refusal is None]
+        if word != "stages":  # which have an order of their own
+            timed.sort(key=lambda row: row.seconds)
+        columns = COLUMNS.get(word, PLAIN)
+        if word in RACES:
+            precisions = {row.info["precision"] for row in timed if _batched(row)}
+            columns = _race(style, len(precisions) > 1)
         parts.append(f"## {group}")
         if timed:
-            parts.append(table(results, group, timed))
+            parts.append(_table(results, timed, columns))
         if refused := _refused(rows):
             parts.append("\n".join(refused))
     return "\n\n".join(parts) + "\n"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from kernels.peers import Decode, Flow
@@ -35,6 +36,21 @@ def over_flows(decoders: Sequence[Decode]) -> Decode:
         return torch.stack(x), torch.stack(log_det)
 
     return decode
+
+
+def chains(
+    flow: Flow,
+    of_bank: Callable[[CouplingStep, Tensor, int], Iterable[Any]],
+    of_glow: Callable[[GlowStep], Iterable[Any]],
+) -> list[list[Any]]:
+    """The layers of every flow in the order of encoding, as a library makes them of a step."""
+    if isinstance(flow, RealNVPBank):
+        steps = list(zip(flow.couplings, flow.orders, strict=True))
+        return [
+            [layer for step, order in steps for layer in of_bank(step, order[group], group)]
+            for group in range(flow.n_sources)
+        ]
+    return [[layer for step in flow.steps for layer in of_glow(step)]]
 
 
 class Coupling(nn.Module):
@@ -102,14 +118,9 @@ class Chain(nn.Module):
 
 def decoder(flow: Flow) -> Decode:
     """Every flow of `flow` as a module of its own."""
-    if isinstance(flow, RealNVPBank):
-        return over_flows([_real_nvp(flow, group) for group in range(flow.n_sources)])
-    layers = [layer for s in reversed(flow.steps) for layer in (Coupling(s.coupling, 0), Mixing(s))]
-    return over_flows([Chain(layers)])
-
-
-def _real_nvp(bank: RealNVPBank, group: int) -> Chain:
-    layers: list[nn.Module] = []
-    for step, order in zip(bank.couplings[::-1], bank.orders.flip(0), strict=True):
-        layers += [Coupling(step, group), Permutation(order[group])]
-    return Chain(layers)
+    layers = chains(
+        flow,
+        lambda step, order, group: (Permutation(order), Coupling(step, group)),
+        lambda step: (Mixing(step), Coupling(step.coupling, 0)),
+    )
+    return over_flows([Chain(of_flow[::-1]) for of_flow in layers])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 from kernels.peers import Decode, Flow
-from kernels.peers.loop import network, over_flows
+from kernels.peers.loop import chains, network, over_flows
 from nflows.transforms import (
     ActNorm,
     AffineCouplingTransform,
@@ -20,7 +20,6 @@ from nflows.transforms import (
 )
 from torch import Tensor, nn
 
-from dds_fast.flows import RealNVPBank
 from dds_fast.flows.coupling import CouplingStep
 from dds_fast.flows.glow import GlowStep
 
@@ -65,21 +64,13 @@ def _mixing(step: GlowStep) -> list[Transform]:
 
 def decoder(flow: Flow) -> Decode:
     """Each flow an nflows ``CompositeTransform``; decoding is its inverse."""
-    if isinstance(flow, RealNVPBank):
-        chains = [
-            [
-                transform
-                for step, order in zip(flow.couplings, flow.orders, strict=True)
-                for transform in (Permutation(order[group]), _TanhCoupling(step, group))
-            ]
-            for group in range(flow.n_sources)
-        ]
-    else:
-        chains = [
-            [t for s in flow.steps for t in (*_mixing(s), _TanhCoupling(s.coupling, 0))],
-        ]
+    layers = chains(
+        flow,
+        lambda step, order, group: (Permutation(order), _TanhCoupling(step, group)),
+        lambda step: (*_mixing(step), _TanhCoupling(step.coupling, 0)),
+    )
     device = next(flow.parameters()).device
     modules = [
-        CompositeTransform(chain).eval().requires_grad_(False).to(device) for chain in chains
+        CompositeTransform(chain).eval().requires_grad_(False).to(device) for chain in layers
     ]
     return over_flows([module.inverse for module in modules])

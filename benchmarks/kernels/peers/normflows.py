@@ -9,10 +9,9 @@ from __future__ import annotations
 import normflows
 import torch
 from kernels.peers import Decode, Flow
-from kernels.peers.loop import network, over_flows
+from kernels.peers.loop import chains, network, over_flows
 from torch import Tensor, nn
 
-from dds_fast.flows import RealNVPBank
 from dds_fast.flows.coupling import CouplingStep
 from dds_fast.flows.glow import GlowStep
 
@@ -57,20 +56,14 @@ def _mixing(step: GlowStep) -> list[nn.Module]:
 
 def decoder(flow: Flow) -> Decode:
     """Each flow a ``NormalizingFlow``."""
-    if isinstance(flow, RealNVPBank):
-        chains = [
-            [
-                layer
-                for step, order in zip(flow.couplings, flow.orders, strict=True)
-                for layer in (_permutation(order[group]), _coupling(step, group))
-            ]
-            for group in range(flow.n_sources)
-        ]
-    else:
-        chains = [[x for s in flow.steps for x in (*_mixing(s), _coupling(s.coupling, 0))]]
+    layers = chains(
+        flow,
+        lambda step, order, group: (_permutation(order), _coupling(step, group)),
+        lambda step: (*_mixing(step), _coupling(step.coupling, 0)),
+    )
     base = normflows.distributions.DiagGaussian(flow.n_features, trainable=False)
     device = next(flow.parameters()).device
     models = [
-        normflows.NormalizingFlow(base, chain).requires_grad_(False).to(device) for chain in chains
+        normflows.NormalizingFlow(base, chain).requires_grad_(False).to(device) for chain in layers
     ]
     return over_flows([model.inverse_and_log_det for model in models])
