@@ -1,17 +1,17 @@
-"""Options, facts about the machine, and contenders without a time, for all benchmarks."""
+"""Options, rows beside those of pytest-benchmark, and the form in which all are kept."""
 
 from __future__ import annotations
 
-import subprocess
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from devices import description
+import store
+from kernels.race import Race, Turn
+from pytest_benchmark.fixture import BenchmarkFixture
 
-from dds_fast import _native
-
-REFUSED = pytest.StashKey[list[dict[str, str]]]()
+ROWS = pytest.StashKey[list[store.Record]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,56 +23,60 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--point-seconds", type=float, default=0.2, help="about, per point of table1")
     parser.addoption("--data", help="folder of recordings to turn into notes")
     parser.addoption("--race-seconds", type=float, default=40.0, help="how long a race may take")
+    parser.addoption("--trial", action="store_true", help="not for benchmarks/results")
+    parser.addoption("--command", help="what the results name as their command")
+
+
+def _tiny(config: pytest.Config) -> bool:
+    return config.option.quick or config.option.preset == "check"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[REFUSED] = []
+    config.stash[ROWS] = []
+    if (file := config.getoption("benchmark_json", None)) is not None:
+        try:
+            store.permit(Path(file.name), config.option.trial or _tiny(config))
+        except store.Refused as refusal:
+            raise pytest.UsageError(str(refusal)) from None
+
+
+Tell = Callable[[store.Record], None]
+Refuse = Callable[[str, str, str], None]
 
 
 @pytest.fixture(scope="session")
-def quick(pytestconfig: pytest.Config) -> bool:
-    return pytestconfig.getoption("quick")
+def tell(pytestconfig: pytest.Config) -> Tell:
+    """Keep a row that pytest-benchmark does not measure."""
+    return pytestconfig.stash[ROWS].append
 
 
 @pytest.fixture(scope="session")
-def device(pytestconfig: pytest.Config) -> torch.device:
-    return torch.device(pytestconfig.getoption("device"))
-
-
-@pytest.fixture
-def refuse(request: pytest.FixtureRequest) -> Any:
+def refuse(tell: Tell) -> Refuse:
     """``refuse(group, contender, reason)``: record why a contender has no time, and skip."""
 
     def record(group: str, contender: str, reason: str) -> None:
-        request.config.stash[REFUSED].append(
-            {"group": group, "contender": contender, "reason": reason}
-        )
+        tell(store.refused(group, contender, reason))
         pytest.skip(reason)
 
     return record
 
 
-def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict) -> None:
-    machine_info["torch"] = torch.__version__
-    machine_info["threads"] = torch.get_num_threads()
-    machine_info["level"] = _native.cpu().level()
-    machine_info |= description(torch.device(config.getoption("device")))
-
-
-def pytest_benchmark_update_commit_info(config: pytest.Config, commit_info: dict) -> None:
-    """Of the checkout, wherever the run was started."""
-    git = ["git", "-C", str(config.rootpath)]
-    for key, command in (("id", ["rev-parse", "HEAD"]), ("dirty", ["status", "--porcelain"])):
-        done = subprocess.run([*git, *command], capture_output=True, text=True)
-        commit_info[key] = done.stdout.strip()
-    commit_info["dirty"] = bool(commit_info["dirty"])
+@pytest.fixture
+def take(benchmark: BenchmarkFixture, refuse: Refuse) -> Callable[[Race, Turn], None]:
+    """Let a contender have its turn in a race."""
+    return lambda race, turn: race.take(turn, benchmark, refuse)
 
 
 def pytest_benchmark_update_json(
-    config: pytest.Config, benchmarks: list, output_json: dict
+    config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]
 ) -> None:
-    output_json["command"] = " ".join(("pytest", *config.invocation_params.args))
-    output_json["refused"] = config.stash[REFUSED]
-    output_json["quick"] = config.getoption("quick") or config.getoption("preset") == "check"
-    output_json["suite"] = config.getoption("suite")
-    output_json["preset"] = config.getoption("preset")
+    """The JSON in the form of `store`, instead of pytest-benchmark's own."""
+    about = {name: getattr(config.option, name) for name in ("suite", "preset")} | {
+        "quick": _tiny(config)
+    }
+    option = config.option
+    command = option.command or " ".join(("pytest", *config.invocation_params.args))
+    rows = store.pooled(output_json["benchmarks"], config.stash[ROWS])
+    run = store.provenance(option.device, command)
+    output_json.clear()
+    output_json |= store.rounded({"runs": [run], "about": about, "rows": rows})

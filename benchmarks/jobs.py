@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import store
 
 HERE = Path(__file__).parent
 
@@ -20,7 +21,7 @@ class Job:
 
     Attributes:
         name: of the job, and of its JSON unless it has several cases.
-        file: the tests.
+        file: the tests, below benchmarks/.
         cases: whose tests are run; each gets a JSON of its own. By default the one of that name.
         selected: whether the cases are a choice among the tests of the file.
     """
@@ -48,8 +49,8 @@ class Job:
         unfinished = folder / f"{self.name}.json.part"
         command = [sys.executable, "-m", "pytest", str(HERE / self.file), "-q", "-rs"]
         command += ["-p", "no:cacheprovider", "--rootdir", str(HERE.parent)]
-        command += ["-c", str(HERE.parent / "pyproject.toml")]
-        command += ["--benchmark-json", str(unfinished), *options]
+        command += ["-c", str(HERE.parent / "pyproject.toml"), "--disable-warnings"]
+        command += ["--benchmark-json", str(unfinished), "--command", store.typed(), *options]
         command += ["--benchmark-columns", "median,iqr,rounds"]
         if self.selected:
             command += ["-k", " or ".join(f"{case}-" for case in self.parts)]
@@ -59,21 +60,13 @@ class Job:
         if done.returncode != 0 or not unfinished.exists():
             unfinished.unlink(missing_ok=True)
             return False
-        if len(self.parts) > 1:
-            self._split(unfinished)
-        unfinished.rename(folder / f"{self.parts[-1]}.json")
-        return True
-
-    def _split(self, path: Path) -> None:
-        """Leave only the last case in the JSON, and write the others beside it."""
-        record = json.loads(path.read_text())
+        record = store.read(unfinished)
         for case in self.parts:
-            own = {
-                key: [row for row in record.get(key, []) if row["group"].split(" ")[0] == case]
-                for key in ("benchmarks", "refused")
-            }
-            target = path if case == self.parts[-1] else path.with_name(f"{case}.json")
-            target.write_text(json.dumps(record | own, indent=1))
+            own = [row for row in record["rows"] if row["group"].split(" ")[0] == case]
+            rows = own if len(self.parts) > 1 else record["rows"]
+            store.write(folder / f"{case}.json", record | {"rows": rows})
+        unfinished.unlink()
+        return True
 
 
 def chosen(jobs: Iterable[Job], only: str | None) -> list[Job]:

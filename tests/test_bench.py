@@ -10,19 +10,21 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jobs
 import numpy as np
 import pytest
-import race
-import test_notes
+import store
 import torch
-from cases import GPU_CASES, Workload, n_weights
 from jobs import Job
-from peers import batched
-from peers.search import device_starter, starter
-from sounds import piano_like
-from stages import Watch, total
+from kernels import race, test_notes
+from kernels.cases import GPU_CASES, Workload, n_weights
+from kernels.peers import batched
+from kernels.peers.search import device_starter, starter
+from kernels.sounds import piano_like
+from kernels.stages import Watch, total
+from paper import scaling
 
 from dds_fast.command import bench
 from dds_fast.command.main import main
@@ -64,8 +66,7 @@ def test_what_follows_the_suite_is_its_own(
 
 def run(suite: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """A suite in a new process, as the command starts it."""
-    script = CHECKOUT / "benchmarks" / f"{suite}.py"
-    command = [sys.executable, str(script), "--out", str(folder), *options]
+    command = [sys.executable, str(CHECKOUT / "benchmarks"), suite, "--out", str(folder), *options]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
     return subprocess.run(
         command, cwd=folder.parent, env=environment, capture_output=True, text=True
@@ -88,14 +89,15 @@ def test_quick_run_is_complete_and_resumes(tmp_path: Path) -> None:
     done = bench_cpu(folder, "W2-60")
     assert done.returncode == 0, done.stdout + done.stderr
     assert {path.name for path in folder.iterdir()} == {
-        *("machine.json", "W2-60.json", "README.md", "steps.svg")
+        *("machine.json", "W2-60.json", "README.md")
     }
     record = json.loads((folder / "W2-60.json").read_text())
-    contenders = [row["extra_info"].get("contender") for row in record["benchmarks"]]
+    contenders = [row["contender"] for row in record["rows"] if "refusal" not in row]
     assert contenders.count("dds_fast, cpu, float32") == 3
     assert contenders.count("PyTorch, loop over flows") == 3
-    for row in record["benchmarks"]:
-        assert row["stats"]["median"] > 0
+    assert all(row["median"] > 0 for row in record["rows"] if "refusal" not in row)
+    (run,) = record["runs"]
+    assert run["machine"]["cpu"] and run["versions"]["torch"] == torch.__version__
     report = (folder / "README.md").read_text()
     assert "A quick run" in report
     for heading in ("machine limits", "W2-60 limits", "W2-60 forward", "W2-60 step"):
@@ -109,11 +111,11 @@ def test_quick_sound_to_notes(tmp_path: Path) -> None:
     done = bench_cpu(folder, "W7-30s")
     assert done.returncode == 0, done.stdout + done.stderr
     assert {path.name for path in folder.iterdir()} == {
-        *("machine.json", "W7-30s.json", "README.md", "notes.svg")
+        *("machine.json", "W7-30s.json", "README.md")
     }
-    record = json.loads((folder / "W7-30s.json").read_text())
-    info = {row["extra_info"]["contender"]: row["extra_info"] for row in record["benchmarks"]}
-    assert {row["contender"] for row in record["refused"]} <= {"basic-pitch"}
+    rows = json.loads((folder / "W7-30s.json").read_text())["rows"]
+    info = {row["contender"]: row["info"] for row in rows if "refusal" not in row}
+    assert {row["contender"] for row in rows if "refusal" in row} <= {"basic-pitch"}
     assert info["PyTorch, autograd"]["errors"]["history"] < 1e-4
     assert (
         info["dds_fast, float32"]["residual"] < info["dds_fast, preset fast, float32"]["residual"]
@@ -205,7 +207,7 @@ class TestJobs:
         def write(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
             path = Path(command[command.index("--benchmark-json") + 1])
             rows = [{"group": f"{case} step", "n": i} for i, case in enumerate(job.cases)]
-            path.write_text(json.dumps({"benchmarks": rows, "refused": rows[:1], "suite": "gpu"}))
+            path.write_text(json.dumps({"rows": rows, "about": {"suite": "gpu"}}))
             assert command[-1] == "W1-F512-K1- or W1-F512-K20-"
             return subprocess.CompletedProcess(command, 0)
 
@@ -214,9 +216,9 @@ class TestJobs:
         assert job.run(tmp_path, [])
         assert {path.name for path in tmp_path.iterdir()} == {f"{c}.json" for c in job.cases}
         first, second = (json.loads((tmp_path / f"{c}.json").read_text()) for c in job.cases)
-        assert first["benchmarks"] == first["refused"] == [{"group": "W1-F512-K1 step", "n": 0}]
-        assert second["benchmarks"][0]["n"] == 1 and second["refused"] == []
-        assert first["suite"] == second["suite"] == "gpu"
+        assert first["rows"] == [{"group": "W1-F512-K1 step", "n": 0}]
+        assert second["rows"][0]["n"] == 1 and len(second["rows"]) == 1
+        assert first["about"] == second["about"] == {"suite": "gpu"}
 
 
 def test_a_race_tells_who_could_not_take_part() -> None:
@@ -236,11 +238,31 @@ def test_a_race_tells_who_could_not_take_part() -> None:
         "failing": lambda: race.Racer(failing),
         "able": lambda: race.Racer(counting, {"passes": 1}),
     }
-    entries = race.run(builds, 0.0, torch.device("cpu"))
-    assert entries["unable"].refusal == "OSError: no compiler"
-    assert entries["failing"].refusal == "ZeroDivisionError: division by zero"
-    assert entries["able"].info == {"passes": 1}
-    assert len(entries["able"].samples) == len(calls) == race.SAMPLES_PER_TURN
+    told: list[tuple[str, ...]] = []
+    made = race.Race(builds, 0.0, torch.device("cpu"))
+    watches = {name: Stopwatch() for name in builds}
+    for name, watch in watches.items():
+        turn = race.Turn(("W1", "step"), 0, name)
+        made.take(turn, watch, lambda *row: told.append(row))  # type: ignore[arg-type]
+    assert told == [
+        ("W1 step", "unable", "OSError: no compiler"),
+        ("W1 step", "failing", "ZeroDivisionError: division by zero"),
+    ]
+    assert watches["able"].extra_info == {"contender": "able", "calls": 1, "passes": 1}
+    assert len(calls) == race.SAMPLES_PER_TURN
+    with pytest.raises(pytest.skip.Exception, match="the race is over"):
+        made.take(turn._replace(number=1), watch, lambda *_: None)  # type: ignore[arg-type]
+
+
+class Stopwatch:
+    """pytest-benchmark's fixture, without a clock."""
+
+    def __init__(self) -> None:
+        self.extra_info: dict[str, Any] = {}
+
+    def pedantic(self, target: Any, setup: Any, rounds: int) -> None:
+        for _ in range(rounds):
+            target(*setup()[0])
 
 
 @pytest.mark.parametrize("case", ["W1-F512-K5", "W2-F512-R300", "W3-T300"])
@@ -272,7 +294,7 @@ def test_table1_unknown_axis(tmp_path: Path) -> None:
 
 def test_table1_presets_are_not_mixed(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "axis_T.json").write_text('{"preset": "quick"}')
+    (tmp_path / "out" / "axis_T.json").write_text('{"about": {"preset": "quick"}}')
     done = bench_table1(tmp_path / "out", "--preset", "check")
     assert done.returncode == 1
     assert "was measured with --preset quick" in done.stderr
@@ -284,13 +306,13 @@ def test_table1_check_is_complete_and_resumes(tmp_path: Path) -> None:
     done = bench_table1(folder, "--preset", "check", "--only", "N")
     assert done.returncode == 0, done.stdout + done.stderr
     assert {path.name for path in folder.iterdir()} == {
-        *("axis_N.json", "README.md", "tables", "scaling_N.svg", "crossings.svg")
+        *("axis_N.json", "README.md", "scaling_N.svg", "crossings.svg")
     }
     report = (folder / "README.md").read_text()
     assert "no slope here means anything" in report
     assert "| dictionary | DDS-3 | L M F² + S K F |" in report
-    fits = json.loads((folder / "tables" / "exponents.json").read_text())["fits"]
-    assert all(fit["counted"] == fit["printed"] for fit in fits)
-    assert {fit["backend"] for fit in fits} == {"reference", "cpu"}
+    fits = scaling.fits(store.load(folder))
+    assert all(fit.counted == fit.printed for fit in fits)
+    assert {fit.backend for fit in fits} == {"reference", "cpu"}
     again = bench_table1(folder, "--preset", "check", "--only", "N")
     assert again.stdout.count("finished before") == 1

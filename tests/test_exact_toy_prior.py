@@ -9,7 +9,7 @@ import pytest
 import scipy.integrate
 import scipy.stats
 import torch
-from exact_toy_prior import ExactToyPrior
+from studies.exact_toy_prior import ExactToyPrior
 
 from dds_fast.datasets import ToyWaves
 from dds_fast.datasets.toy import KEYS, SHAPES, period, wave

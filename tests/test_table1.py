@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scaling
 import torch
-from complexity import AXES, METHODS, PRESETS, PRINTED, Case, Sizes, cells, counted, degree
-from results import Results, Row
-from tensor_memory import peak_bytes
+from paper import scaling
+from paper.complexity import AXES, METHODS, PRESETS, PRINTED, Case, Sizes, cells, counted, degree
+from paper.tensor_memory import peak_bytes
+from store import Results, Row
 
 SIZES = Sizes(T=5, F=16, S=3, K=2, N=7, L=2)
 

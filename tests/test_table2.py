@@ -7,13 +7,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-import piano_data
 import pytest
-import runs
-import table2
-from complexity import METHODS
-from piano_data import PianoData, TestSet
-from runs import PRESETS, Run, Runs
+from paper import piano_data, runs, table2
+from paper.complexity import METHODS
+from paper.piano_data import PianoData, TestSet
+from paper.runs import PRESETS, Run, Runs
 
 import dds_fast
 from dds_fast import SpectrogramConfig, metrics

@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import piano_data
 import pytest
-import reproduction
-import runs
 import scipy.stats
-import trends
-from complexity import METHODS
-from runs import PRESETS, Run, Runs
-from verdicts import FAILS, HOLDS, UNDECIDED, fact, missing, overall, paired
+from paper import piano_data, reproduction, runs, trends
+from paper.complexity import METHODS
+from paper.runs import PRESETS, Run, Runs
+from paper.verdicts import FAILS, HOLDS, UNDECIDED, fact, missing, overall, paired
 
 F_SMALL, F_LARGE = 256, 512
 

@@ -29,10 +29,12 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         RuntimeError: no checkout, or the ``bench`` extra is not installed.
     """
-    script = checkout() / "benchmarks" / f"{options.suite}.py"
+    benchmarks = checkout() / "benchmarks"
     if importlib.util.find_spec("pytest_benchmark") is None:
         raise RuntimeError("bench needs pytest-benchmark: pip install '.[bench]' in the checkout")
-    return subprocess.run([sys.executable, str(script), *options.arguments]).returncode
+    return subprocess.run(
+        [sys.executable, str(benchmarks), options.suite, *options.arguments]
+    ).returncode
 
 
 def checkout() -> Path:
@@ -42,7 +44,7 @@ def checkout() -> Path:
         RuntimeError: neither is one.
     """
     for folder in (PACKAGE.parent, Path.cwd()):
-        if (folder / "benchmarks" / "cpu.py").is_file() and (folder / "pyproject.toml").is_file():
+        if all((folder / name).is_file() for name in ("benchmarks/__main__.py", "pyproject.toml")):
             return folder
     raise RuntimeError(
         "bench runs from a checkout of dds_fast: go to one, and pip install '.[bench]' there"

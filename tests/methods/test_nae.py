@@ -428,7 +428,7 @@ class TestConstrained:
 
 
 class TestFiveNotes:
-    """D, E flat, G, F sharp, G of a Steinway at rank 4 (benchmarks/five_notes.py)."""
+    """D, E flat, G, F sharp, G of a Steinway at rank 4 (benchmarks/studies/five_notes.py)."""
 
     def test_four_templates_and_five_events(self, melody: np.ndarray) -> None:
         found = five_notes.by_autoencoder(melody, five_notes.PENALTY)

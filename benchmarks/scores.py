@@ -1,0 +1,113 @@
+"""What a search of a labelled recording is worth: the row that the comparisons share."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import average_precision_score
+
+import dds_fast
+from dds_fast import metrics
+from dds_fast.datasets import Labels
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is scored.
+
+    Attributes:
+        spectrogram: of a recording, or of chords cut to their labels one after the other.
+        labels: its notes.
+        delay: seconds by which the sound comes after the labels.
+        files: what it was made of, with labels in the time of the file; onsets are scored on these.
+        concatenated: whether these were cut.
+        seconds: of the only file that is heard; None for all.
+    """
+
+    spectrogram: dds_fast.Spectrogram
+    labels: Labels
+    delay: float
+    files: tuple[tuple[Path, Labels], ...] = ()
+    concatenated: bool = False
+    seconds: float | None = None
+
+
+def measure(
+    name: str,
+    dictionary: dds_fast.Dictionary,
+    recording: Recording,
+    options: dict[str, Any],
+    keep: Path | None = None,
+    *,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """A row of the table; the activations are kept in a file, if asked for."""
+    spectrogram, labels, delay = recording.spectrogram, recording.labels, recording.delay
+    last: dict[str, Any] = {}
+    start = time.perf_counter(), time.process_time()
+    result = dds_fast.decompose(
+        spectrogram, dictionary, progress=progress, callback=last.update, **options
+    )
+    seconds, processor_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
+    X = spectrogram.values
+    error = float(np.linalg.norm(X - result.reconstruction()) / np.linalg.norm(X))
+    result = result.without_components()
+    if keep is not None:
+        result.save(keep, overwrite=True)
+    scores = metrics.evaluate(result, labels, label_delay=delay)
+    plain = np.zeros_like(result.source_activations)
+    np.add.at(plain, result.labels, result.activations)
+    without = metrics.evaluate(replace(result, source_activations=plain), labels, label_delay=delay)
+    eps = 1e-3 * float(result.source_activations.max())
+    return {
+        "set": name,
+        "kind": dictionary.kind,
+        "n_frames": X.shape[1],
+        "n_entries": len(result.labels),
+        "settings": result.settings,
+        "n_steps": result.n_steps,
+        "stop_reason": result.stop_reason,
+        "cost": float(result.history[-1]),
+        "last_step_size": last.get("step_size"),
+        "relative_error": error,
+        "seconds": seconds,
+        "processor_seconds": processor_seconds,
+        "label_delay": delay,
+        "scores": {k: v for k, v in scores.items() if not k.startswith("note_")}
+        | {
+            "l0(0.001 max)": metrics.sparsity(result.source_activations, eps),
+            "average_precision": average_precision(
+                result.source_activations, labels.shifted(delay).roll(result.sources, result.times)
+            ),
+        }
+        | onset_scores(recording, scores, dictionary, options),
+        "without_rescaling": {k: without[k] for k in ("psa", "frame_f1_at_best_threshold")},
+    }
+
+
+def onset_scores(
+    recording: Recording,
+    scores: dict[str, float],
+    dictionary: dds_fast.Dictionary,
+    options: dict[str, Any],
+) -> dict[str, float]:
+    """Onset F1, the mean over the recording's files, where these are known."""
+    if not recording.files:
+        return {}
+    if not recording.concatenated:
+        return {"onset_f1": scores["note_onset_f1"]}
+    found = [
+        metrics.evaluate(dds_fast.decompose(path, dictionary, **options), labels)["note_onset_f1"]
+        for path, labels in recording.files
+    ]
+    return {"onset_f1": float(np.mean(found))}
+
+
+def average_precision(activations: np.ndarray, roll: np.ndarray) -> float:
+    """Area under precision over recall of single frames, where a reference note sounds."""
+    live = roll.any(axis=0)
+    return float(average_precision_score(roll[:, live].ravel(), activations[:, live].ravel()))
