@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from paper import piano_data, runs, table2
+from paper import maps_tree, piano_data, runs, table2
 from paper.complexity import METHODS
 from paper.piano_data import PianoData, TestSet
 from paper.runs import PRESETS, Run, Runs
 
 import dds_fast
 from dds_fast import SpectrogramConfig, metrics
-from dds_fast.datasets import Labels, load_labels, maps_tree
+from dds_fast.datasets import Labels, load_labels
 from dds_fast.datasets.synthetic import write_instruments
 
 CONFIG = SpectrogramConfig(n_fft=128)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from paper import maps_tree
 
 from dds_fast import Spectrogram, SpectrogramConfig
 from dds_fast.datasets import (
@@ -21,7 +22,6 @@ from dds_fast.datasets import (
     find_notes,
     load_labels,
     load_notes,
-    maps_tree,
     random_chords,
 )
 from dds_fast.datasets.chords import INTENSITIES

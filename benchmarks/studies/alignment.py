@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 import store
+from studies.two_hands import two_hands
 
 from dds_fast import audio
 from dds_fast.audio import alignment
-from dds_fast.datasets import Labels, find_notes, load_labels, two_hands
+from dds_fast.datasets import Labels, find_notes, load_labels
 from dds_fast.methods.score_informed import CONFIG
 
 STRETCH, SHIFT = 1.2, 0.3

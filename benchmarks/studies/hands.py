@@ -3,7 +3,7 @@
     python benchmarks hands DATA -o benchmarks/results/hands.json
 
 DATA holds ``isol/<piano>`` (isolated notes, see dds_fast/models/piano.md). The pieces are made of
-the notes of two pianos that the packaged dictionary has not heard (`dds_fast.datasets.two_hands`,
+the notes of two pianos that the packaged dictionary has not heard (`studies.two_hands`,
 seeded); every method is given their exact score. Scores are those of BSS Eval version 3 and
 SI-SDR, of both hands. Finished rows of the JSON file are kept, so an interrupted run continues.
 """
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import store
 from report import markdown
+from studies.two_hands import HANDS, two_hands
 
 import dds_fast
 from dds_fast import metrics
-from dds_fast.datasets import Labels, find_notes, two_hands
-from dds_fast.datasets.hands import HANDS
+from dds_fast.datasets import Labels, find_notes
 from dds_fast.methods import score_informed
 from dds_fast.notes import grouping
 

@@ -1,7 +1,6 @@
 """Notes to learn dictionaries from, and labels to score decompositions against."""
 
 from dds_fast.datasets.chords import random_chords, random_sequence
-from dds_fast.datasets.hands import two_hands
 from dds_fast.datasets.maps import Maps
 from dds_fast.datasets.multitrack import StemCrops, musdb18, stem_folder
 from dds_fast.datasets.note_files import Note, Recording, find_notes, write_notes
@@ -26,6 +25,5 @@ __all__ = [
     "random_chords",
     "random_sequence",
     "stem_folder",
-    "two_hands",
     "write_notes",
 ]

@@ -6,7 +6,7 @@
 
 It holds isolated notes (ISOL), random chords (RAND) and music (MUS) of nine pianos, each recording
 a stereo 44.1 kHz WAV beside a MIDI and a text file. Only the folders asked for are listed, and only
-the recordings asked for are read. `maps_tree` writes small trees of the same layout.
+the recordings asked for are read.
 """
 
 from __future__ import annotations

@@ -10,10 +10,11 @@ import numpy as np
 import pretty_midi
 import pytest
 import soundfile
+from paper import maps_tree
 
 import dds_fast
 from dds_fast import SpectrogramConfig, audio, metrics
-from dds_fast.datasets import Labels, Maps, find_notes, load_labels, maps_tree
+from dds_fast.datasets import Labels, Maps, find_notes, load_labels
 from dds_fast.datasets.maps import MapsFile, default_cache
 from dds_fast.datasets.synthetic import Instrument, write_instruments
 

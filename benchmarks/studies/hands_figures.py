@@ -1,6 +1,6 @@
 """The figures of docs/score_informed.md: two hands of a piano, taken apart with their score.
 
-    python examples/score_informed.py DATA/isol/real_c5 -o docs
+    python benchmarks hands_figures DATA/isol/real_c5 -o docs
 
 The notes are single notes of a Yamaha C5 (Alexander Holm, Salamander Grand Piano, CC BY 3.0), put
 together to a piece whose hands are known.
@@ -14,9 +14,10 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
+from studies.two_hands import two_hands
 
 from dds_fast import metrics, plots
-from dds_fast.datasets import find_notes, two_hands
+from dds_fast.datasets import find_notes
 from dds_fast.methods import score_informed
 from dds_fast.notes import grouping
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soundfile
+from studies.two_hands import two_hands
 
-from dds_fast.datasets import Recording, find_notes, two_hands
+from dds_fast.datasets import Recording, find_notes
 
 
 @pytest.fixture(scope="module")
