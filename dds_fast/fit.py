@@ -162,21 +162,21 @@ def fit(
     }
     config = replace(
         recipe.training[kind],
-        seed=random_state,
+        random_state=random_state,
         **{name: value for name, value in overrides.items() if value is not None},
     )
     S, F = len(frames.sources), spectrogram.n_features
     n_steps, width, depth = recipe.sizes[kind](F)
     sizes = {"n_steps": n_steps, "width": max(1, width), "depth": depth, **sizes}
     device = ranks.own_device(device)
-    split = frames.split(config.validation, config.seed)
+    split = frames.split(config.validation, config.random_state)
     task: BankTraining | GlowTraining
     with ranks.process_group(device):
         if kind == "dds2":
-            bank = RealNVPBank(S, F, **sizes, seed=random_state)
+            bank = RealNVPBank(S, F, **sizes, random_state=random_state)
             task = BankTraining(bank, *split, config, device, spectrogram.gamma)
         else:
-            glow = ConditionalGlow(S, F, **sizes, seed=random_state)
+            glow = ConditionalGlow(S, F, **sizes, random_state=random_state)
             task = GlowTraining(glow, *split, config, device, spectrogram.gamma)
         record = train(
             task,

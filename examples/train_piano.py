@@ -61,7 +61,7 @@ GRID = (
 """What ``--search`` changes in SEARCH."""
 
 POLYPHONIES = (2, 3, 4, 5)
-CHORDS_PER_POLYPHONY = 8
+N_CHORDS = 8
 SEQUENCES = 6
 SECONDS = 10.0
 
@@ -82,10 +82,10 @@ def held_out_music(folder: Path) -> Music:
     """Random chords of 2 to 5 notes, and sequences, of one piano."""
     recordings = find_notes(folder, PITCHES)
     music = {
-        f"P{k}": list(random_chords(recordings, polyphony=k, n_chords=CHORDS_PER_POLYPHONY, seed=k))
+        f"P{k}": list(random_chords(recordings, polyphony=k, n_chords=N_CHORDS, random_state=k))
         for k in POLYPHONIES
     }
-    sequences = [random_sequence(recordings, SECONDS, seed=seed) for seed in range(SEQUENCES)]
+    sequences = [random_sequence(recordings, SECONDS, random_state=n) for n in range(SEQUENCES)]
     return music | {"sequences": sequences}
 
 
@@ -136,7 +136,7 @@ def trained(notes: NoteFrames, output: Path, overwrite: bool) -> Dictionary:
 def trained_on(dictionary: Dictionary, notes: NoteFrames) -> NoteFrames:
     """The notes without those that the training held out."""
     config = dictionary.metadata["training"]["config"]
-    return notes.split(config["validation"], config["seed"])[0]
+    return notes.split(config["validation"], config["random_state"])[0]
 
 
 def compare(dictionary: Dictionary, music: Music) -> None:

@@ -66,7 +66,7 @@ def test_codes_are_frames_of_their_source_encoded_and_shrunk(made: dds_fast.Dict
 
 
 def test_the_seed_decides(made: dds_fast.Dictionary) -> None:
-    first, again, other = (choose(made, notes(), 8, seed) for seed in (0, 0, 1))
+    first, again, other = (choose(made, notes(), 8, random_state) for random_state in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 

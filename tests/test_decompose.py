@@ -541,7 +541,7 @@ class TestDeterminism:
 
     @pytest.mark.parametrize(("kind", "preset"), [s for s in SEARCHES if s[0] != "nmf"])
     def test_other_seed_other_result(self, kind: str, preset: str | None) -> None:
-        first, second = (search(kind, preset=preset, random_state=seed) for seed in (5, 6))
+        first, second = (search(kind, preset=preset, random_state=n) for n in (5, 6))
         assert not np.array_equal(first.activations, second.activations)
 
     @pytest.mark.parametrize("kind", WITH_COMPONENTS)
@@ -549,7 +549,7 @@ class TestDeterminism:
         made = dictionary(kind)
         made.codes = made.start_codes()
         options = {"sr": 16000, "max_steps": 2}
-        first, second = (decompose(tone(), made, random_state=seed, **options) for seed in (5, 6))
+        first, second = (decompose(tone(), made, random_state=n, **options) for n in (5, 6))
         assert_same(first, second)
 
     def test_the_global_random_state_is_left_alone(self) -> None:

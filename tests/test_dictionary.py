@@ -131,7 +131,7 @@ class TestWithoutCodes:
     ) -> None:
         made = dictionary(kind)
         with caplog.at_level(logging.INFO, logger="dds_fast"):
-            first, again, other = (made.start_codes(seed) for seed in (0, 0, 1))
+            first, again, other = (made.start_codes(random_state) for random_state in (0, 0, 1))
         assert first.shape == (3, N_DRAWN, D)
         assert float(first.std()) == pytest.approx(CODE_SHRINKAGE, rel=0.05)
         assert torch.equal(first, again)

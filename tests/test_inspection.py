@@ -78,8 +78,8 @@ def test_some_sources_are_enough() -> None:
 
 def test_same_seed_same_report() -> None:
     first, second, other = (
-        inspect(dictionary("dds3"), notes(), random_state=seed, frames_per_source=3)
-        for seed in (0, 0, 1)
+        inspect(dictionary("dds3"), notes(), random_state=random_state, frames_per_source=3)
+        for random_state in (0, 0, 1)
     )
     np.testing.assert_array_equal(first.samples, second.samples)
     np.testing.assert_array_equal(first.bits, second.bits)

@@ -99,9 +99,9 @@ class TestThresholds:
         assert scores == {"precision": 0, "recall": 0, "f1": 0}
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-    @pytest.mark.parametrize("seed", range(5))
-    def test_best_threshold_against_brute_force(self, dtype: type, seed: int) -> None:
-        rng = np.random.default_rng(seed)
+    @pytest.mark.parametrize("random_state", range(5))
+    def test_best_threshold_against_brute_force(self, dtype: type, random_state: int) -> None:
+        rng = np.random.default_rng(random_state)
         Y = rng.random((4, 30)) < 0.2
         H = (rng.random((4, 30)) * (1 + Y)).astype(dtype).round(2)
         scores = [frame_scores(H, Y, t)["f1"] for t in [-1, *np.unique(H).tolist()]]
@@ -134,9 +134,9 @@ class TestNoteScores:
         scores = note_scores(*self.REFERENCE, np.array(intervals), np.array(pitches))
         assert scores == pytest.approx({"onset_f1": onset, "onset_offset_f1": both})
 
-    @pytest.mark.parametrize("seed", range(3))
-    def test_against_mir_eval(self, seed: int) -> None:
-        rng = np.random.default_rng(seed)
+    @pytest.mark.parametrize("random_state", range(3))
+    def test_against_mir_eval(self, random_state: int) -> None:
+        rng = np.random.default_rng(random_state)
         onsets, pitches = np.sort(rng.random(20) * 5), rng.integers(60, 65, 20)
         reference = np.stack([onsets, onsets + 0.1 + rng.random(20)], 1)
         found = reference + rng.uniform(0, [0.06, 0.3], size=(20, 2))

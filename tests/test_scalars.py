@@ -223,7 +223,7 @@ class TestSettingsFromNumpy:
             SpectrogramConfig(sr=np.int64(16000), n_fft=np.int32(64), gamma=np.float32(10)),
             Detection(np.float32(0.4), np.float64(0.1), max_gap=np.int64(0)),
             TrainingConfig(
-                np.int64(3), np.float32(1e-3), True, patience=np.int8(2), seed=np.int64(1)
+                np.int64(3), np.float32(1e-3), True, patience=np.int8(2), random_state=np.int64(1)
             ),
             DEFAULT["dds3"].with_overrides(
                 "dds3", max_steps=np.int64(3), floor=np.float32(0.1), adapt=np.bool_(False)

@@ -56,7 +56,7 @@ def test_codes_only(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    training = {"config": {"validation": 0.3, "seed": 0}}
+    training = {"config": {"validation": 0.3, "random_state": 0}}
     made = dictionary("dds3", training=training)
     made.save(pianos / "old.safetensors")
     new = pianos / "new.safetensors"

@@ -20,7 +20,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Recording]:
 
 
 def test_each_hand_sounds_where_its_notes_are(recordings: list[Recording]) -> None:
-    pieces = list(two_hands(recordings, n_pieces=3, sr=4000, seed=1))
+    pieces = list(two_hands(recordings, n_pieces=3, sr=4000, random_state=1))
     assert len(pieces) == 3
     for stems, labels in pieces:
         assert np.abs(stems.sum(0)).max() == pytest.approx(0.8, rel=1e-5)
@@ -39,7 +39,7 @@ def test_each_hand_sounds_where_its_notes_are(recordings: list[Recording]) -> No
 
 def test_seeds(recordings: list[Recording]) -> None:
     first, again, other = (
-        next(iter(two_hands(recordings, n_pieces=1, sr=4000, seed=seed))) for seed in (1, 1, 2)
+        next(iter(two_hands(recordings, n_pieces=1, sr=4000, random_state=n))) for n in (1, 1, 2)
     )
     assert np.array_equal(first[0], again[0])
     assert np.array_equal(first[1].intervals, again[1].intervals)
@@ -47,5 +47,5 @@ def test_seeds(recordings: list[Recording]) -> None:
 
 
 def test_pitches_stay_on_the_keyboard(recordings: list[Recording]) -> None:
-    for _, labels in two_hands(recordings, n_pieces=30, sr=4000, seed=3):
+    for _, labels in two_hands(recordings, n_pieces=30, sr=4000, random_state=3):
         assert labels.pitches.min() >= 36 and labels.pitches.max() <= 95

@@ -77,7 +77,7 @@ def write_isolated(
     pitches: Iterable[int] = range(36, 96),
     modes: Sequence[str] = tuple(HELD),
     loudnesses: Sequence[str] = tuple(LOUDNESS),
-    seed: int = 0,
+    random_state: int = 0,
     overwrite: bool = False,
 ) -> None:
     """Write ``<name>/ISOL/<mode>/MAPS_ISOL_*`` of a made instrument.
@@ -92,10 +92,10 @@ def write_isolated(
         pitches: MIDI numbers.
         modes: of `HELD`.
         loudnesses: of `LOUDNESS`.
-        seed: of the pedal.
+        random_state: seed of the pedal.
         overwrite: replace existing files.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_state)
     for mode in modes:
         for pitch in pitches:
             for loudness in loudnesses:
@@ -128,7 +128,7 @@ def write_chords(
     pitches: tuple[int, int] = (36, 95),
     n_chords: int = 50,
     sr: int = SR,
-    seed: int = 0,
+    random_state: int = 0,
     overwrite: bool = False,
 ) -> None:
     """Write ``<name>/RAND/M36-95/I32-96/P2/MAPS_RAND_*``: chords mixed from isolated notes.
@@ -142,7 +142,7 @@ def write_chords(
         pitches: lowest and highest pitch.
         n_chords: per folder.
         sr: sampling rate in Hz; the database has 44100.
-        seed: of everything random.
+        random_state: seed of everything random.
         overwrite: replace existing files.
     """
     low, high = pitches
@@ -156,7 +156,7 @@ def write_chords(
                 n_chords=n_chords,
                 sr=sr,
                 velocities=INTENSITIES[intensity],
-                seed=seed,
+                random_state=random_state,
             )
             for number, (wave, labels) in enumerate(chords, start=1):
                 stem = f"MAPS_RAND_P{polyphony}_M{low}-{high}_I{intensity}_S0_n{number}_{name}"
@@ -196,7 +196,7 @@ def write_tree(
     polyphonies: Iterable[int] = range(2, 8),
     intensities: Iterable[str] = tuple(INTENSITIES),
     n_chords: int = 5,
-    seed: int = 0,
+    random_state: int = 0,
     overwrite: bool = False,
 ) -> Path:
     """Write a small tree: each instrument another timbre, isolated notes, chords, a piece.
@@ -210,7 +210,7 @@ def write_tree(
     root, pitches = Path(root), tuple(pitches)
     polyphonies, intensities = tuple(polyphonies), tuple(intensities)
     for index, name in enumerate(instruments):
-        instrument = Instrument.draw(name, 1000 * seed + index)
+        instrument = Instrument.draw(name, 1000 * random_state + index)
         write_isolated(
             root,
             instrument,
@@ -218,7 +218,7 @@ def write_tree(
             pitches=pitches,
             modes=modes,
             loudnesses=loudnesses,
-            seed=seed,
+            random_state=random_state,
             overwrite=overwrite,
         )
         with tempfile.TemporaryDirectory() as folder:
@@ -231,7 +231,7 @@ def write_tree(
                 intensities=intensities,
                 pitches=(36, 95),
                 n_chords=n_chords,
-                seed=seed + index,
+                random_state=random_state + index,
                 overwrite=overwrite,
             )
         write_music(root, instrument, name, overwrite=overwrite)

@@ -162,7 +162,7 @@ def from_folders(notes: Sequence[Path], mixtures: Sequence[str], work: Path) -> 
     sets = tuple(_mixture(text) for text in mixtures)
     recordings = find_notes(notes)
     chords = random_chords(
-        recordings, polyphony=2, n_chords=N_CALIBRATION_CHORDS, sr=SR, seed=CALIBRATION_SEED
+        recordings, polyphony=2, n_chords=N_CALIBRATION_CHORDS, sr=SR, random_state=CALIBRATION_SEED
     )
     work.mkdir(parents=True, exist_ok=True)
     labels: dict[Path, Labels] = {}
@@ -225,7 +225,7 @@ def generated(
             intensities=tuple(INTENSITIES),
             n_chords=n_chords,
             # Timbres are drawn from the seed and the place: none may be that of another piano.
-            seed=seed if names is pianos else seed + 1,
+            random_state=seed if names is pianos else seed + 1,
             overwrite=True,
         )
     text = (

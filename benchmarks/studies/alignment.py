@@ -33,7 +33,7 @@ def pieces(data: Path) -> dict[str, tuple[np.ndarray, Labels]]:
         stft = audio.stft(audio.load(path, CONFIG.sr), CONFIG)
         found[path.stem] = stft, load_labels(path.with_suffix(".txt"))
     notes = find_notes([data / "isol" / "real_c5"])
-    for number, (stems, labels) in enumerate(two_hands(notes, n_pieces=4, seed=1)):
+    for number, (stems, labels) in enumerate(two_hands(notes, n_pieces=4, random_state=1)):
         found[f"two hands {number}"] = audio.stft(stems.sum(0), CONFIG), labels
     return found
 

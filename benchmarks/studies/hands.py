@@ -105,7 +105,7 @@ def main() -> None:
     )
     for piano in PIANOS:
         recordings = find_notes([options.data / "isol" / piano])
-        pieces = two_hands(recordings, n_pieces=options.pieces, seed=SEED)
+        pieces = two_hands(recordings, n_pieces=options.pieces, random_state=SEED)
         for piece, (truth, notes) in enumerate(pieces):
             for method in (UNTOUCHED, *options.methods):
                 made = partial(measure, method, truth, notes, options.dds_steps)

@@ -30,7 +30,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path())
     options = parser.parse_args()
     matplotlib.use("Agg")
-    truth, score = next(iter(two_hands(find_notes([options.notes]), n_pieces=1, sr=SR, seed=1)))
+    recordings = find_notes([options.notes])
+    truth, score = next(iter(two_hands(recordings, n_pieces=1, sr=SR, random_state=1)))
 
     constraints = score_informed.ScoreConstraints(note_tolerance=(0.05, 0.2))
     result = score_informed.decompose(truth.sum(0), score, sr=SR, constraints=constraints)

@@ -33,7 +33,7 @@ THESIS = {"levels": (0.1,), "n_steps": 300, "step_size": 3e-3, "clamp_every_step
 
 def test_waves(first: int, n: int, n_samples: int) -> np.ndarray:
     """``(4, n, n_samples)`` waves that no training saw."""
-    waves = ToyWaves(n_items=1500, n_samples=n_samples, seed=1)
+    waves = ToyWaves(n_items=1500, n_samples=n_samples, random_state=1)
     return np.stack([waves[first + i] for i in range(n)], axis=1)
 
 
@@ -88,7 +88,7 @@ def main() -> None:
     study = store.Study(file, ("name",), trial=options.trial, about=about)
     share = np.stack([mixture() / len(SHAPES)] * len(SHAPES))
     study.add("mixture / N", measure=partial(scores, share))
-    stems, held = ToyWaves(n_samples=CROP), ToyWaves(n_items=8, n_samples=CROP, seed=1)
+    stems, held = ToyWaves(n_samples=CROP), ToyWaves(n_items=8, n_samples=CROP, random_state=1)
     clips = test_waves(0, CLIPS, CLIP)
     priors, bank = {}, None
     for sigma in (0.0, *reversed(LEVELS)):

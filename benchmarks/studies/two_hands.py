@@ -27,7 +27,7 @@ _Note = tuple[float, float, int, str]
 
 
 def two_hands(
-    recordings: Sequence[Recording], *, n_pieces: int, sr: int = 16000, seed: int = 0
+    recordings: Sequence[Recording], *, n_pieces: int, sr: int = 16000, random_state: int = 0
 ) -> Iterator[tuple[np.ndarray, Labels]]:
     """Random pieces of 16 beats: broken triads in the left hand, a melody in the right.
 
@@ -39,7 +39,7 @@ def two_hands(
         recordings: isolated notes that begin at their attack; MIDI 36 to 95 are used.
         n_pieces: how many.
         sr: sampling rate in Hz.
-        seed: of everything random.
+        random_state: seed of everything random.
 
     Yields:
         ``(2, n)`` float32 waveforms of the left and the right hand, which sum to the piece, and
@@ -48,7 +48,7 @@ def two_hands(
     by_pitch: dict[int, list[Recording]] = {}
     for recording in recordings:
         by_pitch.setdefault(recording.pitch, []).append(recording)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_state)
     for _ in range(n_pieces):
         beat = rng.uniform(*BEAT)
         notes = sorted(_left(rng, tonic := int(rng.integers(43, 51))) + _right(rng, tonic + 24))

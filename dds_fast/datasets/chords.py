@@ -34,7 +34,7 @@ def random_chords(
     n_chords: int,
     sr: int = 16000,
     velocities: tuple[int, int] = (32, 96),
-    seed: int = 0,
+    random_state: int = 0,
 ) -> Iterator[tuple[np.ndarray, Labels]]:
     """Chords of random keys, each key one of its recordings, added up by program.
 
@@ -47,7 +47,7 @@ def random_chords(
         n_chords: how many chords.
         sr: sampling rate in Hz.
         velocities: lowest and highest velocity, see `INTENSITIES`.
-        seed: of everything random.
+        random_state: seed of everything random.
 
     Yields:
         ``(n,)`` float32 waveform of 2.2 s and its labels.
@@ -58,7 +58,7 @@ def random_chords(
     by_pitch = _by_pitch(recordings)
     if polyphony > len(by_pitch):
         raise ValueError(f"a chord of {polyphony} keys needs as many pitches, not {len(by_pitch)}")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_state)
     for _ in range(n_chords):
         pitches = np.sort(rng.choice(sorted(by_pitch), polyphony, replace=False))
         mix = np.zeros(round(DURATION * sr), dtype=np.float32)
@@ -82,7 +82,7 @@ def random_sequence(
     most_keys: int = 5,
     sr: int = 16000,
     velocities: tuple[int, int] = (32, 96),
-    seed: int = 0,
+    random_state: int = 0,
 ) -> tuple[np.ndarray, Labels]:
     """Random keys struck one after the other, each one of its recordings, added up by program.
 
@@ -97,7 +97,7 @@ def random_sequence(
         most_keys: most keys that are down together.
         sr: sampling rate in Hz.
         velocities: lowest and highest velocity, see `INTENSITIES`.
-        seed: of everything random.
+        random_state: seed of everything random.
 
     Returns:
         ``(n,)`` float32 waveform, silent for its first 0.25 s, and its labels, sorted by onset.
@@ -123,7 +123,7 @@ def random_sequence(
         raise ValueError(f"{most_keys} keys together need as many pitches, not {len(by_pitch)}")
     if seconds < LEAD_IN + LENGTHS[0]:
         raise ValueError(f"a sequence has at least {LEAD_IN + LENGTHS[0]} seconds, not {seconds}")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_state)
     mix = np.zeros(round(seconds * sr), dtype=np.float32)
     rows = _random_notes(sorted(by_pitch), seconds, most_keys, rng)
     played = rng.integers(velocities[0], velocities[1] + 1, len(rows))

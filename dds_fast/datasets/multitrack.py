@@ -31,7 +31,7 @@ class StemCrops:
         n_samples: length of an item.
         crops_per_track: items per track, one track's after the other's.
         sr: sampling rate of the items in Hz.
-        seed: of the crops.
+        random_state: seed of the crops.
 
     Source: Frank (thesis, 2020); docs/method.md, Relatives.
 
@@ -50,12 +50,12 @@ class StemCrops:
         n_samples: int = 48_000,
         crops_per_track: int = 150,
         sr: int = SR,
-        seed: int = 0,
+        random_state: int = 0,
     ) -> None:
         self.tracks, self.sources = list(tracks), tuple(sources)
         self.n_samples = scalars.integer("n_samples", n_samples, least=1)
         self.crops_per_track = scalars.integer("crops_per_track", crops_per_track, least=1)
-        self.sr, self.seed = sr, seed
+        self.sr, self.random_state = sr, random_state
         self._stems = functools.lru_cache(maxsize=TRACKS_IN_MEMORY)(self._read)
 
     def __len__(self) -> int:
@@ -91,7 +91,7 @@ class StemCrops:
                 f"track {track} has {stems.shape[1]} samples at {self.sr} Hz, an item needs "
                 f"{self.n_samples}"
             )
-        first = int(np.random.default_rng([self.seed, item]).integers(left + 1))
+        first = int(np.random.default_rng([self.random_state, item]).integers(left + 1))
         return stems[:, first : first + self.n_samples]
 
 
@@ -109,7 +109,7 @@ def stem_folder(
     Args:
         folder: holds the tracks' folders.
         sources: stems of the S files per track; by default those that every track has.
-        **settings: `n_samples`, `crops_per_track`, `sr`, `seed` of `StemCrops`.
+        **settings: `n_samples`, `crops_per_track`, `sr`, `random_state` of `StemCrops`.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -157,7 +157,7 @@ def musdb18(root: str | Path, subset: str = "train", **settings: int) -> StemCro
     Args:
         root: the folder of the data set.
         subset: "train" or "test".
-        **settings: `n_samples`, `crops_per_track`, `sr`, `seed` of `StemCrops`.
+        **settings: `n_samples`, `crops_per_track`, `sr`, `random_state` of `StemCrops`.
 
     Raises:
         ImportError: the package musdb is not installed.

@@ -112,7 +112,7 @@ class NoteFrames:
         """
         return NoteFrames(self.frames, self.sources, self.labels, np.arange(len(self.frames)))
 
-    def split(self, fraction: float, seed: int = 0) -> tuple[NoteFrames, NoteFrames]:
+    def split(self, fraction: float, random_state: int = 0) -> tuple[NoteFrames, NoteFrames]:
         """Training and validation frames, by recording; every source keeps a training recording.
 
         About `fraction` of each source's recordings go to validation, none of a source that has
@@ -126,7 +126,7 @@ class NoteFrames:
             left[list(labels)] += 1
         wanted = np.where(left > 1, np.maximum(1, np.rint(fraction * left)), 0)
         held_out = []
-        for origin in np.random.default_rng(seed).permutation(sorted(labels_of)):
+        for origin in np.random.default_rng(random_state).permutation(sorted(labels_of)):
             labels = list(labels_of[origin])
             if np.any(wanted[labels] > 0) and np.all(left[labels] > 1):
                 held_out.append(origin)

@@ -39,9 +39,9 @@ class Instrument:
     hammer: float
 
     @classmethod
-    def draw(cls, name: str, seed: int) -> Instrument:
+    def draw(cls, name: str, random_state: int) -> Instrument:
         """An instrument from a seed."""
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(random_state)
         order = np.arange(1, 21)
         partials = order ** -rng.uniform(0.6, 1.8) * rng.uniform(0.3, 1.0, len(order))
         return cls(
@@ -52,7 +52,9 @@ class Instrument:
             hammer=rng.uniform(0.005, 0.03),
         )
 
-    def tone(self, pitch: int, velocity: int, seconds: float, sr: int, seed: int = 0) -> np.ndarray:
+    def tone(
+        self, pitch: int, velocity: int, seconds: float, sr: int, random_state: int = 0
+    ) -> np.ndarray:
         """``(n,)`` float32 waveform: soft notes are duller, high partials and notes decay faster.
 
         Args:
@@ -60,9 +62,9 @@ class Instrument:
             velocity: 1 to 127; the amplitude grows with its square.
             seconds: length, the last 20 ms faded out.
             sr: sampling rate in Hz.
-            seed: of phases and noise.
+            random_state: seed of phases and noise.
         """
-        rng = np.random.default_rng([seed, pitch, velocity])
+        rng = np.random.default_rng([random_state, pitch, velocity])
         time = np.arange(round(seconds * sr)) / sr
         order = np.arange(1, len(self.partials) + 1)
         f0 = 440 * 2 ** ((pitch - 69) / 12)
@@ -90,9 +92,9 @@ class Instrument:
                 yield Note(pitch, f"v{velocity}", f"{self.name}, velocity {velocity}", wave, sr)
 
 
-def instruments(n: int, seed: int = 0) -> list[Instrument]:
+def instruments(n: int, random_state: int = 0) -> list[Instrument]:
     """Instruments "synthetic-0", "synthetic-1", ... of a seed."""
-    return [Instrument.draw(f"synthetic-{i}", 1000 * seed + i) for i in range(n)]
+    return [Instrument.draw(f"synthetic-{i}", 1000 * random_state + i) for i in range(n)]
 
 
 def write_instruments(
@@ -103,7 +105,7 @@ def write_instruments(
     velocities: Sequence[int] = LAYERS,
     seconds: float = 1.0,
     sr: int = 16000,
-    seed: int = 0,
+    random_state: int = 0,
     overwrite: bool = False,
 ) -> list[Path]:
     """Write a folder of isolated notes for each of some made instruments.
@@ -129,5 +131,5 @@ def write_instruments(
             instrument.notes(pitches, velocities, seconds, sr),
             overwrite=overwrite,
         )
-        for instrument in instruments(n_instruments, seed)
+        for instrument in instruments(n_instruments, random_state)
     ]

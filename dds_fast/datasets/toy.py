@@ -91,7 +91,7 @@ class ToyWaves:
         n_items: how many; the thesis trains on 5000 and tests on 1500.
         n_samples: length of an item.
         keys: "thesis" (keys 1 to 88) or "code" (0.1 to 64.9 in tenths).
-        seed: of all items; another seed is another set.
+        random_state: seed of all items; another seed is another set.
 
     Source: Frank, Source Separation with Deep Generative Priors (thesis, 2020);
     docs/method.md, Relatives.
@@ -106,7 +106,7 @@ class ToyWaves:
     n_items: int = 5000
     n_samples: int = 48_000
     keys: str = "thesis"
-    seed: int = 0
+    random_state: int = 0
 
     sources = SHAPES
     sr = SR
@@ -127,7 +127,7 @@ class ToyWaves:
         """
         if not 0 <= item < self.n_items:
             raise IndexError(f"item {item} of a set of {self.n_items}")
-        rng = np.random.default_rng([self.seed, item])
+        rng = np.random.default_rng([self.random_state, item])
         waves = []
         for shape in SHAPES:
             samples = period(rng.choice(KEYS[self.keys]))

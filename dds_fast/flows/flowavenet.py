@@ -120,7 +120,7 @@ class FloWaveNetBank(nn.Module):
         n_flows: couplings per block.
         width: channels of the convolution nets.
         n_layers: gated layers of each net, dilated by 1, 2, 4, ...
-        seed: of the initial weights.
+        random_state: seed of the initial weights.
 
     Raises:
         ValueError: a size below 1.
@@ -142,7 +142,7 @@ class FloWaveNetBank(nn.Module):
         n_flows: int = 6,
         width: int = 32,
         n_layers: int = 10,
-        seed: int = 0,
+        random_state: int = 0,
     ) -> None:
         super().__init__()
         self.hyperparameters = {
@@ -159,7 +159,7 @@ class FloWaveNetBank(nn.Module):
         self.splits = nn.ModuleDict()
         channels = 1
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(random_state)
             for block in range(n_blocks):
                 channels *= 2
                 self.blocks.append(

@@ -113,7 +113,7 @@ class ConditionalGlow(nn.Module):
         n_steps: steps of ActNorm, LU mixing and coupling.
         width: units of each hidden layer; the papers' rule is 2 F.
         depth: hidden layers (LeakyReLU) of each coupling's network.
-        seed: of the rotations and the initial weights.
+        random_state: seed of the rotations and the initial weights.
 
     Raises:
         ValueError: F is not larger than S.
@@ -129,7 +129,7 @@ class ConditionalGlow(nn.Module):
         n_steps: int = 32,
         width: int = 1024,
         depth: int = 3,
-        seed: int = 0,
+        random_state: int = 0,
     ) -> None:
         super().__init__()
         self.hyperparameters = sizes(n_sources, n_features, n_steps, width, depth)
@@ -141,7 +141,7 @@ class ConditionalGlow(nn.Module):
             )
         self.n_sources, self.n_features = n_sources, n_features
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(random_state)
             self.steps = nn.ModuleList(GlowStep(n_features, width, depth) for _ in range(n_steps))
 
     @torch.no_grad()

@@ -23,7 +23,7 @@ class RealNVPBank(nn.Module):
         n_steps: coupling steps per flow.
         width: units of each hidden layer; the papers' rule is F / 4.
         depth: hidden layers (SELU) of each coupling's network.
-        seed: of the permutations and the initial weights.
+        random_state: seed of the permutations and the initial weights.
 
     Source: DDS paper (arXiv 2211.15524), section IV-B.
 
@@ -41,14 +41,14 @@ class RealNVPBank(nn.Module):
         n_steps: int = 16,
         width: int = 128,
         depth: int = 4,
-        seed: int = 0,
+        random_state: int = 0,
     ) -> None:
         super().__init__()
         self.hyperparameters = sizes(n_sources, n_features, n_steps, width, depth)
         n_sources, n_features, n_steps, width, depth = self.hyperparameters.values()
         self.n_sources, self.n_features = n_sources, n_features
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(random_state)
             self.couplings = nn.ModuleList(
                 CouplingStep(n_sources, n_features, width, depth, "selu") for _ in range(n_steps)
             )

@@ -7,7 +7,7 @@ of their pitch, activations away from the notes of the score (docs/method.md, Re
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -194,14 +194,15 @@ def decompose(
         score: the notes, or the path of a MIDI file or note list (see `load_labels`).
         sr: sampling rate of a waveform, in Hz.
         constraints: what the score constrains: "templates", "activations" or "both"; or a
-            `ScoreConstraints`, with tolerances.
+            `ScoreConstraints`.
         onset_templates: give each pitch a second template for its attack, not bound to partials but
             to the onsets of its notes.
         align: warp the score to the recording first; see `dds_fast.audio.alignment.align`.
         config: the spectrogram.
         device: where to compute.
-        **options: of `dds_fast.nmf.factorize`: `loss` (by default "kl"), `n_steps` (100),
-            `tolerance` (0), `sparsity`, `random_state`, `backend`, `progress`.
+        **options: tolerances of `ScoreConstraints`; and of `dds_fast.nmf.factorize` `loss` (by
+            default "kl"), `n_steps` (100), `tolerance` (0), `sparsity`, `random_state`, `backend`,
+            `progress`.
 
     Returns:
         A `Decomposition` whose sources are the pitches of the score; with onset templates each has
@@ -226,7 +227,8 @@ def decompose(
         ((69,), 10)
     """
     if isinstance(constraints, str):
-        constraints = ScoreConstraints(constraints)
+        named = {field.name for field in fields(ScoreConstraints)} & options.keys()
+        constraints = ScoreConstraints(constraints, **{name: options.pop(name) for name in named})
     options = {name: scalars.plain(value) for name, value in (FACTORIZATION | options).items()}
     given = read(source, sr, config)
     X = given.X.to(arrays.device(device, given.kind.device))

@@ -13,10 +13,10 @@ from dds_fast.datasets import Labels
 from dds_fast.methods.score_informed import CONFIG
 
 
-def piece(seed: int = 0, n: int = 24) -> tuple[Labels, np.ndarray]:
+def piece(random_state: int = 0, n: int = 24) -> tuple[Labels, np.ndarray]:
     """A melody and its STFT."""
     onsets = np.arange(n) * 0.25
-    pitches = 55 + np.random.default_rng(seed).integers(0, 20, n)
+    pitches = 55 + np.random.default_rng(random_state).integers(0, 20, n)
     labels = Labels(np.stack([onsets, onsets + 0.25], 1), pitches, np.full(n, 64.0))
     t = np.arange(int((n * 0.25 + 0.5) * 16000)) / 16000
     waveform = np.zeros(len(t))

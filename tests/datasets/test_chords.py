@@ -34,7 +34,7 @@ def notes(tmp_path: Path) -> list[Recording]:
 
 
 def test_shape_levels_and_labels(notes: list[Recording]) -> None:
-    chords = list(random_chords(notes, polyphony=3, n_chords=8, seed=1))
+    chords = list(random_chords(notes, polyphony=3, n_chords=8, random_state=1))
     assert len(chords) == 8
     for waveform, labels in chords:
         assert waveform.shape == (round(DURATION * 16000),)
@@ -50,7 +50,7 @@ def test_shape_levels_and_labels(notes: list[Recording]) -> None:
 
 def test_seed_decides_everything(notes: list[Recording]) -> None:
     first, again, other = (
-        next(random_chords(notes, polyphony=2, n_chords=1, seed=seed)) for seed in (0, 0, 1)
+        next(random_chords(notes, polyphony=2, n_chords=1, random_state=n)) for n in (0, 0, 1)
     )
     assert np.array_equal(first[0], again[0])
     assert not np.array_equal(first[0], other[0])
@@ -62,7 +62,7 @@ def test_more_keys_than_there_are(notes: list[Recording]) -> None:
 
 
 def test_sequences_are_played_as_labelled(notes: list[Recording]) -> None:
-    waveform, labels = random_sequence(notes, 20.0, most_keys=3, seed=1)
+    waveform, labels = random_sequence(notes, 20.0, most_keys=3, random_state=1)
     assert waveform.shape == (320000,) and waveform.dtype == np.float32
     assert CHORD_PEAK[0] - 1e-3 <= np.abs(waveform).max() <= CHORD_PEAK[1] + 1e-3
     assert not waveform[: round(LEAD_IN * 16000) - 1].any()
@@ -102,7 +102,9 @@ def test_keys_of_a_sequence_are_struck_again_but_never_while_down(notes: list[Re
 
 
 def test_the_seed_decides_a_sequence(notes: list[Recording]) -> None:
-    first, again, other = (random_sequence(notes, 2.0, most_keys=2, seed=s) for s in (0, 0, 1))
+    first, again, other = (
+        random_sequence(notes, 2.0, most_keys=2, random_state=s) for s in (0, 0, 1)
+    )
     assert np.array_equal(first[0], again[0])
     assert not np.array_equal(first[0], other[0])
 

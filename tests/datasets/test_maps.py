@@ -220,7 +220,7 @@ class TestFrames:
 
     def test_split_by_frames(self, maps: Maps) -> None:
         notes = maps.frames(maps.isolated(("AkPnBcht",), modes=("NO",)), CONFIG).frame_by_frame()
-        training, validation = notes.split(0.2, seed=0)
+        training, validation = notes.split(0.2, random_state=0)
         for source in range(len(PITCHES)):
             n, m = (np.sum(part.labels == source) for part in (training, validation))
             assert m == round(0.2 * (n + m))

@@ -15,8 +15,8 @@ from dds_fast.datasets import musdb18, stem_folder
 SR = 8000
 
 
-def write_track(folder: Path, seed: int, sources: tuple[str, ...], n: int = 4000) -> None:
-    rng = np.random.default_rng(seed)
+def write_track(folder: Path, random_state: int, sources: tuple[str, ...], n: int = 4000) -> None:
+    rng = np.random.default_rng(random_state)
     folder.mkdir(parents=True)
     for source in (*sources, "mixture"):
         samples = 0.1 + 0.2 * rng.standard_normal((n, 2))
@@ -54,7 +54,7 @@ def test_items_are_the_same_again(folder: Path) -> None:
     settings = {"n_samples": 100, "crops_per_track": 3, "sr": SR}
     first, again = (stem_folder(folder, **settings) for _ in range(2))
     assert np.array_equal(first[4], again[4])
-    assert not np.array_equal(first[4], stem_folder(folder, seed=1, **settings)[4])
+    assert not np.array_equal(first[4], stem_folder(folder, random_state=1, **settings)[4])
 
 
 def test_resampled_to_the_rate_of_the_thesis(folder: Path) -> None:

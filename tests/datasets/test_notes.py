@@ -364,9 +364,9 @@ class TestSplit:
     @settings(max_examples=150, deadline=None)
     @given(collections(), st.floats(0, 1), st.integers(0, 99))
     def test_every_source_keeps_training_data(
-        self, notes: NoteFrames, fraction: float, seed: int
+        self, notes: NoteFrames, fraction: float, random_state: int
     ) -> None:
-        training, validation = notes.split(fraction, seed)
+        training, validation = notes.split(fraction, random_state)
         assert set(training.labels) == set(range(len(notes.sources)))
         assert not set(training.origins) & set(validation.origins)
         together = np.concatenate([training.frames, validation.frames])[:, 0]
@@ -385,7 +385,7 @@ class TestSplit:
         origins = np.repeat(np.arange(10), 3)
         labels = (origins * 3 + np.tile([0, 1, 2], 10)) % 6
         notes = NoteFrames(np.zeros((30, 1), np.float32), tuple(range(6)), labels, origins)
-        training, validation = notes.split(0.3, seed=1)
+        training, validation = notes.split(0.3, random_state=1)
         assert len(validation.frames) > 0
         assert not set(training.origins) & set(validation.origins)
         assert all((validation.origins == o).sum() == 3 for o in set(validation.origins))
@@ -397,6 +397,6 @@ class TestSplit:
 
     def test_seeds(self) -> None:
         notes = NoteFrames.from_mapping({60: np.zeros((50, 1)), 61: np.zeros((50, 1))})
-        splits = [set(notes.split(0.3, seed)[1].origins) for seed in (0, 0, 1, 2, 3)]
+        splits = [set(notes.split(0.3, n)[1].origins) for n in (0, 0, 1, 2, 3)]
         assert splits[0] == splits[1]
         assert any(other != splits[0] for other in splits[2:])

@@ -17,7 +17,7 @@ from dds_fast.datasets.synthetic import instruments, write_instruments
 def test_instruments_differ_and_seeds_decide() -> None:
     a, b = (i.tone(60, 80, 0.2, 16000) for i in instruments(2))
     again = instruments(2)[0].tone(60, 80, 0.2, 16000)
-    other = instruments(2, seed=1)[0].tone(60, 80, 0.2, 16000)
+    other = instruments(2, random_state=1)[0].tone(60, 80, 0.2, 16000)
     np.testing.assert_array_equal(a, again)
     for wave in (b, other):
         assert np.abs(wave / np.abs(wave).max() - a / np.abs(a).max()).max() > 0.05

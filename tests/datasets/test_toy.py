@@ -77,7 +77,7 @@ def test_sources_are_waves_of_keys_with_phases_and_amplitudes(rule: str) -> None
 
 
 def test_items_are_the_same_again_and_differ_by_item_seed_and_source() -> None:
-    waves, other = (ToyWaves(n_items=3, n_samples=100, seed=seed) for seed in (0, 1))
+    waves, other = (ToyWaves(n_items=3, n_samples=100, random_state=n) for n in (0, 1))
     assert np.array_equal(waves[1], waves[1])
     assert not np.array_equal(waves[0], waves[1]) and not np.array_equal(waves[1], other[1])
     short = ToyWaves(n_items=3, n_samples=50)

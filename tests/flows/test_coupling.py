@@ -14,16 +14,16 @@ from dds_fast.flows.reference import coupling as reference
 DIRECTIONS = ("encode", "decode")
 
 
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
+def normal(*shape: int, random_state: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(random_state)
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def make_coupling(activation: str = "selu", groups: int = 2) -> Coupling:
     sizes = [4, 5, 5, 6]
     weights = [normal(groups, b, a) / a**0.5 for a, b in zip(sizes, sizes[1:], strict=False)]
-    biases = [normal(groups, size, seed=1) for size in sizes[1:]]
-    ends = normal(2, groups, seed=2)
+    biases = [normal(groups, size, random_state=1) for size in sizes[1:]]
+    ends = normal(2, groups, random_state=2)
     return Coupling(tuple(weights), tuple(biases), ends[0], ends[1], activation)
 
 
@@ -31,9 +31,9 @@ def make_coupling(activation: str = "selu", groups: int = 2) -> Coupling:
 @pytest.mark.parametrize("activation", ["selu", "leaky_relu"])
 @pytest.mark.parametrize("of", ["both", "output", "log-det"])
 def test_gradient_is_that_of_autograd(of: str, activation: str, direction: str) -> None:
-    coupling, x = make_coupling(activation), normal(2, 3, 7, seed=3).requires_grad_()
+    coupling, x = make_coupling(activation), normal(2, 3, 7, random_state=3).requires_grad_()
     out, log_det, stash = reference.forward(coupling, x, direction)
-    grad_out, grad_log_det = normal(2, 3, 7, seed=4), normal(2, 3, seed=5)
+    grad_out, grad_log_det = normal(2, 3, 7, random_state=4), normal(2, 3, random_state=5)
     if of == "output":
         (expected,) = torch.autograd.grad(out, x, grad_out)
         grad_log_det = None

@@ -121,7 +121,7 @@ def test_grouped_convolution_is_one_per_source() -> None:
 def test_seed_decides_the_weights_and_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
     first, again, other = (
-        FloWaveNetBank(2, 1, n_flows=1, width=3, n_layers=1, seed=seed) for seed in (0, 0, 1)
+        FloWaveNetBank(2, 1, n_flows=1, width=3, n_layers=1, random_state=n) for n in (0, 0, 1)
     )
     assert torch.equal(torch.get_rng_state(), before)
     weights = [bank.blocks[0][0].net.front.weight for bank in (first, again, other)]

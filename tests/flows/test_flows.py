@@ -11,12 +11,12 @@ from dds_fast.flows import ConditionalGlow, RealNVPBank
 SHAPES = [(1, 6), (3, 9), (2, 42)]
 
 
-def make(kind: str, n_sources: int, n_features: int, seed: int = 0) -> nn.Module:
-    sizes = {"n_steps": 3, "width": 5, "depth": 2, "seed": seed}
+def make(kind: str, n_sources: int, n_features: int, random_state: int = 0) -> nn.Module:
+    sizes = {"n_steps": 3, "width": 5, "depth": 2, "random_state": random_state}
     if kind == "bank":
         return RealNVPBank(n_sources, n_features, **sizes).double()
     flow = ConditionalGlow(n_sources, n_features, **sizes).double()
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(random_state)
     flow.initialize(torch.rand(200, n_features, generator=generator, dtype=torch.float64))
     for parameter in flow.parameters():
         with torch.no_grad():
@@ -71,7 +71,7 @@ def test_flows_of_a_bank_do_not_see_each_other() -> None:
 def test_seed_decides_the_weights_and_leaves_the_global_generator_alone(kind: str) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first, second, other = make(kind, 2, 9), make(kind, 2, 9), make(kind, 2, 9, seed=1)
+    first, second, other = make(kind, 2, 9), make(kind, 2, 9), make(kind, 2, 9, random_state=1)
     assert torch.equal(torch.get_rng_state(), before)
     x = rows(kind, 2, 9)
     assert torch.equal(first.encode(x)[0], second.encode(x)[0])

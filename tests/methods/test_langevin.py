@@ -16,9 +16,9 @@ N = 3
 MIXTURE = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
 
 
-def gaussians(n_sources: int, seed: int = 0) -> GaussianPrior:
+def gaussians(n_sources: int, random_state: int = 0) -> GaussianPrior:
     """Sources with other means and with correlated samples of other variances, float64."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(random_state)
     mean = torch.randn(n_sources, N, generator=generator, dtype=torch.float64)
     basis = torch.linalg.qr(torch.randn(n_sources, N, N, generator=generator).double())[0]
     variances = 0.6 + 0.6 * torch.rand(n_sources, 1, N, generator=generator).double()
@@ -97,8 +97,8 @@ def test_mixtures_of_a_batch_do_not_see_each_other() -> None:
 def test_seed_decides_the_samples() -> None:
     prior = gaussians(2)
     first, again, other = (
-        langevin.separate(np.ones(N), prior, levels=[0.5], n_steps=5, random_state=seed)
-        for seed in (0, 0, 1)
+        langevin.separate(np.ones(N), prior, levels=[0.5], n_steps=5, random_state=random_state)
+        for random_state in (0, 0, 1)
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)

@@ -26,12 +26,13 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 G = {"softplus": functional.softplus, "relu": torch.relu, "abs": torch.abs}
 
 
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def random(*shape: int, random_state: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(random_state)
+    return torch.rand(shape, generator=generator, dtype=torch.float64)
 
 
 def low_rank(F: int = 30, K: int = 4, T: int = 50) -> Tensor:
-    return random(F, K) ** 3 @ random(K, T, seed=1) ** 3
+    return random(F, K) ** 3 @ random(K, T, random_state=1) ** 3
 
 
 def decoded(model: nae.NAE, H: Tensor) -> Tensor:
@@ -68,7 +69,7 @@ def melody() -> np.ndarray:
 
 class TestCosts:
     def test_divergence_is_scipys(self) -> None:
-        X, X_hat = low_rank(), random(30, 50, seed=2)
+        X, X_hat = low_rank(), random(30, 50, random_state=2)
         X[3, 4] = 0
         expected = scipy.special.kl_div(X.numpy(), X_hat.numpy() + EPSILON).sum()
         assert float(divergence(X, X_hat)) == pytest.approx(expected, rel=1e-12)
@@ -78,7 +79,7 @@ class TestCosts:
     def test_training(self, activation: str, depth: int) -> None:
         X, sizes = low_rank(), [30, *[4] * (2 * depth - 1), 30]
         weights = [
-            random(b, a, seed=i) - 0.4
+            random(b, a, random_state=i) - 0.4
             for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
         ]
         Y, H = X, X
@@ -97,7 +98,7 @@ class TestCosts:
             nae.NAE((random(3, 30), random(3, 3), random(3, 3), random(30, 3) - 0.3), "abs", 2.0),
             nae.NAE((random(2, 30), random(30, 2) - 0.3), "softplus", scale=1.0),
         ]
-        free = [(random(m.n_components, 50, seed=i) - 0.5) for i, m in enumerate(joint)]
+        free = [(random(m.n_components, 50, random_state=i) - 0.5) for i, m in enumerate(joint)]
         H = [functional.softplus(A) for A in free]
         X_hat = sum(decoded(m, h) for m, h in zip(joint, H, strict=True)) / 1.5
         expected = (torch.xlogy(X, X / (X_hat + EPSILON)) - X + X_hat + EPSILON).sum()
@@ -149,7 +150,7 @@ class TestFit:
 
     def test_seed(self) -> None:
         X = low_rank()
-        a, b, c = (nae.fit(X, 4, n_steps=20, random_state=seed).weights[0] for seed in (0, 0, 1))
+        a, b, c = (nae.fit(X, 4, n_steps=20, random_state=n).weights[0] for n in (0, 0, 1))
         assert torch.equal(a, b) and not torch.equal(a, c)
 
     def test_kind_and_dtype_come_back(self) -> None:
@@ -262,7 +263,7 @@ class TestActivations:
 
     def test_finds_what_was_mixed(self) -> None:
         """With linear decoders of disjoint bins, each source gets its own."""
-        X = [random(10, 2) @ random(2, 40, seed=i) for i in (1, 2)]
+        X = [random(10, 2) @ random(2, 40, random_state=i) for i in (1, 2)]
         stacked = torch.cat(X)
         joint = []
         for i, part in enumerate(X):
@@ -277,7 +278,7 @@ class TestActivations:
 
     def test_penalties(self) -> None:
         X = low_rank()
-        joint = [nae.fit(X, 4, n_steps=100, random_state=seed) for seed in (0, 1)]
+        joint = [nae.fit(X, 4, n_steps=100, random_state=n) for n in (0, 1)]
 
         def sums(**options: float | str) -> tuple[float, float]:
             a, b = nae.activations(X, joint, n_steps=150, **options)[0]
@@ -375,16 +376,16 @@ class TestConstrained:
         torch.testing.assert_close(result.decoder, expected, rtol=1e-5, atol=1e-9)
 
     def test_projected_steps_never_increase_the_loss(self) -> None:
-        for seed in range(10):
-            X, W_D = low_rank(), random(30, 4, seed=seed)
-            mask = random(4, 50, seed=seed + 1) < 0.6
+        for random_state in range(10):
+            X, W_D = low_rank(), random(30, 4, random_state=random_state)
+            mask = random(4, 50, random_state=random_state + 1) < 0.6
             result = nae.constrained(X, W_D, mask=mask, updates="projected", n_steps=50)
             assert (np.diff(result.history) <= 1e-13 * float(X.square().sum())).all()
 
     @pytest.mark.parametrize("updates", UPDATES)
     def test_templates_and_mask_hold(self, updates: str) -> None:
-        X, allowed = low_rank(), random(30, 4, seed=3) < 0.5
-        mask = random(4, 50, seed=4) < 0.5
+        X, allowed = low_rank(), random(30, 4, random_state=3) < 0.5
+        mask = random(4, 50, random_state=4) < 0.5
         result = nae.constrained(X, allowed.double(), mask=mask, updates=updates, n_steps=30)
         assert not result.decoder[~allowed].any() and not result.activations[~mask].any()
         assert result.encoder.min() >= 0 and result.decoder.min() >= 0
@@ -394,13 +395,13 @@ class TestConstrained:
         assert result.history[-1] == pytest.approx(float(loss), rel=1e-12)
 
     def test_projection_without_templates_fills_zeros(self) -> None:
-        W_D = random(30, 4) * (random(30, 4, seed=3) < 0.5)
+        W_D = random(30, 4) * (random(30, 4, random_state=3) < 0.5)
         free = nae.constrained(low_rank(), W_D, updates="projected", keep_zeros=False, n_steps=30)
         assert free.decoder[W_D == 0].any()
 
     def test_not_below_nmf(self) -> None:
         """H is bound to what an encoder makes of X, so the loss stays above that of NMF."""
-        X, W_D = low_rank() + 0.1 * random(30, 50, seed=7), random(30, 3)
+        X, W_D = low_rank() + 0.1 * random(30, 50, random_state=7), random(30, 3)
         bound = nae.constrained(X, W_D, n_steps=500).history[-1]
         singular = torch.linalg.svdvals(X)
         assert bound >= float(singular[3:].square().sum())

@@ -18,9 +18,9 @@ SHAPES = [(6, 1, 1), (6, 3, 7), (42, 17, 7), (42, 150, 5), (123, 300, 3), (123, 
 PASSES = 200
 
 
-def make(F: int, J: int, T: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+def make(F: int, J: int, T: int, random_state: int = 0) -> tuple[Tensor, Tensor]:
     """A sparse mixture of peaked entries, and noise; float64."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(random_state)
     W = torch.rand(F, J, generator=generator).double() ** 4
     H = torch.rand(J, T, generator=generator).double()
     H *= torch.rand(J, T, generator=generator) < min(1.0, 5 / J)

@@ -63,8 +63,8 @@ def to_float32(coupling: Coupling) -> FrozenFlow:
     return one_step(coupling).to(torch.float32)
 
 
-def normal_rows(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+def normal_rows(*shape: int, random_state: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(random_state))
 
 
 def assert_matches_reference(coupling: Coupling, x: Tensor, direction: str) -> None:
@@ -76,8 +76,8 @@ def assert_matches_reference(coupling: Coupling, x: Tensor, direction: str) -> N
     assert_close("output", out, exact[0], tolerance["output"])
     assert_close("log_det", log_det, exact[1], tolerance["log_det"])
 
-    grad_out = normal_rows(*x.shape, seed=1)
-    for grad_log_det in (normal_rows(*x.shape[:2], seed=2), None):
+    grad_out = normal_rows(*x.shape, random_state=1)
+    for grad_log_det in (normal_rows(*x.shape[:2], random_state=2), None):
         grad = cpu.backward(single, stash, grad_out, grad_log_det, direction)
         exact_grad = reference.backward(
             coupling,
@@ -207,7 +207,7 @@ def test_same_bits_for_any_thread_count_and_batch(level: str) -> None:
 
 def test_inputs_stay_untouched(level: str) -> None:
     flow = to_float32(make_coupling(2, 43, 20, 2))
-    x, grad_out = normal_rows(2, 9, 43), normal_rows(2, 9, 43, seed=1)
+    x, grad_out = normal_rows(2, 9, 43), normal_rows(2, 9, 43, random_state=1)
     copies = x.clone(), grad_out.clone()
     _, _, stash = cpu.forward(flow, x, "encode")
     cpu.backward(flow, stash, grad_out, None, "encode")

@@ -39,7 +39,7 @@ class BankTraining(Task):
         self.config, self.device, self.gamma, self.noise = config, device, gamma, noise
         self.n_dims = bank.n_features
         self.groups = [f"source {source}" for source in training.sources]
-        self.generator = torch.Generator().manual_seed(config.seed)
+        self.generator = torch.Generator().manual_seed(config.random_state)
         frames = _per_source(training)
         self.n_frames = [len(x) for x in frames]
         self.frames = torch.cat(frames).to(device)
@@ -49,7 +49,7 @@ class BankTraining(Task):
         held = _per_source(validation)
         self.held = nn.utils.rnn.pad_sequence(held, batch_first=True).to(device)
         self.held = self.held + noise * torch.randn(
-            self.held.shape, generator=torch.Generator().manual_seed(config.seed)
+            self.held.shape, generator=torch.Generator().manual_seed(config.random_state)
         ).to(device)
         mask = nn.utils.rnn.pad_sequence([torch.ones(len(x)) for x in held], batch_first=True)
         self.held_mask, self.validated = mask.to(device), mask.any(-1)

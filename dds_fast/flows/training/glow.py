@@ -36,7 +36,7 @@ class GlowTraining(Task):
         self.config, self.device, self.gamma = config, device, gamma
         self.n_dims = flow.n_features
         self.groups = ["the flow"]
-        self.generator = torch.Generator().manual_seed(config.seed)
+        self.generator = torch.Generator().manual_seed(config.random_state)
         self.frames, self.labels, self.held_frames, self.held_labels = (
             torch.from_numpy(array).to(device)
             for array in (
@@ -54,7 +54,7 @@ class GlowTraining(Task):
         if config.nuisance_weight > 0:
             S, F = flow.n_sources, flow.n_features
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(config.seed)
+                torch.manual_seed(config.random_state)
                 self.adversary = NuisanceAdversary(F - S, S, max(1, F // 2), config.learning_rate)
             self.adversary.to(device).let_capture(device)
 

@@ -55,7 +55,7 @@ class TrainingConfig:
         patience: stop when no flow has improved for so many epochs; None never does.
         precision: of the couplings' products: "float32" (IEEE), "tf32" (on a GPU; of a Glow's
             mixing too) or "bfloat16".
-        seed: of the split, the shuffles and the equalizers.
+        random_state: seed of the split, the shuffles and the equalizers.
     """
 
     max_epochs: int
@@ -68,7 +68,7 @@ class TrainingConfig:
     validation: float = 0.1
     patience: int | None = None
     precision: str = "float32"
-    seed: int = 0
+    random_state: int = 0
 
     def __post_init__(self) -> None:
         legal: dict[str, Callable[[str, Any], Any]] = {
@@ -77,7 +77,7 @@ class TrainingConfig:
             **dict.fromkeys(
                 ("nuisance_weight", "equalizer_db", "validation"), scalars.not_negative
             ),
-            "seed": scalars.integer,
+            "random_state": scalars.integer,
         }
         if self.patience is not None:
             legal["patience"] = legal["max_epochs"]
@@ -225,7 +225,7 @@ def train(
     identity = {**asdict(config), **(identity or {})}
     # Dropout draws from the global generator.
     with torch.random.fork_rng():
-        torch.manual_seed(config.seed + ranks.rank())
+        torch.manual_seed(config.random_state + ranks.rank())
         training = _Training(task, config, identity, folder)
         training.run(progress)
     return training.record()

@@ -77,20 +77,20 @@ class WaveTraining(Task):
         self.groups = [f"source {source}" for source in training.sources]
         self.n_batches = n_batches
         self.validated = torch.full((bank.n_sources,), len(validation) > 0)
-        self.generator = torch.Generator().manual_seed(config.seed)
+        self.generator = torch.Generator().manual_seed(config.random_state)
         if not bank.initialized:
             bank.initialize(self._draw(4 * config.batch_size))
         self.held = None
         if len(validation):
             held = np.stack([validation[i][:, :crop] for i in range(len(validation))], axis=1)
-            noisy = add_noise(held, noise, np.random.default_rng(config.seed), noise_rule)
+            noisy = add_noise(held, noise, np.random.default_rng(config.random_state), noise_rule)
             self.held = torch.from_numpy(noisy).to(device)
 
     def _draw(self, n_crops: int) -> Tensor:
         """``(S, n_crops, crop)`` noisy crops."""
         # A checkpoint keeps the state of the generator, so NumPy's is seeded by it.
-        seed = int(torch.randint(1 << 62, (), generator=self.generator))
-        rng = np.random.default_rng(seed)
+        random_state = int(torch.randint(1 << 62, (), generator=self.generator))
+        rng = np.random.default_rng(random_state)
         crops = np.empty((self.flow.n_sources, n_crops, self.crop), np.float32)
         for source, row in np.ndindex(crops.shape[:2]):
             stem = self.training[int(rng.integers(len(self.training)))][source]

@@ -12,8 +12,8 @@ from dds_fast.audio import SpectrogramConfig, compress, expand
 from dds_fast.flows.training.equalizer import equalized
 
 
-def draw(x: torch.Tensor, gamma: float, std_db: float, seed: int = 0) -> torch.Tensor:
-    return equalized(x, x.shape[-2], gamma, std_db, torch.Generator().manual_seed(seed))
+def draw(x: torch.Tensor, gamma: float, std_db: float, random_state: int = 0) -> torch.Tensor:
+    return equalized(x, x.shape[-2], gamma, std_db, torch.Generator().manual_seed(random_state))
 
 
 @pytest.mark.parametrize("gamma", [0.0, 1.0, 1e4])
@@ -42,7 +42,7 @@ def test_seeds_and_rows_have_equalizers_of_their_own() -> None:
     first = draw(x, 1e4, 4.0)
     assert torch.equal(first, draw(x, 1e4, 4.0))
     assert len(torch.unique(first.flatten(0, 1), dim=0)) == 6
-    assert not torch.equal(first, draw(x, 1e4, 4.0, seed=1))
+    assert not torch.equal(first, draw(x, 1e4, 4.0, random_state=1))
 
 
 def test_none() -> None:

@@ -25,7 +25,7 @@ CONFIG = TrainingConfig(max_epochs=6, learning_rate=1e-2, one_cycle=True, batch_
 def made(kind: str, config: TrainingConfig, device: torch.device) -> Task:
     rng = np.random.default_rng(0)
     notes = NoteFrames.from_mapping({60: rng.random((50, 10)), 64: 1 + rng.random((40, 10))})
-    split = notes.split(config.validation, config.seed)
+    split = notes.split(config.validation, config.random_state)
     if kind == "dds2":
         bank = RealNVPBank(2, 10, n_steps=2, width=8, depth=1)
         return BankTraining(bank, *split, config, device, 1e4)

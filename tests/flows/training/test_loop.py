@@ -37,7 +37,7 @@ def notes() -> NoteFrames:
 
 
 def task(kind: str, config: TrainingConfig) -> BankTraining | GlowTraining:
-    split = notes().split(config.validation, config.seed)
+    split = notes().split(config.validation, config.random_state)
     if kind == "dds2":
         return BankTraining(
             RealNVPBank(2, 10, n_steps=2, width=8, depth=1), *split, config, CPU, 1e4

@@ -21,14 +21,14 @@ CONFIG = TrainingConfig(
 )
 
 
-def bank(seed: int = 0) -> FloWaveNetBank:
-    return FloWaveNetBank(4, n_blocks=2, n_flows=1, width=4, n_layers=2, seed=seed)
+def bank(random_state: int = 0) -> FloWaveNetBank:
+    return FloWaveNetBank(4, n_blocks=2, n_flows=1, width=4, n_layers=2, random_state=random_state)
 
 
 def task(
     flow: FloWaveNetBank, config: TrainingConfig = CONFIG, n_batches: int = 3, n_held: int = 2
 ) -> WaveTraining:
-    held = ToyWaves(n_items=n_held, n_samples=64, seed=1) if n_held else []
+    held = ToyWaves(n_items=n_held, n_samples=64, random_state=1) if n_held else []
     waves = ToyWaves(n_items=50, n_samples=80, keys="code")
     return WaveTraining(flow, waves, held, config, CPU, crop=64, n_batches=n_batches)
 
@@ -37,7 +37,7 @@ def test_own_waves_become_likelier_than_others() -> None:
     flow = bank()
     config = dataclasses.replace(CONFIG, max_epochs=1, batch_size=8)
     train(task(flow, config, n_batches=100), config)
-    waves = ToyWaves(n_items=30, n_samples=64, keys="code", seed=2)
+    waves = ToyWaves(n_items=30, n_samples=64, keys="code", random_state=2)
     clips = torch.from_numpy(np.stack([waves[i] for i in range(30)], axis=1))
     matrix = cross_likelihood(BankPrior(flow), clips)
     # Sinusoids are the smoothest: squares and saws have jumps that their prior has never met.
@@ -46,8 +46,8 @@ def test_own_waves_become_likelier_than_others() -> None:
 
 def test_loss_is_the_mean_negative_log_likelihood() -> None:
     made = task(bank())
-    x = torch.from_numpy(ToyWaves(n_items=2, n_samples=64, seed=1)[0])[:, None]
-    y = torch.from_numpy(ToyWaves(n_items=2, n_samples=64, seed=1)[1])[:, None]
+    x = torch.from_numpy(ToyWaves(n_items=2, n_samples=64, random_state=1)[0])[:, None]
+    y = torch.from_numpy(ToyWaves(n_items=2, n_samples=64, random_state=1)[1])[:, None]
     with torch.no_grad():
         density = BankPrior(made.flow).log_prob(torch.cat([x, y], dim=1))
         torch.testing.assert_close(made.validate(), -density.mean(1))
@@ -73,7 +73,7 @@ def test_a_killed_training_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     train(
         task(parts), dataclasses.replace(CONFIG, max_epochs=1), identity=identity, folder=tmp_path
     )
-    again = bank(seed=5)
+    again = bank(random_state=5)
     train(task(again), CONFIG, identity=identity, folder=tmp_path)
     for a, b in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
