@@ -1,7 +1,7 @@
 """Arrays that users give: NumPy or torch in, the same out, on whatever device and in any memory.
 
 Public functions turn what they are given into plain tensors with `as_tensor`, compute under
-`own_rules` on the `device` that was asked for, and hand results back with `Kind.give_back`.
+`isolated` on the `device` that was asked for, and hand results back with `Kind.give_back`.
 """
 
 from __future__ import annotations
@@ -128,14 +128,14 @@ def device(
 
 
 @contextmanager
-def own_rules() -> Iterator[None]:
+def isolated() -> Iterator[None]:
     """As if nobody had changed torch's default device or switched on autocast.
 
     For a function that makes tensors or multiplies them, as its decorator: its results then do not
     depend on where it is called.
 
     Example:
-        >>> @own_rules()
+        >>> @isolated()
         ... def three() -> Tensor:
         ...     return torch.ones(3)
         >>> with torch.device("meta"):

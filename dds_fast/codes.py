@@ -56,7 +56,7 @@ def add_codes(
     }
 
 
-@arrays.own_rules()
+@arrays.isolated()
 @torch.no_grad()
 def choose(
     dictionary: Dictionary, notes: NoteFrames, n_codes: int = N_CODES, random_state: int = 0

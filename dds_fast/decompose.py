@@ -26,7 +26,7 @@ from dds_fast.search.problem import AnyProblem, dds_problem, latent_rows, nmf_pr
 from dds_fast.search.settings import preset_settings
 
 
-@arrays.own_rules()
+@arrays.isolated()
 def decompose(
     source: Source | Sequence[Source],
     dictionary: Dictionary | str | Path | None = None,
@@ -163,14 +163,14 @@ def decompose(
                 schedules = [piece.schedule for piece in batch]
                 seconds, before = sum(piece.seconds for piece in batch), bar.n
 
-                def tell(share: float, what: str, n: float = before, s: float = seconds) -> None:
+                def show(share: float, what: str, n: float = before, s: float = seconds) -> None:
                     bar.set_postfix_str(what, refresh=False)
                     bar.update(n + share * s - bar.n)
 
                 search = engine.search(problems, schedules, precision)
-                run(search, callback=callback, progress=tell)
+                run(search, callback=callback, progress=show)
                 states = search.states()
-            tell(1.0, "")
+            show(1.0, "")
             for piece, controller, state in zip(batch, search.controllers, states, strict=True):
                 piece.recording.add(piece, controller, state, _labels(dictionary, settings))
             if any(c.stop_reason == "interrupted" for c in search.controllers):

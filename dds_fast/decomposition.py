@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dds_fast import audio
-from dds_fast.arrays import as_numpy, concatenated, own_rules, zeros_like
+from dds_fast.arrays import as_numpy, concatenated, isolated, zeros_like
 from dds_fast.audio import SpectrogramConfig, frequency_ratio, windows
 from dds_fast.audio.windows import Window
 from dds_fast.files import writing
@@ -143,7 +143,7 @@ class Decomposition:
         """``(F,)`` bin centres in Hz, of the recording brought to A = 440 Hz."""
         return self.config.frequencies
 
-    @own_rules()
+    @isolated()
     def reconstruction(self) -> Any:
         """``(F, T)`` approximation of the spectrogram that was decomposed, W H.
 

@@ -183,7 +183,7 @@ class Dictionary:
             self.metadata.get("threshold", {}).get(self.kind),
         )
 
-    @arrays.own_rules()
+    @arrays.isolated()
     def start_codes(self, random_state: int = 0) -> Tensor:
         """``(S, M, D)`` codes where a staged search begins; without `codes`, draws of the flow.
 
@@ -285,7 +285,7 @@ def _shrink_integers(tensor: Tensor) -> Tensor:
     return tensor
 
 
-@arrays.own_rules()
+@arrays.isolated()
 def load(path: str | Path) -> Dictionary:
     """Read a dictionary. Only tensors and JSON are read; no code is executed.
 

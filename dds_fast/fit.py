@@ -76,7 +76,7 @@ PRESETS = dict(zip(FIT_PRESETS, (_SMALL, _PAPER_512, _PAPER_1024), strict=True))
 at F = 512 and F = 1024, which wants a GPU."""
 
 
-@arrays.own_rules()
+@arrays.isolated()
 def fit(
     notes: str | Path | Iterable[str | Path] | NoteFrames | Mapping[int | str, np.ndarray],
     kind: str = "dds2",
@@ -168,7 +168,7 @@ def fit(
     S, F = len(frames.sources), spectrogram.n_features
     n_steps, width, depth = recipe.sizes[kind](F)
     sizes = {"n_steps": n_steps, "width": max(1, width), "depth": depth, **sizes}
-    device = ranks.own_device(device)
+    device = ranks.rank_device(device)
     split = frames.split(config.validation, config.random_state)
     task: BankTraining | GlowTraining
     with ranks.process_group(device):

@@ -144,7 +144,7 @@ def _named(sources: tuple[int | str, ...], values: np.ndarray, choose: Any) -> d
     return {"source": sources[index], "bits_per_dim": float(values[index])}
 
 
-@arrays.own_rules()
+@arrays.isolated()
 @torch.no_grad()
 def inspect(
     dictionary: Dictionary,

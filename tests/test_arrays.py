@@ -243,7 +243,7 @@ def test_own_rules(name: str, rules: str, tmp_path: Path) -> None:
 
 
 def test_own_rules_end() -> None:
-    @arrays.own_rules()
+    @arrays.isolated()
     def product() -> torch.Tensor:
         return torch.ones(2, 2) @ torch.ones(2, 2)
 

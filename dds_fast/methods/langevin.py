@@ -42,7 +42,7 @@ def noise_levels(
     return tuple(float(level) for level in np.geomspace(highest, lowest, n_levels))
 
 
-@arrays.own_rules()
+@arrays.isolated()
 def separate(
     mixtures: Any,
     prior: Score | Sequence[Score],

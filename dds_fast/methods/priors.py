@@ -138,7 +138,7 @@ class GlowPrior(Prior):
         return latent + log_density(nuisance), log_det.unflatten(0, s.shape[:2])
 
 
-@arrays.own_rules()
+@arrays.isolated()
 @torch.no_grad()
 def cross_likelihood(
     prior: Prior, clips: Tensor, *, log_det: bool = True, floor: float = FLOOR

@@ -173,7 +173,7 @@ class ScoreConstraints:
         return W, H
 
 
-@arrays.own_rules()
+@arrays.isolated()
 def decompose(
     source: Source,
     score: Labels | str | Path,

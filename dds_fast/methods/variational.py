@@ -100,7 +100,7 @@ class Posterior:
     elbo: np.ndarray
 
 
-@arrays.own_rules()
+@arrays.isolated()
 def separate(
     mixtures: Any,
     prior: Prior,

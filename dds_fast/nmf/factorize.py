@@ -36,7 +36,7 @@ class Factorization(NamedTuple):
     stop_reason: str
 
 
-@arrays.own_rules()
+@arrays.isolated()
 def activations(
     X: np.ndarray | Tensor,
     W: np.ndarray | Tensor,
@@ -159,7 +159,7 @@ def _pull(W: Tensor, H: Tensor, sparsity: float) -> Tensor:
     return sparsity * H.sum(1)[:, None] * (W / norms).T
 
 
-@arrays.own_rules()
+@arrays.isolated()
 def factorize(
     X: np.ndarray | Tensor,
     n_components: int | None = None,

@@ -17,7 +17,7 @@ from dds_fast.search.engines import ENGINES
 
 class _Flow(torch.autograd.Function):
     @staticmethod
-    @arrays.own_rules()
+    @arrays.isolated()
     def forward(
         ctx: Any,
         rows: Tensor,
@@ -32,7 +32,7 @@ class _Flow(torch.autograd.Function):
         return out, log_det
 
     @staticmethod
-    @arrays.own_rules()
+    @arrays.isolated()
     def backward(
         ctx: Any, grad_out: Tensor, grad_log_det: Tensor
     ) -> tuple[Tensor, None, None, None, None]:

@@ -15,7 +15,7 @@ from dds_fast.search.reference import objective as reference
 
 class _Objective(torch.autograd.Function):
     @staticmethod
-    @arrays.own_rules()
+    @arrays.isolated()
     def forward(
         ctx: Any,
         W: Tensor,
@@ -33,7 +33,7 @@ class _Objective(torch.autograd.Function):
         return torch.tensor(at.cost, dtype=torch.float64, device=X.device)
 
     @staticmethod
-    @arrays.own_rules()
+    @arrays.isolated()
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         at, D, active, likelihoods = ctx.at, ctx.D, ctx.active, ctx.log_likelihoods
         with torch.no_grad():

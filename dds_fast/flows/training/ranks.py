@@ -30,7 +30,7 @@ def process_group(device: torch.device) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def own_device(device: str | torch.device | None) -> torch.device:
+def rank_device(device: str | torch.device | None) -> torch.device:
     """The device to train on: as asked for, else a GPU (a rank's own) if there is one."""
     found = arrays.device(device)
     if device is None and found.type == "cuda":

@@ -47,7 +47,7 @@ class ConstrainedNAE:
         return self.decoder @ self.activations
 
 
-@arrays.own_rules()
+@arrays.isolated()
 def constrained(
     X: Any,
     decoder: Any,

@@ -20,7 +20,7 @@ from dds_fast.nmf import nonnegative
 PENALTIES = ("l1", "cross")
 
 
-@arrays.own_rules()
+@arrays.isolated()
 def activations(
     X: Any,
     models: NAE | Sequence[NAE],

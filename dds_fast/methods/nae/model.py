@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dds_fast.arrays import Kind, as_tensor, own_rules
+from dds_fast.arrays import Kind, as_tensor, isolated
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.files import read_tensors, write_tensors
 from dds_fast.methods.nae.layers import ACTIVATIONS, divergence, through
@@ -98,21 +98,21 @@ class NAE:
         """The last L weights; for the shallow autoencoder W ``(F, K)``, the templates."""
         return self.weights[self.depth :]
 
-    @own_rules()
+    @isolated()
     def encode(self, X: Any) -> Any:
         """``(K, T)`` activations H of a spectrogram ``(F, T)``, by the encoder."""
         kind, X = Kind.of(X), self._as_tensor("X", X)
         self._check_rows("encode", X, self.n_features)
         return kind.give_back(through(self.encoder, X / self.scale, self.activation))
 
-    @own_rules()
+    @isolated()
     def decode(self, H: Any) -> Any:
         """The spectrogram ``(F, T)`` of activations ``(K, T)``."""
         kind, H = Kind.of(H), self._as_tensor("H", H)
         self._check_rows("decode", H, self.n_components)
         return kind.give_back(self.scale * through(self.decoder, H, self.activation))
 
-    @own_rules()
+    @isolated()
     def divergence(self, X: Any, H: Any = None) -> float:
         """Generalised Kullback-Leibler divergence of a spectrogram from its model (Eq. 4).
 
@@ -156,7 +156,7 @@ class NAE:
             raise ValueError(f"{what}: this {self!r} takes ({rows}, T), not {tuple(matrix.shape)}")
 
 
-@own_rules()
+@isolated()
 def load(path: str | Path, device: str | torch.device = "cpu") -> NAE:
     """Read an autoencoder. Only tensors and JSON are read; no code is executed.
 

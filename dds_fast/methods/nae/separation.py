@@ -43,7 +43,7 @@ class Separation:
     config: audio.SpectrogramConfig
 
 
-@arrays.own_rules()
+@arrays.isolated()
 def separate(
     mixture: Source,
     models: Mapping[str, NAE] | Dictionary,

@@ -20,7 +20,7 @@ STRAIGHT_ON = 0.8
 """Share of a layer's input that initial square weights pass on as it is."""
 
 
-@arrays.own_rules()
+@arrays.isolated()
 def fit(
     X: Any,
     n_components: int,

@@ -14,7 +14,7 @@ from dds_fast.search import dispatch
 BACKENDS: dict[str, ModuleType] = {"cpu": cpu, "reference": reference}
 
 
-@arrays.own_rules()
+@arrays.isolated()
 def least_squares(
     X: Tensor,
     W: Tensor,

@@ -27,7 +27,7 @@ def check_loss(op: str, loss: str) -> None:
         raise ValueError(f"{op}: loss must be one of {LOSSES}, not {loss!r}")
 
 
-@arrays.own_rules()
+@arrays.isolated()
 def multiplicative_update(
     X: Tensor,
     W: Tensor,

@@ -104,7 +104,7 @@ class Codes:
             log_likelihoods -= log_det / self.n_free
         return rows.clamp_min(0).flatten(0, 1), log_likelihoods.flatten()
 
-    def take(self, of_entries: Tensor, of_likelihoods: Tensor) -> None:
+    def backward(self, of_entries: Tensor, of_likelihoods: Tensor) -> None:
         """Back through the last decode: the gradients by which the codes move next."""
         of_rows, of_likelihoods = of_entries.view_as(self.Z), of_likelihoods.view(self.Z.shape[:2])
         of_log_det = of_likelihoods / -self.n_free if self.problem.likelihood == "data" else None

@@ -66,7 +66,7 @@ class GradientSearch(Search):
             return
         decoded = self.decoder.decode([recording.Z for recording in self.recordings])
         for recording, (entries, log_det) in zip(self.recordings, decoded, strict=True):
-            recording.take(entries, log_det)
+            recording.set_entries(entries, log_det)
 
     def _move_latents(self) -> None:
         if self.decoder is None:
@@ -90,7 +90,7 @@ class GradientSearch(Search):
 
     def _look(self) -> None:
         for recording in self.recordings:
-            recording.schedule.tell(recording.controller)
+            recording.schedule.fetch(recording.controller)
 
     def advance(self, n_steps: int) -> None:
         """Up to `n_steps` update steps of those that go on; then look at their schedules."""

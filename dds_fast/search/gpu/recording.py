@@ -41,7 +41,7 @@ class Recording:
         self.latent_moments = [torch.zeros_like(self.Z), torch.zeros_like(self.Z)]
         self.n_free = self.Z.shape[-1] - problem.n_fixed
 
-    def take(self, rows: Tensor, log_det: Tensor) -> None:
+    def set_entries(self, rows: Tensor, log_det: Tensor) -> None:
         """The decoded ``(G, R, F)`` rows become the dictionary."""
         log_likelihoods = self._launch_latents(None, None)
         if self.problem.likelihood == "data":

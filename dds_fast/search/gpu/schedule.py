@@ -55,7 +55,7 @@ class DeviceSchedule:
             squares.numel(), len(sums), *self.limits, OBSERVE=observe, BLOCK=256, num_warps=1,
         )  # fmt: skip
 
-    def tell(self, controller: Controller) -> None:
+    def fetch(self, controller: Controller) -> None:
         """Wait for the device, and bring the host's view up to date."""
         names = kernels("search")
         counters = self.counters.tolist()

@@ -137,7 +137,7 @@ class StagedSearch(Stages):
         self.activations.measure(self.D)
 
     def _find_gradients(self) -> None:
-        self.codes.take(*self.costs.gradients(self.D, self.activations.H))
+        self.codes.backward(*self.costs.gradients(self.D, self.activations.H))
 
     def _capture(self) -> None:
         """Have the halves of a step captured when they are next called, in this order."""

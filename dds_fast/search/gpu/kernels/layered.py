@@ -20,7 +20,7 @@ from dds_fast.search.gpu.kernels.layers import (
 
 
 @triton.jit
-def own_rows(n_rows, BLOCK_R: tl.constexpr):
+def program_rows(n_rows, BLOCK_R: tl.constexpr):
     """A program's group, and its rows with the mask of those that exist, rounded up to four."""
     r = tl.program_id(1).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R)
     return tl.program_id(2).to(tl.int64), r, r < (n_rows + 3) // 4 * 4
@@ -30,7 +30,7 @@ def own_rows(n_rows, BLOCK_R: tl.constexpr):
 def rows_to_state_kernel(
     rows, state, n_rows, pitch, FEATURES: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_R: tl.constexpr
 ):
-    group, r, in_rows = own_rows(n_rows, BLOCK_R)
+    group, r, in_rows = program_rows(n_rows, BLOCK_R)
     rows_to_state(
         rows + group * n_rows * FEATURES, n_rows, state + group * FEATURES * pitch, state, pitch,
         tl.program_id(0) * BLOCK_M, r, in_rows, FEATURES, False, BLOCK_M,
@@ -41,7 +41,7 @@ def rows_to_state_kernel(
 def state_to_rows_kernel(
     state, rows, n_rows, pitch, FEATURES: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_R: tl.constexpr
 ):
-    group, r, _ = own_rows(n_rows, BLOCK_R)
+    group, r, _ = program_rows(n_rows, BLOCK_R)
     state_to_rows(
         state + group * FEATURES * pitch, rows + group * n_rows * FEATURES, n_rows, state, pitch,
         tl.program_id(0) * BLOCK_M, r, FEATURES, False, BLOCK_M,
@@ -69,7 +69,7 @@ def hidden_kernel(
     BLOCK_R: tl.constexpr,
 ):
     """``activation(weights @ vectors + biases)``; the strides are those between groups."""
-    group, r, in_rows = own_rows(n_rows, BLOCK_R)
+    group, r, in_rows = program_rows(n_rows, BLOCK_R)
     vectors += group * vectors_stride
     hidden_tile(
         weights + group * weights_stride, biases + group * biases_stride, vectors, vectors,
@@ -105,7 +105,7 @@ def moving_kernel(
     """The last layer and the affine map; `log_dets` ``(groups, tiles, pitch)`` takes the sums."""
     PASSING: tl.constexpr = (FEATURES + 1) // 2
     MOVING: tl.constexpr = FEATURES // 2
-    group, r, in_rows = own_rows(n_rows, BLOCK_R)
+    group, r, in_rows = program_rows(n_rows, BLOCK_R)
     vectors += group * vectors_stride
     total = moving_tile(
         weights + group * weights_stride, biases + group * biases_stride,
@@ -135,7 +135,7 @@ def moving_gradient_kernel(
 ):
     PASSING: tl.constexpr = (FEATURES + 1) // 2
     MOVING: tl.constexpr = FEATURES // 2
-    group, r, in_rows = own_rows(n_rows, BLOCK_R)
+    group, r, in_rows = program_rows(n_rows, BLOCK_R)
     of_log_det = tl.load(grad_log_det + group * n_rows + r, mask=r < n_rows, other=0.0)
     moving_gradient_tile(
         tl.load(alpha + group), tl.load(beta + group), of_log_det,
@@ -164,7 +164,7 @@ def gradient_kernel(
     BLOCK_R: tl.constexpr,
 ):
     """``weights^T @ grad_out`` times the slope of the activation that made `hidden`."""
-    group, r, in_rows = own_rows(n_rows, BLOCK_R)
+    group, r, in_rows = program_rows(n_rows, BLOCK_R)
     gradient_tile(
         weights + group * weights_stride, grad_out + group * N_OUT * pitch,
         hidden + group * hidden_stride, grad_in + group * N_IN * pitch, pitch,
@@ -190,7 +190,7 @@ def passing_gradient_kernel(
 ):
     """Adds ``weights^T @ grad_out`` to the passing half's gradient."""
     PASSING: tl.constexpr = (FEATURES + 1) // 2
-    group, r, in_rows = own_rows(n_rows, BLOCK_R)
+    group, r, in_rows = program_rows(n_rows, BLOCK_R)
     passing_gradient_tile(
         weights + group * weights_stride, grad_out + group * N_OUT * pitch,
         grad_state + group * FEATURES * pitch, grad_state, pitch,
