@@ -292,26 +292,22 @@ def refused(group: str, contender: str, reason: str) -> Record:
 
 
 def pooled(benchmarks: Iterable[Record], others: Iterable[Record]) -> list[Record]:
-    """Rows of what pytest-benchmark measured, a contender's turns as one; then those of others.
+    """Rows of what pytest-benchmark measured, then those of others.
 
-    Who was refused in a turn has no time.
+    Samples with the same group, contender and info are turns of one; who was refused in a turn has
+    no time.
     """
     others = list({json.dumps(row, default=str): row for row in others}.values())
     without = {(row["group"], row["contender"]) for row in others if "refusal" in row}
-    turns: dict[tuple[str, str], list[Record]] = {}
+    turns: dict[tuple[str, str, str], tuple[Record, list[float]]] = {}
     for benchmark in benchmarks:
-        info = benchmark["extra_info"]
-        contender = info.pop("contender", None) or benchmark["name"]
-        turns.setdefault((benchmark["group"], contender), []).append(benchmark)
-    return [
-        timed(
-            *key,
-            [sample for turn in of_one for sample in turn["stats"]["data"]],
-            of_one[0]["extra_info"],
-        )
-        for key, of_one in turns.items()
-        if key not in without
-    ] + others
+        info = dict(benchmark["extra_info"])
+        of = benchmark["group"], info.pop("contender", None) or benchmark["name"]
+        key = (*of, json.dumps(rounded(info), sort_keys=True))
+        if of not in without:
+            turns.setdefault(key, (info, []))[1].extend(benchmark["stats"]["data"])
+    rows = [timed(*key[:2], samples, info) for key, (info, samples) in turns.items()]
+    return rows + others
 
 
 @dataclass(frozen=True)

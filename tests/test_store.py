@@ -48,6 +48,8 @@ def test_turns_are_pooled_and_who_was_refused_has_no_time() -> None:
     assert (a["median"], a["spread"], a["fastest"], a["n_samples"]) == (2.5, [1.75, 3.25], 1.0, 4)
     assert c["median"] == 41.0 and c["info"] == {}
     assert b == refused
+    points = store.pooled([turn("a", 1.0, value=1), turn("a", 2.0, value=2)], [])
+    assert [(row["median"], row["info"]["value"]) for row in points] == [(1.0, 1), (2.0, 2)]
 
 
 def test_finished_rows_stay_and_name_their_run(

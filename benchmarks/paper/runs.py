@@ -277,6 +277,7 @@ class Runs:
         row = measure(run.set, dictionary, Recording(X, labels, 0.0), options, progress=False)
         if threshold is None:
             row["scores"] = {k: v for k, v in row["scores"].items() if k not in AT_THRESHOLD}
+        del row["settings"]  # the budget says them
         return row | {
             "label_delay": test.delay,
             "polyphony": test.polyphony,

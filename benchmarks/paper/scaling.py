@@ -79,9 +79,10 @@ def curves(results: Results) -> dict[tuple[str, str, str, str], Points]:
     for rows in results.groups.values():
         for row in rows:
             if row.refusal is None:
-                info = row.info | {"time": row.fastest, "space": row.info["peak_bytes"]}
-                key = info["component"], info["method"], info["axis"], info["backend"]
-                found.setdefault(key, []).append(info)
+                (component, axis), (method, backend) = row.group.split(), row.contender.split(", ")
+                point = {"time": row.fastest, "space": row.info["peak_bytes"]} | row.info
+                key = component, method, axis, backend
+                found.setdefault(key, []).append(point | {"component": component})
     for points in found.values():
         points.sort(key=lambda point: point["value"])
     return found

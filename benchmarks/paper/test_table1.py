@@ -100,13 +100,8 @@ def test_table1(
     workspace = case.workspace(backend, device) if component == "dictionary" else 0
     benchmark.extra_info |= {
         "contender": contender,
-        "method": method,
-        "component": component,
-        "backend": backend,
-        "axis": axis,
         "value": value,
         "sizes": vars(case.sizes),
-        "device": device,
         "multiply_adds": counted("time", component, method, case.sizes, case.flow),
         "bytes": case.bytes(),
         "other_bytes": packed + workspace,
