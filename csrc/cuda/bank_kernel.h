@@ -11,7 +11,8 @@ __global__ void __launch_bounds__(kBankThreads, 1)
     bank_kernel(const __grid_constant__ BankArguments arguments) {
   extern __shared__ __align__(128) char shared[];
   DeviceMachine machine(shared, arguments.plan.shape.n_ctas);
-  BankProgram<DeviceMachine, kPrecision> program(machine, arguments);
+  const BankBlock<DeviceMachine, kPrecision> block(machine, arguments);
+  BankProgram<DeviceMachine, kPrecision> program(block);
   if constexpr (kPass == Pass::forward) {
     program.forward();
   } else if constexpr (kPass == Pass::backward) {

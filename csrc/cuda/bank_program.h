@@ -8,8 +8,10 @@ namespace dds {
 template <class Machine, Precision kPrecision>
 class BankProgram {
  public:
-  DDS_DEVICE BankProgram(Machine& machine, const BankArguments& arguments)
-      : b_(machine, arguments), steps_(b_) {}
+  using Block = BankBlock<Machine, kPrecision>;
+
+  // The block is an object by itself: one that refers to itself would not stay in registers.
+  DDS_DEVICE explicit BankProgram(const Block& block) : b_(block), steps_(block) {}
 
   DDS_DEVICE void forward() {
     const ForwardTensors& t = b_.arguments.forward;
@@ -124,7 +126,7 @@ class BankProgram {
     });
   }
 
-  const BankBlock<Machine, kPrecision> b_;
+  const Block& b_;
   BankSteps<Machine, kPrecision> steps_;
 };
 

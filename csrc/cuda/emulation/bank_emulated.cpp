@@ -9,7 +9,8 @@ namespace {
 
 template <Precision kPrecision>
 void run_thread(Pass pass, const BankArguments& arguments, HostMachine& machine) {
-  BankProgram<HostMachine, kPrecision> program(machine, arguments);
+  const BankBlock<HostMachine, kPrecision> block(machine, arguments);
+  BankProgram<HostMachine, kPrecision> program(block);
   if (pass == Pass::forward) {
     program.forward();
   } else if (pass == Pass::backward) {
