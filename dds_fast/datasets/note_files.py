@@ -102,11 +102,11 @@ def search(
     folders: str | Path | Iterable[str | Path], pitches: Iterable[int] | None
 ) -> tuple[list[Recording], list[str]]:
     """What `find_notes` finds, and its problems, one line each."""
-    folders = [Path(f) for f in ([folders] if isinstance(folders, str | Path) else folders)]
+    given: Iterable[str | Path] = [folders] if isinstance(folders, str | Path) else folders
     wanted = None if pitches is None else set(pitches)
     recordings: list[Recording] = []
     problems: list[str] = []
-    for folder in folders:
+    for folder in map(Path, given):
         if not folder.is_dir():
             raise FileNotFoundError(f"no such folder of notes: {folder}")
         everything = sorted(folder.rglob("*"))

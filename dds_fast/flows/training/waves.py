@@ -56,6 +56,8 @@ class WaveTraining(Task):
         >>> record = train(task, config)
     """
 
+    flow: FloWaveNetBank
+
     def __init__(
         self,
         bank: FloWaveNetBank,
@@ -105,7 +107,8 @@ class WaveTraining(Task):
         for _ in range(self.n_batches):
             yield (ranks.share(self._draw(self.config.batch_size), dim=1),)
 
-    def gradient(self, x: Tensor) -> Tensor:
+    def gradient(self, *batch: Tensor) -> Tensor:
+        (x,) = batch
         self.flow.zero_grad()
         with product_precision(self.config.precision, self.device):
             losses = self._loss(x) / self.config.batch_size
