@@ -17,7 +17,8 @@ from dds_fast.flows.training.loop import Task, TrainingConfig, product_precision
 class Stems(Protocol):
     """A data set of ``(S, n)`` stems by index; `ToyWaves` and `StemFolder` are ones."""
 
-    sources: tuple[str, ...]
+    @property
+    def sources(self) -> tuple[str, ...]: ...
 
     def __len__(self) -> int: ...
 
