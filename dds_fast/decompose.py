@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -25,10 +25,50 @@ from dds_fast.search.loop import Callback, run
 from dds_fast.search.problem import AnyProblem, dds_problem, latent_rows, nmf_problem
 from dds_fast.search.settings import preset_settings
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+S = TypeVar("S", bound=Source)
+
+
+class _Options(TypedDict, total=False):
+    """What `decompose` takes by name."""
+
+    sr: float | None
+    tuning: Tuning
+    n_components: int | None
+    max_steps: int | None
+    step_size: float | None
+    penalty: float | None
+    sparsity: float | None
+    likelihood: str
+    preset: str | None
+    precision: str
+    backend: str
+    device: str | torch.device | None
+    random_state: int
+    callback: Callback | None
+    progress: bool
+    keep_components: bool
+
+
+@overload
+def decompose(
+    source: Source, dictionary: Dictionary | str | Path | None = None, **options: Unpack[_Options]
+) -> Decomposition: ...
+
+
+@overload
+def decompose(
+    source: list[S] | tuple[S, ...],
+    dictionary: Dictionary | str | Path | None = None,
+    **options: Unpack[_Options],
+) -> list[Decomposition]: ...
+
 
 @arrays.isolated()
 def decompose(
-    source: Source | Sequence[Source],
+    source: Source | list[S] | tuple[S, ...],
     dictionary: Dictionary | str | Path | None = None,
     *,
     sr: float | None = None,

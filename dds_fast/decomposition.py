@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     import pretty_midi
     from matplotlib.axes import Axes
 
-    from dds_fast.audio import masks
+    from dds_fast.audio.masks import Magnitudes, Shares
     from dds_fast.notes.score import Labels
+
+    Groups = Mapping[str, Labels | Iterable[int | str]]
 
 _OF_A_WINDOW = ("components", "activations", "labels", "log_likelihoods")
 
@@ -230,9 +232,13 @@ class Decomposition:
             **options,
         )
 
-    def separate(
-        self, groups: Mapping[str, Labels | Iterable[int | str]] | None = None
-    ) -> np.ndarray | dict[str, np.ndarray]:
+    @overload
+    def separate(self, groups: None = None) -> np.ndarray: ...
+
+    @overload
+    def separate(self, groups: Groups) -> dict[str, np.ndarray]: ...
+
+    def separate(self, groups: Groups | None = None) -> np.ndarray | dict[str, np.ndarray]:
         """Stems: waveforms that sum to the recording.
 
         Masks on linear magnitudes, from each source's part of the reconstruction; the
@@ -255,9 +261,13 @@ class Decomposition:
             return np.stack([stem for _, stem in self.stems()])
         return dict(self.stems(groups))
 
-    def stems(
-        self, groups: Mapping[str, Labels | Iterable[int | str]] | None = None
-    ) -> Iterator[tuple[int | str, np.ndarray]]:
+    @overload
+    def stems(self, groups: None = None) -> Iterator[tuple[int | str, np.ndarray]]: ...
+
+    @overload
+    def stems(self, groups: Groups) -> Iterator[tuple[str, np.ndarray]]: ...
+
+    def stems(self, groups: Groups | None = None) -> Iterator[tuple[Any, np.ndarray]]:
         """The stems of `separate` with their names, one after the other."""
         from dds_fast.audio import masks
 
@@ -272,12 +282,11 @@ class Decomposition:
                 "to it: decompose it with tuning=None"
             )
         names, magnitudes = self._magnitudes(groups)
-        stems = masks.masked(magnitudes, self.stft, self.config, self.n_samples)
+        stft = audio.stft(self.recording, self.config)
+        stems = masks.masked(magnitudes, stft, self.config, self.n_samples)
         return zip(names, stems, strict=True)
 
-    def masks(
-        self, groups: Mapping[str, Labels | Iterable[int | str]] | None = None
-    ) -> dict[int | str, np.ndarray]:
+    def masks(self, groups: Groups | None = None) -> dict[int | str, np.ndarray]:
         """The ``(F, T)`` masks of `separate`, by name of the stem; they sum to one.
 
         Args:
@@ -288,9 +297,7 @@ class Decomposition:
         names, magnitudes = self._magnitudes(groups)
         return dict(zip(names, masks.masks(magnitudes), strict=True))
 
-    def _magnitudes(
-        self, groups: Mapping[str, Labels | Iterable[int | str]] | None
-    ) -> tuple[list[Any], masks.Magnitudes]:
+    def _magnitudes(self, groups: Groups | None) -> tuple[list[Any], Magnitudes]:
         from dds_fast.audio import masks
 
         names, shares = self._shares(groups)
@@ -298,9 +305,7 @@ class Decomposition:
             [window.map(as_numpy) for window in self.windows], self.n_frames, shares, self.config
         )
 
-    def _shares(
-        self, groups: Mapping[str, Labels | Iterable[int | str]] | None
-    ) -> tuple[list[Any], masks.Shares]:
+    def _shares(self, groups: Groups | None) -> tuple[list[Any], Shares]:
         from dds_fast.audio import masks
         from dds_fast.notes.score import Labels
 
@@ -309,9 +314,10 @@ class Decomposition:
         if not groups:
             raise ValueError("separate() was given no groups")
         of_notes = {name: g for name, g in groups.items() if isinstance(g, Labels)}
+        of_sources = {name: g for name, g in groups.items() if not isinstance(g, Labels)}
         if not of_notes:
-            return masks.source_shares(groups, self.sources)
-        if len(of_notes) < len(groups):
+            return masks.source_shares(of_sources, self.sources)
+        if of_sources:
             raise ValueError("groups must all be notes (Labels) or all be sources, not a mixture")
         lead = 0.5 * self.config.n_fft / self.config.sr
         return masks.note_shares(of_notes, self.sources, self.times, lead)
@@ -334,7 +340,7 @@ class Decomposition:
             "n_samples": self.n_samples,
             "windows": [window.first for window in self.windows],
         }
-        arrays = {
+        arrays: dict[str, Any] = {
             name + _suffix(index): as_numpy(value)
             for index, window in enumerate(self.windows)
             for name in _OF_A_WINDOW

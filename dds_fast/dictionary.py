@@ -22,7 +22,11 @@ from dds_fast.flows.frozen import FrozenFlow
 from dds_fast.notes.found import Detection, stored_detection
 from dds_fast.search.settings import DEFAULT, SearchSettings
 
-FLOWS = {"dds1": RealNVPBank, "dds2": RealNVPBank, "dds3": ConditionalGlow}
+FLOWS: dict[str, type[RealNVPBank | ConditionalGlow]] = {
+    "dds1": RealNVPBank,
+    "dds2": RealNVPBank,
+    "dds3": ConditionalGlow,
+}
 logger = logging.getLogger("dds_fast")
 
 CODE_SHRINKAGE = 0.6

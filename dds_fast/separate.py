@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +18,8 @@ from dds_fast.notes import grouping
 from dds_fast.notes.found import to_labels
 from dds_fast.notes.score import Labels, load_labels
 
-Groups = Mapping[str, Labels | Iterable[int | str]]
+if TYPE_CHECKING:
+    from dds_fast.decomposition import Groups
 
 
 def separate(

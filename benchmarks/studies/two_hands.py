@@ -71,7 +71,7 @@ def two_hands(
 
 def _left(rng: np.random.Generator, tonic: int) -> list[_Note]:
     """A triad per four beats: its keys one after the other, or together."""
-    notes = []
+    notes: list[_Note] = []
     for bar in range(N_BEATS // 4):
         degree = 0 if bar == 0 else int(rng.choice(DEGREES))
         triad = [_pitch(tonic, degree + step) for step in (0, 2, 4)]

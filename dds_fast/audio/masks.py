@@ -34,6 +34,7 @@ def source_parts(
             if part is None:
                 part = np.zeros((len(values), n_frames), values.dtype)
             part[:, window.frames] += values
+        assert part is not None  # there is a window
         yield part
 
 

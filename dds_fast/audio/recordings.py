@@ -48,6 +48,7 @@ class Given:
     def n_frames(self) -> int:
         """T."""
         if self.recording is None:
+            assert self.spectrogram is not None
             return self.spectrogram.shape[1]
         return audio.n_frames(len(self.recording), self.config)
 
@@ -64,6 +65,7 @@ class Given:
     def frames(self, first: int, end: int) -> Tensor:
         """``(F, t)``: some frames of the spectrogram, on the source's device."""
         if self.recording is None:
+            assert self.spectrogram is not None
             return self.spectrogram[:, first:end]
         stft = audio.stft(self.recording, self.config, (first, end))
         X = audio.compress(np.abs(stft[1:]) * self.gain, self.config)

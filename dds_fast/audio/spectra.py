@@ -47,7 +47,7 @@ class SpectrogramConfig:
     window: str = "hann"
 
     def __post_init__(self) -> None:
-        checked = {
+        checked: dict[str, float] = {
             name: scalars.integer(f"SpectrogramConfig: {name}", getattr(self, name), least)
             for name, least in (("sr", 1), ("n_fft", 4), ("hop", 1))
         }

@@ -102,11 +102,11 @@ def search(
     folders: str | Path | Iterable[str | Path], pitches: Iterable[int] | None
 ) -> tuple[list[Recording], list[str]]:
     """What `find_notes` finds, and its problems, one line each."""
-    folders = [Path(f) for f in ([folders] if isinstance(folders, str | Path) else folders)]
+    searched = [Path(f) for f in ([folders] if isinstance(folders, str | Path) else folders)]
     wanted = None if pitches is None else set(pitches)
     recordings: list[Recording] = []
     problems: list[str] = []
-    for folder in folders:
+    for folder in searched:
         if not folder.is_dir():
             raise FileNotFoundError(f"no such folder of notes: {folder}")
         everything = sorted(folder.rglob("*"))
@@ -133,7 +133,7 @@ def search(
             ]
     if not recordings:
         raise ValueError(
-            f"no isolated notes found in {', '.join(map(str, folders))}: file names must hold "
+            f"no isolated notes found in {', '.join(map(str, searched))}: file names must hold "
             "a MIDI number (60_x.wav) or a note name (C4.wav)"
         )
     return sorted(recordings, key=lambda r: (r.pitch, str(r.path))), problems

@@ -41,7 +41,8 @@ class NoteFrames:
         """
         if not notes:
             raise ValueError("no notes were given")
-        frames, labels, origins = [], [], []
+        frames: list[np.ndarray] = []
+        labels, origins = [], []
         for index, (source, values) in enumerate(notes.items()):
             values = np.asarray(arrays.as_numpy(values), dtype=np.float32)
             if values.ndim != 2 or len(values) == 0:
@@ -127,11 +128,11 @@ class NoteFrames:
         wanted = np.where(left > 1, np.maximum(1, np.rint(fraction * left)), 0)
         held_out = []
         for origin in np.random.default_rng(random_state).permutation(sorted(labels_of)):
-            labels = list(labels_of[origin])
-            if np.any(wanted[labels] > 0) and np.all(left[labels] > 1):
+            own = list(labels_of[origin])
+            if np.any(wanted[own] > 0) and np.all(left[own] > 1):
                 held_out.append(origin)
-                left[labels] -= 1
-                wanted[labels] -= 1
+                left[own] -= 1
+                wanted[own] -= 1
         mask = np.isin(self.origins, held_out)
         return self.select(~mask), self.select(mask)
 

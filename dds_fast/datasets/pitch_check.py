@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def contradicting_pitch(waveform: np.ndarray, sr: int, named: int) -> int | None
     return int(pitches[best]) if clear and not toneless else None
 
 
-def _frequency(pitch: np.ndarray | int) -> np.ndarray | float:
+def _frequency(pitch: Any) -> Any:
     return 440.0 * 2.0 ** ((np.asarray(pitch) - 69) / 12)
 
 

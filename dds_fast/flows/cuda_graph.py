@@ -43,7 +43,7 @@ class Graphed:
         self, function: Callable[..., Any], device: torch.device, warm_up: int = WARM_UP
     ) -> None:
         self.function, self.device, self.warm_up = function, device, warm_up
-        self.inputs: list[Tensor] | None = None
+        self.inputs: list[Tensor] = []
         self.outputs: Any = None
         self.n_calls = 0
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -58,7 +58,7 @@ class Graphed:
         """Run the function's work once; the same structure is returned by every replay."""
         if self.stream is None:
             return self.function(*inputs)
-        if self.inputs is None:
+        if self.n_calls == 0:
             self.inputs = [x.detach().clone() for x in inputs]
         if not self._fit(inputs):
             return self.function(*inputs)
@@ -66,9 +66,9 @@ class Graphed:
             place.copy_(x, non_blocking=True)
         self.n_calls += 1
         if self.n_calls <= self.warm_up:
-            return self._aside()
+            return self._aside(self.stream)
         if self.graph is None:
-            self._capture()
+            self.graph = self._capture(self.stream)
         self.graph.replay()
         return self.outputs
 
@@ -76,18 +76,18 @@ class Graphed:
         places = [(place.shape, place.dtype) for place in self.inputs]
         return places == [(x.shape, x.dtype) for x in inputs]
 
-    def _aside(self) -> Any:
+    def _aside(self, stream: torch.cuda.Stream) -> Any:
         """Run the function on the stream of the capture, between what comes before and after."""
         current = torch.cuda.current_stream(self.device)
-        self.stream.wait_stream(current)
-        with torch.cuda.stream(self.stream):
+        stream.wait_stream(current)
+        with torch.cuda.stream(stream):
             outputs = self.function(*self.inputs)
-        current.wait_stream(self.stream)
+        current.wait_stream(stream)
         return outputs
 
-    def _capture(self) -> None:
+    def _capture(self, stream: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
         # Other threads may use the device meanwhile; only this one must not wait for it.
-        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             self.outputs = self.function(*self.inputs)
-        self.graph = graph
+        return graph

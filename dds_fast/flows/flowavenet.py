@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -135,6 +137,8 @@ class FloWaveNetBank(nn.Module):
         (torch.Size([2, 5, 16]), torch.Size([2, 5]))
     """
 
+    initialized: Tensor
+
     def __init__(
         self,
         n_sources: int,
@@ -155,14 +159,15 @@ class FloWaveNetBank(nn.Module):
         n_sources, n_blocks, n_flows, width, n_layers = self.hyperparameters.values()
         self.n_sources = n_sources
         self.register_buffer("initialized", torch.tensor(False))
-        self.blocks = nn.ModuleList()
+        blocks = nn.ModuleList()
+        self.blocks = cast("Sequence[Sequence[WaveCoupling]]", blocks)
         self.splits = nn.ModuleDict()
         channels = 1
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
             for block in range(n_blocks):
                 channels *= 2
-                self.blocks.append(
+                blocks.append(
                     nn.ModuleList(
                         WaveCoupling(n_sources, channels, width, n_layers) for _ in range(n_flows)
                     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +43,8 @@ class LUMixing(nn.Module):
 
     L, s and U are the strictly lower part, the diagonal and the strictly upper part of `factors`.
     """
+
+    order: Tensor
 
     def __init__(self, n_features: int) -> None:
         super().__init__()
@@ -142,7 +146,8 @@ class ConditionalGlow(nn.Module):
         self.n_sources, self.n_features = n_sources, n_features
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
-            self.steps = nn.ModuleList(GlowStep(n_features, width, depth) for _ in range(n_steps))
+            steps = nn.ModuleList(GlowStep(n_features, width, depth) for _ in range(n_steps))
+            self.steps = cast("Sequence[GlowStep]", steps)
 
     @torch.no_grad()
     def initialize(self, x: Tensor, floor: float = 0.01) -> None:

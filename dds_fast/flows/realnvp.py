@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,8 @@ class RealNVPBank(nn.Module):
         True
     """
 
+    orders: Tensor
+
     def __init__(
         self,
         n_sources: int,
@@ -49,9 +52,10 @@ class RealNVPBank(nn.Module):
         self.n_sources, self.n_features = n_sources, n_features
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
-            self.couplings = nn.ModuleList(
+            couplings = nn.ModuleList(
                 CouplingStep(n_sources, n_features, width, depth, "selu") for _ in range(n_steps)
             )
+            self.couplings = cast("Sequence[CouplingStep]", couplings)
             orders = torch.rand(n_steps, n_sources, n_features).argsort(-1)
         self.register_buffer("orders", orders)
 

@@ -59,6 +59,11 @@ class GaussianPrior(Prior):
         tensor([[-1., -1., -1.]])
     """
 
+    mean: Tensor
+    covariance: Tensor
+    root: Tensor
+    precision: Tensor
+
     def __init__(self, mean: Tensor, covariance: Tensor) -> None:
         super().__init__()
         if covariance.shape != (*mean.shape, mean.shape[-1]):
@@ -120,6 +125,8 @@ class GlowPrior(Prior):
         glow: its parameters are shared, not copied.
         classes: indices of the sources wanted; by default all.
     """
+
+    codes: Tensor
 
     def __init__(self, glow: ConditionalGlow, classes: Sequence[int] | None = None) -> None:
         super().__init__()

@@ -191,5 +191,5 @@ def separate(
     mean, deviation = q.mean.detach().clamp(*bounds), q.log_sigma.detach().exp()
     if np.ndim(mixtures) == 1:
         mean, deviation = mean[:, 0], deviation[:, 0]
-    elbo = torch.stack(history).double().numpy()
-    return Posterior(kind.give_back(mean), kind.give_back(deviation), elbo)
+    elbos = torch.stack(history).double().numpy()
+    return Posterior(kind.give_back(mean), kind.give_back(deviation), elbos)

@@ -73,11 +73,12 @@ def of_sources(
         return {note_name(s) if isinstance(s, int) else s: [s] for s in sources}
     if by != "hand":
         raise ValueError(f"stems by {by} need a score")
-    if not all(isinstance(source, int) for source in sources):
+    pitches = [source for source in sources if isinstance(source, int)]
+    if len(pitches) < len(sources):
         raise ValueError("stems by hand need sources that are MIDI numbers")
     return {
-        "left": [source for source in sources if source < split],
-        "right": [source for source in sources if source >= split],
+        "left": [pitch for pitch in pitches if pitch < split],
+        "right": [pitch for pitch in pitches if pitch >= split],
     }
 
 

@@ -44,11 +44,11 @@ class Labels:
         """The notes whose pitch is one of the sources."""
         return self.select(np.isin(self.pitches, np.asarray(sources)))
 
-    def roll(self, sources: Sequence[int], times: np.ndarray) -> np.ndarray:
+    def roll(self, sources: Sequence[int | str], times: np.ndarray) -> np.ndarray:
         """Binary piano-roll ``(S, T)``: True where a source sounds at a frame's centre.
 
         Args:
-            sources: MIDI number of each row.
+            sources: MIDI number of each row; that of a name stays empty.
             times: ``(T,)`` frame centres in seconds.
         """
         roll = np.zeros((len(sources), len(times)), dtype=bool)

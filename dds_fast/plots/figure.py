@@ -60,5 +60,5 @@ def save_figure(ax: Axes, path: str | Path, *, overwrite: bool = False) -> None:
     import matplotlib.pyplot as plt
 
     with writing(path, overwrite) as temporary:
-        ax.figure.savefig(temporary, dpi=110)
-    plt.close(ax.figure)
+        ax.figure.figure.savefig(temporary, dpi=110)
+    plt.close(ax.figure.figure)

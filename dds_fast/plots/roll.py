@@ -59,8 +59,10 @@ def piano_roll(
         _outline(ax, roll, extent[0], step)
     _draw_notes(ax, notes, sources)
     if ax.collections:
-        below = {"loc": "upper right", "bbox_to_anchor": (1, -0.06), "borderaxespad": 0}
-        ax.legend(fontsize="small", frameon=False, ncols=2, **below)
+        ax.legend(
+            loc="upper right", bbox_to_anchor=(1, -0.06), borderaxespad=0,
+            fontsize="small", frameon=False, ncols=2,
+        )  # fmt: skip
     ax.figure.colorbar(
         image, ax=ax, label="source activation", pad=0.01, extend="max" if threshold else "neither"
     )
@@ -100,11 +102,13 @@ def _keys_in_use(
 ) -> tuple[float, float]:
     """Lower and upper end of the vertical axis, around what `notes` and `roll` use."""
     everything = -0.5, len(sources) - 0.5
-    used = {note.source for note in notes}
-    if roll is not None:
-        used |= {source for source, sounds in zip(sources, roll.any(axis=1), strict=True) if sounds}
     pitches = [source for source in sources if isinstance(source, int)]
-    if not used or len(pitches) < len(sources):
+    if len(pitches) < len(sources):
+        return everything
+    used = {note.source for note in notes if isinstance(note.source, int)}
+    if roll is not None:
+        used |= {pitch for pitch, row in zip(pitches, roll, strict=True) if row.any()}
+    if not used:
         return everything
     low, high = min(used) - 12, max(used) + 12
     rows = [row for row, pitch in enumerate(pitches) if low <= pitch <= high]

@@ -21,6 +21,7 @@ def unmix(step: FrozenStep, u: Tensor) -> Tensor:
         return _gather(u, step.inverse_order)
     if step.mixing is None:
         return u
+    assert step.shift is not None
     return torch.baddbmm(-step.shift[:, None, :], u, step.mixing.transpose(1, 2))
 
 
@@ -30,6 +31,7 @@ def mix(step: FrozenStep, x: Tensor) -> Tensor:
         return _gather(x, step.order)
     if step.mixing is None:
         return x
+    assert step.shift is not None
     return torch.bmm(x + step.shift[:, None, :], step.unmixing.transpose(1, 2))
 
 
@@ -56,7 +58,8 @@ def forward(
         if not encode:
             rows = unmix(step, rows)
         log_det = log_det + step_log_det
-        stashes.append(stash)
+        if stash is not None:
+            stashes.append(stash)
     return rows, log_det, tuple(stashes) if keep else None
 
 

@@ -25,6 +25,8 @@ class BankTraining(Task):
     many frames they have.
     """
 
+    flow: RealNVPBank
+
     def __init__(
         self,
         bank: RealNVPBank,
@@ -71,7 +73,8 @@ class BankTraining(Task):
             x = equalized(x, self.batch_size, self.gamma, self.config.equalizer_db, self.generator)
             yield (self._noisy(x, self.batch_size),)
 
-    def gradient(self, x: Tensor) -> Tensor:
+    def gradient(self, *batch: Tensor) -> Tensor:
+        (x,) = batch
         precision = self.config.precision
         with product_precision(precision, self.device):
             return bank_gradients(self.flow, x, n_rows=self.batch_size, precision=precision)

@@ -145,8 +145,10 @@ def _backward(
     n_passing = step.inputs[0].shape[1]
     moved = gradient[:, n_passing:]
     grad_s = torch.mul(moved, step.scaled).sub_(weight)
-    coupling.beta.grad[flows] = grad_s.sum(dim=(1, 2))
-    coupling.alpha.grad[flows] = torch.mul(grad_s, step.bounded).sum(dim=(1, 2))
+    beta, alpha = coupling.beta.grad, coupling.alpha.grad
+    assert beta is not None and alpha is not None
+    beta[flows] = grad_s.sum(dim=(1, 2))
+    alpha[flows] = torch.mul(grad_s, step.bounded).sum(dim=(1, 2))
     grad_raw = torch.ops.aten.tanh_backward(
         grad_s.mul_(coupling.alpha[flows, None, None]), step.bounded
     )

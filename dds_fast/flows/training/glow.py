@@ -23,6 +23,8 @@ VALIDATION_ROWS = 2048
 class GlowTraining(Task):
     """Batches of frames of any source; validated without the adversarial term, which is noisy."""
 
+    flow: ConditionalGlow
+
     def __init__(
         self,
         flow: ConditionalGlow,
@@ -71,8 +73,8 @@ class GlowTraining(Task):
             )
             yield x, self.labels[rows], torch.full((), len(batch), device=self.device)
 
-    def gradient(self, x: Tensor, labels: Tensor, n_rows: Tensor) -> Tensor:
-        """`n_rows` are those of all ranks."""
+    def gradient(self, *batch: Tensor) -> Tensor:
+        x, labels, n_rows = batch  # rows of all ranks
         self.flow.zero_grad()
         with product_precision(self.config.precision, self.device):
             loss = self._loss(x, labels) / n_rows

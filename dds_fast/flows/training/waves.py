@@ -17,7 +17,8 @@ from dds_fast.flows.training.loop import Task, TrainingConfig, product_precision
 class Stems(Protocol):
     """A data set of ``(S, n)`` stems by index; `ToyWaves` and `StemFolder` are ones."""
 
-    sources: tuple[str, ...]
+    @property
+    def sources(self) -> tuple[str, ...]: ...
 
     def __len__(self) -> int: ...
 
@@ -55,6 +56,8 @@ class WaveTraining(Task):
         >>> task = WaveTraining(bank, waves, [], config, torch.device("cpu"), crop=64, n_batches=2)
         >>> record = train(task, config)
     """
+
+    flow: FloWaveNetBank
 
     def __init__(
         self,
@@ -105,7 +108,8 @@ class WaveTraining(Task):
         for _ in range(self.n_batches):
             yield (ranks.share(self._draw(self.config.batch_size), dim=1),)
 
-    def gradient(self, x: Tensor) -> Tensor:
+    def gradient(self, *batch: Tensor) -> Tensor:
+        (x,) = batch
         self.flow.zero_grad()
         with product_precision(self.config.precision, self.device):
             losses = self._loss(x) / self.config.batch_size

@@ -123,7 +123,7 @@ def cost(
     norms = torch.stack([h.sum(0) for h in H])
     if penalty_kind == "cross":
         norms = norms * (norms.sum(0) - norms) / 2
-    return divergence(X, sum(parts)) + penalty * norms.sum()
+    return divergence(X, sum(parts, X.new_zeros(()))) + penalty * norms.sum()
 
 
 def _before_softplus(H: Tensor) -> Tensor:

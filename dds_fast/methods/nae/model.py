@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -185,6 +185,6 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> NAE:
         raise ValueError(f"{path} is damaged or inconsistent: {error}") from error
 
 
-def _numbered(tensors: Mapping[str, Tensor]) -> Sequence[Tensor]:
+def _numbered(tensors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
     n_weights = sum(name.startswith("weights.") for name in tensors)
-    return [tensors[f"weights.{i}"] for i in range(n_weights)]
+    return tuple(tensors[f"weights.{i}"] for i in range(n_weights))

@@ -152,12 +152,12 @@ def _config(models: Mapping[str, NAE] | Dictionary) -> audio.SpectrogramConfig:
             )
         return models.spectrogram
     configs = {model.spectrogram for model in models.values()}
-    if len(configs) != 1 or None in configs:
+    config = configs.pop() if len(configs) == 1 else None
+    if config is None:
         raise ValueError(
             "nae.separate: every model needs the same spectrogram config (pass spectrogram= to "
             f"nae.fit), not {[model.spectrogram for model in models.values()]}"
         )
-    (config,) = configs
     return config
 
 

@@ -40,7 +40,7 @@ class Activations:
         self.first_entry = torch.searchsorted(self.labels, sources)
         self.norms, self.numerator = new(J), new(J, T)
         self.gram = new(J, J) if J < 2 * F else None
-        self.explained = new(T, F) if self.gram is None else None
+        self.explained = new((T, F) if self.gram is None else 0)
 
     def measure(self, D: Tensor) -> None:
         """The norms of the entries."""

@@ -46,7 +46,9 @@ def devices() -> list[dict[str, Any]] | str:
 @cache
 def target_of(index: int) -> Target:
     """The CUDA device of that index."""
-    device = devices()[index]
+    found = devices()
+    assert not isinstance(found, str), found
+    device = found[index]
     return Target(
         device["compute_capability"], device["n_multiprocessors"], device["shared_memory"]
     )

@@ -70,9 +70,9 @@ class DeviceObjective:
         tensors = (D, self.residual, H, active, *moments, likelihoods, self.mean, self.total)
         numbers = (self.schedule.numbers, self.schedule.counters, problem.penalty, problem.sparsity)
         if problem.per_frame:
-            blocks = objective.SOURCES
-            kernels("search").frame_activations_kernel[(T, -(-J // blocks["BLOCK_M"]))](
-                *tensors, *numbers, T, F, J, **blocks
+            tile = objective.SOURCES
+            kernels("search").frame_activations_kernel[(T, -(-J // tile["BLOCK_M"]))](
+                *tensors, *numbers, T, F, J, **tile
             )
             return
         blocks = objective.product_blocks(J, T, self.precision)

@@ -92,7 +92,7 @@ class GradientSearch(Search):
         for recording in self.recordings:
             recording.schedule.fetch(recording.controller)
 
-    def advance(self, n_steps: int) -> None:
+    def advance(self, n_steps: int = 1) -> None:
         """Up to `n_steps` update steps of those that go on; then look at their schedules."""
         if not self.running:
             return

@@ -48,7 +48,8 @@ def grid(n_m: int, n_n: int, blocks: dict) -> tuple[int, int]:
 
 def n_squares(Xt: Tensor, per_frame: bool) -> int:
     """How many sums of squares `residual` makes."""
-    rows, columns = grid(*Xt.shape, FRAMES if per_frame else product_blocks(*Xt.shape, "float32"))
+    T, F = Xt.shape
+    rows, columns = grid(T, F, FRAMES if per_frame else product_blocks(T, F, "float32"))
     return rows * columns
 
 

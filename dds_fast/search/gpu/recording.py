@@ -20,7 +20,7 @@ class Recording:
     Attributes:
         D: ``(J, F)`` or ``(S, T, F)`` clipped entries.
         log_likelihoods: ``(J,)`` or ``(S, T)``; None for a fixed dictionary.
-        Z: ``(G, R, F)`` latent codes; None for a fixed dictionary.
+        Z: ``(G, R, F)`` latent codes; not there for a fixed dictionary.
     """
 
     def __init__(self, problem: Problem, schedule: Schedule, precision: str) -> None:
@@ -35,7 +35,7 @@ class Recording:
         self.log_likelihoods: Tensor | None = None
         if problem.Z is None:
             assert problem.W is not None
-            self.Z, self.D = None, problem.W.T
+            self.D = problem.W.T
             return
         self.Z = problem.Z.detach().clone(memory_format=torch.contiguous_format)
         self.latent_moments = [torch.zeros_like(self.Z), torch.zeros_like(self.Z)]
@@ -43,7 +43,7 @@ class Recording:
 
     def set_entries(self, rows: Tensor, log_det: Tensor) -> None:
         """The decoded ``(G, R, F)`` rows become the dictionary."""
-        log_likelihoods = self._launch_latents(None, None)
+        log_likelihoods = self._launch_latents(None)
         if self.problem.likelihood == "data":
             log_likelihoods -= log_det / self.n_free
         entries = rows.clamp_min(0)
@@ -64,7 +64,6 @@ class Recording:
 
     def dictionary_gradients(self) -> tuple[Tensor, Tensor | None, Tensor]:
         """To the rows, to their log-determinants, and to their log-likelihoods."""
-        assert self.Z is not None
         rows = self.objective.dictionary_gradient(self.D, self.active).view(self.Z.shape)
         likelihood = self.objective.likelihood_gradient(self.active).view(self.Z.shape[:2])
         if self.problem.likelihood == "latent":
@@ -73,11 +72,11 @@ class Recording:
 
     def move_latents(self, gradient: Tensor, likelihood_gradient: Tensor) -> None:
         """A step of Adam on Z, with the likelihood's own part of the gradient."""
-        self._launch_latents(gradient.contiguous(), likelihood_gradient)
+        self._launch_latents((gradient.contiguous(), likelihood_gradient))
 
     def move_through(self, decoder: Decoder) -> None:
         """The latents' half-step in one launch: Z, D and the log-likelihoods in place."""
-        assert self.Z is not None and self.log_likelihoods is not None
+        assert self.log_likelihoods is not None
         gradient, row_weights = self.objective.unscaled_gradient(self.D, self.active)
         shape = self.Z.shape
         decoder.ops.update(
@@ -97,12 +96,8 @@ class Recording:
             groups=decoder.groups,
         )
 
-    def _launch_latents(
-        self, gradient: Tensor | None, likelihood_gradient: Tensor | None
-    ) -> Tensor:
+    def _launch_latents(self, gradients: tuple[Tensor, Tensor] | None) -> Tensor:
         """Moves the latents, if there is a gradient; returns their log-likelihoods."""
-        assert self.Z is not None
-        gradients = None if gradient is None else (gradient, likelihood_gradient)
         schedule, n_fixed = self.schedule, self.problem.n_fixed
         return latents.move(
             self.Z, self.latent_moments, gradients, schedule.numbers, schedule.counters, n_fixed
@@ -110,7 +105,7 @@ class Recording:
 
     def drop_dead(self, unit_dim: int) -> Tensor | None:
         """Leave out units of the latents whose activations are dead; returns those that stay."""
-        assert self.Z is not None and self.log_likelihoods is not None
+        assert self.log_likelihoods is not None
         n_units = self.Z.shape[unit_dim]
         units = self.survivors.alive_units(self.active, n_units)
         if units is None:

@@ -112,12 +112,11 @@ class StagedSearch(Stages):
         problem = self.problem
         assert problem.Z is not None
         # Once, and on the CPU: there sources are added up in an order that does not vary.
-        found = (self.D, self.activations.H, self.activations.labels)
-        kept, H = staged.chosen(*(t.cpu() for t in found), problem.n_sources, problem.settings)
+        D, H, labels = self.D.cpu(), self.activations.H.cpu(), self.activations.labels
+        kept, H = staged.chosen(D, H, labels.cpu(), problem.n_sources, problem.settings)
         kept, H = kept.to(self.device), H.to(self.device)
         codes = problem.Z.flatten(0, 1)[self.rows[kept]]
-        labels = self.activations.labels[kept]
-        self.codes = Codes(problem, codes, labels, self.precision, self.flow_ops)
+        self.codes = Codes(problem, codes, labels[kept], self.precision, self.flow_ops)
         self.rates = self.D.new_zeros(self.most_steps + 1, 4)
         self.numbers = self.D.new_zeros(1, 4)
         self._place(H)

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from dds_fast.search.gpu.gradient import gradient_search
 from dds_fast.search.gpu.staged import staged_search
-from dds_fast.search.problem import AnyProblem, StagedProblem
+from dds_fast.search.problem import AnyProblem, Problem, StagedProblem
 from dds_fast.search.schedule import Schedule
 from dds_fast.search.search import Search
 
@@ -19,6 +19,8 @@ def start(
     flow_ops: ModuleType,
 ) -> Search:
     """Begin the search of problems of one kind, with a flow backend."""
-    if isinstance(problems[0], StagedProblem):
-        return staged_search(problems, schedules, precision, flow_ops)
-    return gradient_search(problems, schedules, precision, flow_ops)
+    stages = [problem for problem in problems if isinstance(problem, StagedProblem)]
+    if stages:
+        return staged_search(stages, schedules, precision, flow_ops)
+    plain = [problem for problem in problems if isinstance(problem, Problem)]
+    return gradient_search(plain, schedules, precision, flow_ops)

@@ -68,6 +68,7 @@ class Decoder:
             stash = self.stash
             if stash is None:
                 stash = flow_reference.forward(self.flow, self._latents(rows), "decode", True)[2]
+                assert stash is not None
             grad = flow_reference.backward(
                 self.flow,
                 stash,
