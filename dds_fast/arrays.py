@@ -27,6 +27,13 @@ class Kind:
     Attributes:
         dtype: its floating dtype, at least float32; None where it held no floats.
         device: where the tensor lay; None for NumPy.
+
+    Example:
+        >>> kind = Kind.of(np.zeros(3, np.float16))
+        >>> kind
+        Kind(dtype=torch.float32, device=None)
+        >>> kind.give_back(torch.ones(2, dtype=torch.float64))
+        array([1., 1.], dtype=float32)
     """
 
     dtype: torch.dtype | None
@@ -94,6 +101,11 @@ def plain(name: str, tensor: Tensor) -> Tensor:
 
     Raises:
         ValueError: a sparse tensor.
+
+    Example:
+        >>> plain("X", torch.eye(2).to_sparse())
+        Traceback (most recent call last):
+        ValueError: X must be a dense tensor, not a sparse one
     """
     if tensor.layout != torch.strided:
         raise ValueError(f"{name} must be a dense tensor, not a sparse one")
@@ -104,6 +116,10 @@ def as_numpy(array: Any) -> np.ndarray:
     """A NumPy view or copy of an array or tensor, wherever it lies, in the machine's byte order.
 
     NumPy has no bfloat16: it becomes float32.
+
+    Example:
+        >>> as_numpy(torch.ones(2, dtype=torch.bfloat16, requires_grad=True))
+        array([1., 1.], dtype=float32)
     """
     if isinstance(array, Tensor):
         return (array.float() if array.dtype == torch.bfloat16 else array).numpy(force=True)
@@ -118,6 +134,10 @@ def device(
 
     Raises:
         RuntimeError: a GPU was asked for and torch sees none.
+
+    Example:
+        >>> device("cpu"), device(own=torch.zeros(1).device)
+        (device(type='cpu'), device(type='cpu'))
     """
     if asked is not None:
         asked = torch.device(asked)
@@ -191,12 +211,24 @@ def check_entries(
 
 
 def zeros_like(array: Any, *shape: int) -> Any:
-    """Zeros of the kind of an array or tensor."""
+    """Zeros of the kind of an array or tensor.
+
+    Example:
+        >>> zeros_like(torch.ones(2, dtype=torch.float64), 1, 3)
+        tensor([[0., 0., 0.]], dtype=torch.float64)
+    """
     return np.zeros(shape, array.dtype) if isinstance(array, np.ndarray) else array.new_zeros(shape)
 
 
 def concatenated(arrays: Sequence[Any], axis: int) -> Any:
-    """Arrays or tensors, one behind the other; None if one of them is None."""
+    """Arrays or tensors, one behind the other; None if one of them is None.
+
+    Example:
+        >>> concatenated([np.ones((2, 3)), np.ones((2, 4))], axis=1).shape
+        (2, 7)
+        >>> concatenated([np.ones((2, 3)), None], axis=1) is None
+        True
+    """
     if any(array is None for array in arrays):
         return None
     if len(arrays) == 1:

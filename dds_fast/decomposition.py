@@ -73,6 +73,18 @@ class Decomposition:
         n_samples: length of what was decomposed at ``config.sr``, None for a spectrogram source.
         score: the notes that informed the decomposition, aligned if it asked for that; None
             without a score and after `load`.
+
+    Example:
+        >>> import dds_fast
+        >>> C, E = np.eye(512)[[15, 19]]  # spectra of two sources
+        >>> dictionary = dds_fast.fit({60: C[None], 64: E[None]}, kind="nmf")
+        >>> X = np.outer(C, np.arange(20) < 10) + np.outer(E, np.arange(20) >= 10)
+        >>> result = dds_fast.decompose(dds_fast.Spectrogram(X, dictionary.spectrogram), dictionary)
+        >>> W, H = result
+        >>> W.shape, H.shape, result.source_activations.argmax(0)[[0, 19]]
+        ((512, 2), (2, 20), array([0, 1]))
+        >>> [note.source for note in result.notes()]
+        [60, 64]
     """
 
     windows: tuple[Window, ...]

@@ -54,6 +54,16 @@ class Dictionary:
             None for "nmf" and where none were chosen.
         metadata: JSON-like record: "search" (settings by kind), "detection" (by kind),
             "training" and whatever else was stored.
+
+    Example:
+        >>> bank = RealNVPBank(2, 64, n_steps=2, width=4, depth=1)
+        >>> dictionary = Dictionary.from_flow(bank, sources=[60, 64])
+        >>> dictionary
+        Dictionary(kind='dds2', 2 sources 60..64, F=64)
+        >>> dictionary.spectrogram.n_fft, dictionary.search.algorithm
+        (128, 'staged')
+        >>> dictionary.as_kind("dds1").search.algorithm
+        'gradient'
     """
 
     def __init__(
@@ -253,7 +263,12 @@ class Dictionary:
 
 
 def code_size(kind: str, flow: RealNVPBank | ConditionalGlow) -> int:
-    """D, the latent dims of a flow that move: all but the Glow's z_s."""
+    """D, the latent dims of a flow that move: all but the Glow's z_s.
+
+    Example:
+        >>> code_size("dds3", ConditionalGlow(3, 8, n_steps=1, width=4, depth=1))
+        5
+    """
     return flow.n_features - (flow.n_sources if kind == "dds3" else 0)
 
 
@@ -296,6 +311,15 @@ def load(path: str | Path) -> Dictionary:
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is truncated, foreign, of a newer format, or its parts do not fit.
+
+    Example:
+        >>> import tempfile
+        >>> bank = RealNVPBank(2, 64, n_steps=2, width=4, depth=1)
+        >>> drums = Dictionary.from_flow(bank, sources=["kick", "snare"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     drums.save(f"{folder}/drums.safetensors")
+        ...     load(f"{folder}/drums.safetensors")
+        Dictionary(kind='dds2', 2 sources kick..snare, F=64)
     """
     header, tensors = read_tensors(path)
     if header.get("kind") == "nae":

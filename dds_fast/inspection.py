@@ -34,6 +34,10 @@ class CodesReport:
         bits_per_dim: mean loss of the codes under their own flow, comparable with that of notes.
         rms: their root mean square; 1 for codes drawn from the prior.
         entries: ``(s, n, F)`` spectra that some of them stand for, of the sampled sources.
+
+    Example:
+        >>> CodesReport(24, bits_per_dim=1.5, rms=0.6, entries=np.zeros((2, 5, 64))).summary()
+        {'per_source': 24, 'bits_per_dim': 1.5, 'rms': 0.6}
     """
 
     per_source: int
@@ -67,6 +71,15 @@ class Inspection:
         sampled: indices of those sources.
         frequencies: ``(F,)`` Hz.
         codes: of the dictionary's codes; None if it holds none.
+
+    Example:
+        >>> from dds_fast.flows import RealNVPBank
+        >>> bank = RealNVPBank(2, 16, n_steps=2, width=4, depth=1)
+        >>> frames = np.random.default_rng(0).random((2, 40, 16), dtype=np.float32)
+        >>> notes = NoteFrames.from_mapping({60: frames[0], 64: frames[1]})
+        >>> inspection = inspect(Dictionary.from_flow(bank, notes.sources), notes)
+        >>> inspection.own.shape, inspection.gaps.shape, inspection.samples.shape
+        ((2,), (2,), (2, 5, 16))
     """
 
     sources: tuple[int | str, ...]
@@ -164,6 +177,15 @@ def inspect(
     Raises:
         ValueError: an "nmf" dictionary, which has no likelihood; notes of an unknown source or
             with another number of bins.
+
+    Example:
+        >>> from dds_fast.flows import RealNVPBank
+        >>> bank = RealNVPBank(2, 16, n_steps=2, width=4, depth=1)
+        >>> frames = np.random.default_rng(0).random((2, 40, 16), dtype=np.float32)
+        >>> notes = NoteFrames.from_mapping({60: frames[0], 64: frames[1]})
+        >>> inspection = inspect(Dictionary.from_flow(bank, notes.sources), notes)
+        >>> inspection.bits.shape, inspection.n_frames, inspection.round_trip < 1e-5
+        ((2, 2), 64, True)
     """
     if dictionary.flow is None:
         raise ValueError("an 'nmf' dictionary has no likelihood to report on")

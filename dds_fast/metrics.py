@@ -80,7 +80,13 @@ def sparsity(source_activations: np.ndarray, eps: float) -> float:
 def frame_scores(
     source_activations: np.ndarray, roll: np.ndarray, threshold: float
 ) -> dict[str, float]:
-    """Precision, recall and F1 of ``activations > threshold``, over all entries of the roll."""
+    """Precision, recall and F1 of ``activations > threshold``, over all entries of the roll.
+
+    Example:
+        >>> H, roll = np.array([[0.9, 0.2], [0.0, 0.6]]), np.array([[1, 1], [0, 0]])
+        >>> frame_scores(H, roll, threshold=0.5)
+        {'precision': 0.5, 'recall': 0.5, 'f1': 0.5}
+    """
     from sklearn.metrics import precision_recall_fscore_support
 
     activations, roll = _check(source_activations, roll)
@@ -94,6 +100,12 @@ def best_threshold(source_activations: np.ndarray, roll: np.ndarray) -> tuple[fl
     """The threshold with the highest frame F1, and that F1.
 
     An upper bound of what thresholding can reach: the threshold is chosen on the reference itself.
+
+    Example:
+        >>> H, roll = np.array([[0.9, 0.2], [0.0, 0.1]]), np.array([[1, 1], [0, 0]])
+        >>> threshold, f1 = best_threshold(H, roll)
+        >>> round(threshold, 6), f1
+        (0.2, 1.0)
     """
     from sklearn.metrics import precision_recall_curve
 
@@ -120,6 +132,12 @@ def note_scores(
         reference_pitches: ``(n,)`` MIDI numbers.
         intervals: ``(m, 2)`` seconds.
         pitches: ``(m,)`` MIDI numbers.
+
+    Example:
+        >>> reference = np.array([[0.0, 1.0], [1.0, 2.0]])
+        >>> found = np.array([[0.01, 1.0], [1.02, 1.3]])  # the second ends too early
+        >>> note_scores(reference, np.array([60, 64]), found, np.array([60, 64]))
+        {'onset_f1': 1.0, 'onset_offset_f1': 0.5}
     """
     import librosa
     import mir_eval
@@ -169,6 +187,18 @@ def evaluate(
 
     Raises:
         ValueError: the sources are not MIDI numbers, or no reference note sounds.
+
+    Example:
+        >>> import dds_fast
+        >>> C, E = np.eye(512)[[15, 19]]  # spectra of two sources
+        >>> dictionary = dds_fast.fit({60: C[None], 64: E[None]}, kind="nmf")
+        >>> X = dds_fast.Spectrogram(np.outer(C, np.ones(40)), dictionary.spectrogram)
+        >>> result = dds_fast.decompose(X, dictionary)
+        >>> intervals, pitches, velocities = np.array([[0.0, 1.0]]), np.array([60]), np.ones(1)
+        >>> labels = dds_fast.datasets.Labels(intervals, pitches, velocities)
+        >>> scores = evaluate(result, labels)
+        >>> scores["psa"], scores["frame_recall"]
+        (1.0, 1.0)
     """
     sources = [s for s in decomposition.sources if isinstance(s, int)]
     if len(sources) != len(decomposition.sources):

@@ -14,7 +14,13 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """A NumPy scalar, or an array of no dims, as the Python object that it holds."""
+    """A NumPy scalar, or an array of no dims, as the Python object that it holds.
+
+    Example:
+        >>> import numpy as np
+        >>> plain(np.float32(0.5)), plain(np.array(3)), plain("three")
+        (0.5, 3, 'three')
+    """
     return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
@@ -61,7 +67,15 @@ def real(name: str, value: Any, least: float | None = None) -> float:
 
 
 def positive(name: str, value: Any) -> float:
-    """A finite number above 0; anything else is a ValueError that names the argument."""
+    """A finite number above 0; anything else is a ValueError that names the argument.
+
+    Example:
+        >>> positive("step_size", 1)
+        1.0
+        >>> positive("step_size", 0)
+        Traceback (most recent call last):
+        ValueError: step_size must be finite and positive, not 0
+    """
     number = _number(name, value)
     if not 0 < number < math.inf:
         raise ValueError(f"{name} must be finite and positive, not {value!r}")
@@ -69,7 +83,15 @@ def positive(name: str, value: Any) -> float:
 
 
 def not_negative(name: str, value: Any) -> float:
-    """A finite number from 0 on; anything else is a ValueError that names the argument."""
+    """A finite number from 0 on; anything else is a ValueError that names the argument.
+
+    Example:
+        >>> not_negative("penalty", 0)
+        0.0
+        >>> not_negative("penalty", float("nan"))
+        Traceback (most recent call last):
+        ValueError: penalty must be finite and not negative, not nan
+    """
     number = _number(name, value)
     if not 0 <= number < math.inf:
         raise ValueError(f"{name} must be finite and not negative, not {value!r}")
@@ -77,7 +99,15 @@ def not_negative(name: str, value: Any) -> float:
 
 
 def pair(name: str, values: Any) -> tuple[float, float]:
-    """Two finite numbers of a sequence or array; anything else is a ValueError."""
+    """Two finite numbers of a sequence or array; anything else is a ValueError.
+
+    Example:
+        >>> pair("bounds", [-1, 1])
+        (-1.0, 1.0)
+        >>> pair("bounds", 1)
+        Traceback (most recent call last):
+        ValueError: bounds must be two numbers, not 1
+    """
     both = values.tolist() if hasattr(values, "tolist") else values
     if not isinstance(both, Sequence) or isinstance(both, str) or len(both) != 2:
         raise ValueError(f"{name} must be two numbers, not {values!r}")
@@ -85,7 +115,16 @@ def pair(name: str, values: Any) -> tuple[float, float]:
 
 
 def flag(name: str, value: Any) -> bool:
-    """True or False, NumPy's too; anything else is a ValueError that names the argument."""
+    """True or False, NumPy's too; anything else is a ValueError that names the argument.
+
+    Example:
+        >>> import numpy as np
+        >>> flag("align", np.True_)
+        True
+        >>> flag("align", 1)
+        Traceback (most recent call last):
+        ValueError: align must be True or False, not 1
+    """
     truth = plain(value)
     if not isinstance(truth, bool):
         raise ValueError(f"{name} must be True or False, not {value!r}")

@@ -1,30 +1,69 @@
-"""The examples in the docstrings run and say the truth."""
+"""The examples in the docstrings run and say the truth, and nothing public lacks one."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import pkgutil
+from collections.abc import Iterator
+from types import ModuleType
 
+import matplotlib
 import pytest
 
 import dds_fast
+
+matplotlib.use("Agg")
 
 MODULES = [
     info.name
     for info in pkgutil.walk_packages(dds_fast.__path__, "dds_fast.")
     if not info.name.rpartition(".")[2].startswith("_c")
 ]
+PUBLIC = (
+    *("dds_fast", "arrays", "audio", "codes", "datasets", "datasets.soundfont"),
+    *("datasets.synthetic", "decomposition", "dictionary", "flows", "inspection"),
+    *("methods.langevin", "methods.nae", "methods.priors", "methods.score_informed"),
+    *("methods.variational", "metrics", "nmf", "notes.found", "notes.grouping", "notes.names"),
+    *("notes.score", "ops", "plots", "scalars", "search"),
+)
+CANNOT_RUN = {
+    "musdb18": "needs a data set and the package that reads it",
+    "render": "needs tinysoundfont",
+}
+
+
+def _public(module: ModuleType) -> Iterator[tuple[str, object]]:
+    """Functions and classes of `__all__`, else those that a module defines itself."""
+    names = getattr(module, "__all__", None)
+    for name in vars(module) if names is None else names:
+        thing = getattr(module, name)
+        if inspect.isroutine(thing) or inspect.isclass(thing):
+            if names or (thing.__module__ == module.__name__ and not name.startswith("_")):
+                yield name, thing
+
+
+@pytest.fixture
+def closed_figures() -> Iterator[None]:
+    yield
+    importlib.import_module("matplotlib.pyplot").close("all")
 
 
 @pytest.mark.parametrize("name", MODULES)
+@pytest.mark.usefixtures("closed_figures")
 def test_examples(name: str) -> None:
     results = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert results.failed == 0
 
 
-def test_the_main_functions_have_examples() -> None:
-    finder = doctest.DocTestFinder()
-    for function in (dds_fast.decompose, dds_fast.fit, dds_fast.SpectrogramConfig):
-        (test, *_) = finder.find(function, function.__name__)
-        assert test.examples, f"{function.__name__} has no example"
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_has_an_example(name: str) -> None:
+    module = importlib.import_module(f"dds_fast.{name}" if name != "dds_fast" else name)
+    parser = doctest.DocTestParser()
+    for public, thing in _public(module):
+        examples = parser.get_examples(inspect.getdoc(thing) or "")
+        assert examples, f"{name}.{public} has no example"
+        if public not in CANNOT_RUN:
+            skipped = [example for example in examples if doctest.SKIP in example.options]
+            assert not skipped, f"an example of {name}.{public} does not run"

@@ -96,6 +96,12 @@ class Spectrogram:
     Attributes:
         values: ``(F, T)`` NumPy array or torch tensor, non-negative.
         config: a `SpectrogramConfig` with ``n_features == F``.
+
+    Example:
+        >>> config = SpectrogramConfig(n_fft=1024)
+        >>> X = Spectrogram(np.zeros((512, 40), np.float32), config)
+        >>> X.config.frequencies[:2], X.config.times(40)[-1]
+        (array([15.625, 31.25 ]), np.float64(1.248))
     """
 
     values: Any
@@ -112,7 +118,12 @@ def check_length(waveform: np.ndarray, config: SpectrogramConfig) -> None:
 
 
 def n_frames(n_samples: int, config: SpectrogramConfig) -> int:
-    """T, how many frames a recording of so many samples has."""
+    """T, how many frames a recording of so many samples has.
+
+    Example:
+        >>> n_frames(16000, SpectrogramConfig(hop=500))
+        33
+    """
     return 1 + n_samples // config.hop
 
 
@@ -128,6 +139,13 @@ def stft(
 
     Raises:
         ValueError: the waveform is shorter than one window.
+
+    Example:
+        >>> config = SpectrogramConfig(n_fft=1024)
+        >>> tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / config.sr)
+        >>> spectra = stft(tone, config)
+        >>> spectra.shape, int(np.abs(spectra[:, 16]).argmax())  # 64 * 16000 Hz / 1024 = 1000 Hz
+        ((513, 32), 64)
     """
     import torch
 
@@ -155,6 +173,12 @@ def istft(stft: np.ndarray, config: SpectrogramConfig, length: int | None = None
 
     Raises:
         ValueError: the hop exceeds half a window.
+
+    Example:
+        >>> config = SpectrogramConfig(n_fft=1024)
+        >>> tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / config.sr)
+        >>> np.allclose(istft(stft(tone, config), config, length=16000), tone)
+        True
     """
     import librosa
 
@@ -188,7 +212,14 @@ def _amplitude_scale(config: SpectrogramConfig) -> float:
 
 
 def compress(magnitude: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
-    """Log-compressed values of STFT magnitudes ``(F, T)`` (DDS paper, section IV-A)."""
+    """Log-compressed values of STFT magnitudes ``(F, T)`` (DDS paper, section IV-A).
+
+    Example:
+        >>> config = SpectrogramConfig(n_fft=1024)
+        >>> full_scale = np.hanning(1024).sum() / 2  # magnitude of a sinusoid of amplitude 1
+        >>> compress(full_scale * np.array([0, 0.01, 1]), config).round(2)
+        array([0. , 0.5, 1. ])
+    """
     if config.gamma == 0:
         return _amplitude_scale(config) * magnitude
     scale = config.gamma * _amplitude_scale(config)
@@ -196,7 +227,14 @@ def compress(magnitude: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
 
 
 def expand(values: np.ndarray, config: SpectrogramConfig) -> np.ndarray:
-    """STFT magnitudes of log-compressed values: the inverse of `compress`."""
+    """STFT magnitudes of log-compressed values: the inverse of `compress`.
+
+    Example:
+        >>> config = SpectrogramConfig(n_fft=1024)
+        >>> magnitudes = expand(np.array([0, 0.5, 1]), config)
+        >>> magnitudes.round(1), compress(magnitudes, config)
+        (array([  0. ,   2.5, 255.8]), array([0. , 0.5, 1. ]))
+    """
     if config.gamma == 0:
         return values / _amplitude_scale(config)
     scale = config.gamma * _amplitude_scale(config)
@@ -242,6 +280,14 @@ def inverse(
 
     Raises:
         ValueError: the phase has another shape, or the hop exceeds half a window.
+
+    Example:
+        >>> config = SpectrogramConfig(n_fft=1024)
+        >>> tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / config.sr)
+        >>> phase = np.angle(stft(tone, config)[1:])
+        >>> again = inverse(spectrogram(tone, config), phase, length=16000)
+        >>> bool(np.abs(again - tone)[512:-512].max() < 1e-3)
+        True
     """
     import librosa
 

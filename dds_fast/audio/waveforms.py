@@ -45,13 +45,32 @@ def load(path: str | Path, sr: int) -> np.ndarray:
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is not audio, is empty, or has more than 8 channels.
+
+    Example:
+        >>> import tempfile
+        >>> import soundfile
+        >>> stereo = np.zeros((8000, 2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     soundfile.write(f"{folder}/silence.wav", stereo, 8000)
+        ...     load(f"{folder}/silence.wav", sr=16000).shape
+        (16000,)
     """
     waveform, file_sr = read_file(path)
     return resample(waveform, sr=file_sr, target_sr=sr)
 
 
 def read_file(path: str | Path) -> tuple[np.ndarray, int]:
-    """The waveform of `load` at the file's own sampling rate, and that rate in Hz; raises alike."""
+    """The waveform of `load` at the file's own sampling rate, and that rate in Hz; raises alike.
+
+    Example:
+        >>> import tempfile
+        >>> import soundfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     soundfile.write(f"{folder}/silence.wav", np.zeros(8000), 8000)
+        ...     waveform, sr = read_file(f"{folder}/silence.wav")
+        >>> waveform.shape, sr
+        ((8000,), 8000)
+    """
     import soundfile
 
     path = Path(path)
@@ -94,6 +113,14 @@ def to_mono(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:
     Raises:
         ValueError: integer samples, NaN or infinity, no samples, an ambiguous shape, or a
             sampling rate outside 1 kHz to 1 MHz.
+
+    Example:
+        >>> stereo = np.array([[0.5, 0.5, 0.0], [0.1, -0.5, 0.0]])
+        >>> to_mono(stereo, sr=16000, target_sr=16000)
+        array([0.3, 0. , 0. ])
+        >>> to_mono(np.array([100, -100]), sr=16000, target_sr=16000)
+        Traceback (most recent call last):
+        ValueError: the waveform holds int64 samples; scale integer PCM to floats ...
     """
     from dds_fast.arrays import check_entries
 
@@ -127,7 +154,12 @@ def to_mono(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:
 
 
 def resample(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:
-    """A mono waveform ``(n,)`` brought from one sampling rate to another, both in Hz."""
+    """A mono waveform ``(n,)`` brought from one sampling rate to another, both in Hz.
+
+    Example:
+        >>> resample(np.zeros(44100), sr=44100, target_sr=16000).shape
+        (16000,)
+    """
     if sr == target_sr:
         return waveform
     import soxr
@@ -186,6 +218,11 @@ def estimate_tuning(waveform: np.ndarray, sr: float) -> float:
 
     Returns:
         Cents in [-50, 50), to one cent; 0 where nothing sounds.
+
+    Example:
+        >>> seconds = np.arange(16000) / 16000
+        >>> estimate_tuning(np.sin(2 * np.pi * 444 * seconds), 16000)  # 1200 log2(444 / 440) = 15.7
+        16.0
     """
     import librosa
 

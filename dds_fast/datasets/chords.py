@@ -54,6 +54,15 @@ def random_chords(
 
     Raises:
         ValueError: fewer pitches than `polyphony`, or a note that is silent or cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from dds_fast.datasets import find_notes, synthetic
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = synthetic.write_instruments(folder, pitches=(60, 64, 67), seconds=0.5)
+        ...     ((waveform, labels),) = random_chords(find_notes(folder), polyphony=3, n_chords=1)
+        >>> waveform.shape, labels.pitches
+        ((35200,), array([60, 64, 67]))
     """
     by_pitch = _by_pitch(recordings)
     if polyphony > len(by_pitch):

@@ -149,6 +149,16 @@ class Maps:
 
     Raises:
         FileNotFoundError: no such folder.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     notes = Path(folder) / "ENSTDkCl" / "ISOL" / "NO"
+        ...     notes.mkdir(parents=True)
+        ...     (notes / "MAPS_ISOL_NO_F_S0_M60_ENSTDkCl.wav").touch()
+        ...     (note,) = Maps(folder, cache=False).isolated(["ENSTDkCl"])
+        >>> note.pitch, note.loudness, note.pedal
+        (60, 'F', False)
     """
 
     def __init__(self, root: str | Path, cache: str | Path | bool = True) -> None:

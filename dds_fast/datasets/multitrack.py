@@ -114,6 +114,17 @@ def stem_folder(
     Raises:
         FileNotFoundError: no such folder.
         ValueError: no stems there, or a track lacks a source.
+
+    Example:
+        >>> import tempfile
+        >>> import soundfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     (Path(folder) / "song").mkdir()
+        ...     for name in ("drums", "bass", "mixture"):
+        ...         soundfile.write(f"{folder}/song/{name}.wav", np.sin(np.arange(8000) / 9), 8000)
+        ...     crops = stem_folder(folder, n_samples=1000, crops_per_track=5, sr=8000)
+        ...     crops.sources, len(crops), crops[0].shape
+        (('bass', 'drums'), 5, (2, 1000))
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -162,6 +173,11 @@ def musdb18(root: str | Path, subset: str = "train", **settings: int) -> StemCro
     Raises:
         ImportError: the package musdb is not installed.
         ValueError: no tracks there.
+
+    Example:
+        >>> crops = musdb18("musdb18", subset="test", n_samples=32000)  # doctest: +SKIP
+        >>> crops.sources, crops[0].shape  # doctest: +SKIP
+        (('drums', 'bass', 'other', 'vocals'), (4, 32000))
     """
     try:
         import musdb

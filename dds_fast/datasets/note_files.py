@@ -40,6 +40,10 @@ class Recording:
         path: the audio file.
         pitch: MIDI number.
         origin: identifies the physical recording; resampled copies share it.
+
+    Example:
+        >>> Recording(Path("piano/60_mf.flac"), pitch=60, origin="piano/60_mf").path.stem
+        '60_mf'
     """
 
     path: Path
@@ -86,6 +90,14 @@ def find_notes(
     Raises:
         FileNotFoundError: a folder does not exist.
         ValueError: no file below the folders names a (wanted) note, or an index lacks a column.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("C4.wav", "Fs3_v2.ogg", "061_mf.flac"):
+        ...         (Path(folder) / name).touch()
+        ...     [(note.pitch, note.path.name) for note in find_notes(folder)]
+        [(54, 'Fs3_v2.ogg'), (60, 'C4.wav'), (61, '061_mf.flac')]
     """
     recordings, problems = search(folders, pitches)
     report(problems)
@@ -168,6 +180,11 @@ class Note:
         source: where the sound is from; notes of equal source and pitch are one recording.
         waveform: ``(n,)`` floats in [-1, 1].
         sr: its sampling rate in Hz.
+
+    Example:
+        >>> note = Note(60, "mf", "my piano", np.zeros(16000, np.float32), sr=16000)
+        >>> note.origin
+        'my piano, note 60'
     """
 
     pitch: int
@@ -200,6 +217,14 @@ def write_notes(folder: str | Path, notes: Iterable[Note], *, overwrite: bool = 
 
     Raises:
         FileExistsError: the folder already has an index, or a file of that name.
+
+    Example:
+        >>> import tempfile
+        >>> note = Note(60, "mf", "my piano", np.zeros(16000, np.float32), sr=16000)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     written = write_notes(f"{folder}/piano", [note])
+        ...     sorted(path.name for path in written.iterdir())
+        ['60_mf.flac', 'index.csv']
     """
     import soundfile
 

@@ -25,6 +25,14 @@ class NoteFrames:
         sources: the S sources, MIDI numbers or names.
         labels: ``(N,)`` index of each frame's source.
         origins: ``(N,)`` index of the physical recording that each frame comes from.
+
+    Example:
+        >>> notes = NoteFrames.from_mapping({60: np.ones((30, 8)), 64: np.ones((20, 8))})
+        >>> notes.frames.shape, notes.sources, np.bincount(notes.labels)
+        ((50, 8), (60, 64), array([30, 20]))
+        >>> training, validation = notes.split(0.2)  # by recording
+        >>> len(training.frames), len(validation.frames)
+        (40, 10)
     """
 
     frames: np.ndarray
@@ -184,6 +192,15 @@ def load_notes(
     Raises:
         FileNotFoundError: a folder does not exist.
         ValueError: none of the files could be read.
+
+    Example:
+        >>> import tempfile
+        >>> from dds_fast.datasets import synthetic
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = synthetic.write_instruments(folder, pitches=(60, 64), seconds=0.3)
+        ...     notes = load_notes(folder, audio.SpectrogramConfig(n_fft=1024))
+        >>> notes.sources, notes.frames.shape[1], len(set(notes.origins.tolist()))
+        ((60, 64), 512, 8)
     """
     recordings, problems = _recordings(notes, pitches)
     gains_db = tuple(gains_db)

@@ -26,6 +26,17 @@ def concatenate(
 
     Raises:
         ValueError: no recordings, or one without notes.
+
+    Example:
+        >>> import tempfile
+        >>> import soundfile
+        >>> labels = Labels(np.array([[0.512, 1.024]]), np.array([69]), np.array([64.0]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "a.wav"
+        ...     soundfile.write(path, np.sin(np.arange(24000) / 6), 16000)
+        ...     X, joined = concatenate([(path, labels), (path, labels)], audio.SpectrogramConfig())
+        >>> X.values.shape, joined.intervals[:, 0].round(2)
+        ((1024, 32), array([0.  , 0.51]))
     """
     pieces, intervals, pitches, velocities = [], [], [], []
     n_frames = 0

@@ -26,6 +26,10 @@ def default_soundfont() -> Path:
 
     Raises:
         RuntimeError: pretty_midi, or its SoundFont, is not installed.
+
+    Example:
+        >>> default_soundfont().name
+        'TimGM6mb.sf2'
     """
     spec = importlib.util.find_spec("pretty_midi")
     if spec is not None and spec.origin is not None:
@@ -66,6 +70,11 @@ def render(
         ImportError: tinysoundfont is not installed.
         FileNotFoundError: no such file.
         ValueError: not a SoundFont, or one without the program.
+
+    Example:
+        >>> notes = list(render(pitches=[60, 64], velocities=[40, 100]))  # doctest: +SKIP
+        >>> [(note.pitch, note.layer) for note in notes]  # doctest: +SKIP
+        [(60, 'v40'), (60, 'v100'), (64, 'v40'), (64, 'v100')]
     """
     path = default_soundfont() if soundfont is None else Path(soundfont)
     synth = _synth(path, bank, program, sr)

@@ -30,6 +30,11 @@ class Instrument:
         decay: decay rate of a partial of 440 Hz, per second.
         stiffness: inharmonicity B; partial k lies at ``k f0 sqrt(1 + B k^2)``.
         hammer: amplitude of the noise at the attack.
+
+    Example:
+        >>> instrument = Instrument.draw("mine", random_state=0)
+        >>> instrument.partials.shape, instrument.tone(69, 100, seconds=0.5, sr=16000).shape
+        ((20,), (8000,))
     """
 
     name: str
@@ -93,7 +98,12 @@ class Instrument:
 
 
 def instruments(n: int, random_state: int = 0) -> list[Instrument]:
-    """Instruments "synthetic-0", "synthetic-1", ... of a seed."""
+    """Instruments "synthetic-0", "synthetic-1", ... of a seed.
+
+    Example:
+        >>> [instrument.name for instrument in instruments(2)]
+        ['synthetic-0', 'synthetic-1']
+    """
     return [Instrument.draw(f"synthetic-{i}", 1000 * random_state + i) for i in range(n)]
 
 

@@ -30,6 +30,12 @@ class Coupling:
         alpha: ``(G,)`` scale of the bounded log-scale.
         beta: ``(G,)`` offset of the bounded log-scale.
         activation: ``"selu"`` or ``"leaky_relu"`` (slope 0.01) after each hidden layer.
+
+    Example:
+        >>> weights, biases = (torch.zeros(1, 4, 3),), (torch.zeros(1, 4),)  # s and t of 2 dims
+        >>> coupling = Coupling(weights, biases, torch.ones(1), torch.zeros(1), "selu")
+        >>> coupling.n_groups, coupling.n_passing, coupling.n_features
+        (1, 3, 5)
     """
 
     weights: tuple[Tensor, ...]
@@ -87,6 +93,12 @@ class FrozenStep:
     - `order` ``(G, F)``, int64: ``u[i] = x[order[i]]`` (RealNVP);
     - `mixing` ``(G, F, F)`` and `shift` ``(G, F)``: ``x = mixing @ u - shift`` (Glow; ActNorm and
       the inverse of the LU mixing folded into one matrix).
+
+    Example:
+        >>> from dds_fast.flows import RealNVPBank
+        >>> step = RealNVPBank(3, 8, n_steps=2, width=4, depth=1).freeze().steps[0]
+        >>> step.order.shape, step.mixing
+        (torch.Size([3, 8]), None)
     """
 
     coupling: Coupling
@@ -132,6 +144,14 @@ class FrozenFlow:
         steps: the flow steps in encode order.
         log_det: ``(G,)`` float64, the constant part of decode's log-determinant (ActNorm and LU).
         condition: largest 1-norm condition number of the mixing matrices (1 for permutations).
+
+    Example:
+        >>> from dds_fast.flows import RealNVPBank
+        >>> flow = RealNVPBank(3, 8, n_steps=2, width=4, depth=1).freeze()
+        >>> flow.n_groups, flow.n_features, flow.dtype
+        (3, 8, torch.float32)
+        >>> flow.select(torch.tensor([2])).to(torch.float64).n_groups
+        1
     """
 
     steps: tuple[FrozenStep, ...]

@@ -124,6 +124,13 @@ class ConditionalGlow(nn.Module):
 
     Source: DDS paper (arXiv 2211.15524), section III-D, after Kingma and Dhariwal (2018) and
     Jacobsen et al. (2018).
+
+    Example:
+        >>> glow = ConditionalGlow(2, 8, n_steps=2, width=4, depth=1)
+        >>> z = torch.cat([torch.eye(2), torch.zeros(2, 6)], dim=1)  # each class at its likeliest
+        >>> x, log_det = glow.decode(z)
+        >>> x.shape, log_det.shape, torch.allclose(glow.encode(x)[0], z, atol=1e-5)
+        (torch.Size([2, 8]), torch.Size([2]), True)
     """
 
     def __init__(

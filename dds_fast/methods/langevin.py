@@ -23,7 +23,16 @@ N_STEPS = 100
 
 
 class Score(Protocol):
-    """What the sampler needs of a prior; `methods.priors.Prior` has it."""
+    """What the sampler needs of a prior; `methods.priors.Prior` has it.
+
+    Example:
+        >>> class Standard:  # normal, for two sources
+        ...     n_sources = 2
+        ...     def score(self, s: Tensor) -> Tensor:
+        ...         return -s
+        >>> separate(np.full(3, 5.0), Standard()).shape
+        (2, 3)
+    """
 
     n_sources: int
 
@@ -160,7 +169,12 @@ def _check(levels: Sequence[float], priors: Sequence[Score]) -> int:
 
 
 def as_mixtures(mixtures: Any, prior: Any, device: str | torch.device | None) -> Tensor:
-    """``(B, n)``, on the device asked for, else a tensor's, else the prior's; of its dtype."""
+    """``(B, n)``, on the device asked for, else a tensor's, else the prior's; of its dtype.
+
+    Example:
+        >>> as_mixtures(np.zeros(3), prior=None, device="cpu").shape
+        torch.Size([1, 3])
+    """
     m = arrays.as_tensor("mixtures", mixtures)
     if m.ndim not in (1, 2) or m.numel() == 0:
         raise ValueError(f"mixtures must be (n,) or (B, n), not {tuple(m.shape)}")
@@ -177,7 +191,12 @@ def as_mixtures(mixtures: Any, prior: Any, device: str | torch.device | None) ->
 
 
 def as_weights(weights: Sequence[float] | None, n_sources: int) -> Tensor:
-    """``(S,)`` float64 weights of the sources in a mixture, by default all 1."""
+    """``(S,)`` float64 weights of the sources in a mixture, by default all 1.
+
+    Example:
+        >>> as_weights(None, 2)
+        tensor([1., 1.], dtype=torch.float64)
+    """
     if weights is None:
         return torch.ones(n_sources, dtype=torch.float64)
     alpha = arrays.as_tensor("weights", weights, torch.float64)

@@ -26,6 +26,14 @@ class Prior(nn.Module):
 
     Attributes:
         n_sources: S.
+
+    Example:
+        >>> class Laplace(Prior):
+        ...     n_sources = 2
+        ...     def log_prob(self, s: Tensor) -> Tensor:
+        ...         return -s.abs().sum(-1)
+        >>> Laplace().score(torch.tensor([[[1.0, -2.0]], [[3.0, 4.0]]]))[0]
+        tensor([[-1.,  1.]])
     """
 
     n_sources: int
@@ -124,6 +132,11 @@ class GlowPrior(Prior):
     Args:
         glow: its parameters are shared, not copied.
         classes: indices of the sources wanted; by default all.
+
+    Example:
+        >>> prior = GlowPrior(ConditionalGlow(3, 8, n_steps=2, width=4, depth=1), classes=[2, 0])
+        >>> prior.n_sources, prior.log_prob(torch.rand(2, 5, 8)).shape
+        (2, torch.Size([2, 5]))
     """
 
     codes: Tensor

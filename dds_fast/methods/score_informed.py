@@ -94,6 +94,12 @@ def activation_windows(
 
     Source: Müller, FMP notebooks, C8S3_NMFSpecFac and C8S3_NMFAudioDecomp (docs/method.md,
     Relatives).
+
+    Example:
+        >>> labels = Labels(np.array([[0.5, 1.0]]), np.array([69]), np.array([64.0]))
+        >>> config = SpectrogramConfig(hop=1600)  # ten frames per second
+        >>> activation_windows(labels, np.array([69]), 20, config, tolerance=(0.1, 0.2))[0, 2:13]
+        array([0., 0., 1., 1., 1., 1., 1., 1., 1., 1., 0.])
     """
     H = np.zeros((len(pitches), n_frames))
     before, after = tolerance

@@ -93,6 +93,11 @@ class Posterior:
         mean: ``(S, B, n)`` centres of the truncated Gaussians, within the bounds.
         sigma: ``(S, B, n)`` deviations, before truncation.
         elbo: ``(n_steps, B)`` lower bounds of ``log p(m)`` in nats, one estimate per step.
+
+    Example:
+        >>> posterior = Posterior(np.zeros((2, 3)), np.ones((2, 3)), np.array([[-9.0], [-7.5]]))
+        >>> posterior.mean.shape, float(posterior.elbo[-1, 0])
+        ((2, 3), -7.5)
     """
 
     mean: Any

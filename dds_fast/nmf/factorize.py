@@ -28,6 +28,11 @@ class Factorization(NamedTuple):
         H: ``(J, T)``.
         history: the loss: the initial one, and one per look at it.
         stop_reason: "max_steps", "converged" or "interrupted".
+
+    Example:
+        >>> result = factorize(np.random.default_rng(0).random((20, 30)), 4, n_steps=20)
+        >>> result.W.shape, result.H.shape, len(result.history), result.stop_reason
+        ((20, 4), (4, 30), 3, 'max_steps')
     """
 
     W: Any

@@ -29,6 +29,11 @@ class Note:
         end: seconds.
         source: MIDI number, or a name.
         velocity: 1 to 127, from the note's peak relative to the strongest note found.
+
+    Example:
+        >>> note = Note(start=0.5, end=1.25, source=60, velocity=100)
+        >>> note.end - note.start
+        0.75
     """
 
     start: float
@@ -88,7 +93,12 @@ def _finite(activations: np.ndarray) -> np.ndarray:
 def stored_detection(
     detection: Mapping[str, float] | None, threshold: float | None
 ) -> Detection | None:
-    """What a file says: a `Detection`'s fields, or, if it is an old one, a single threshold."""
+    """What a file says: a `Detection`'s fields, or, if it is an old one, a single threshold.
+
+    Example:
+        >>> stored_detection(None, 0.3)
+        Detection(upper=0.3, lower=0.3, min_duration=0.1, max_gap=0.07)
+    """
     if detection is not None:
         return Detection(**detection)
     return None if threshold is None else Detection.at(threshold)
@@ -136,7 +146,13 @@ def find_notes(
 
 
 def runs(active: np.ndarray, max_gap: int = 0) -> list[tuple[int, int]]:
-    """First frame and end (exclusive) of each run of true, runs at most `max_gap` apart joined."""
+    """First frame and end (exclusive) of each run of true, runs at most `max_gap` apart joined.
+
+    Example:
+        >>> active = np.array([0, 1, 1, 0, 1, 0, 0, 0, 1], dtype=bool)
+        >>> runs(active), runs(active, max_gap=1)
+        ([(1, 3), (4, 5), (8, 9)], [(1, 5), (8, 9)])
+    """
     edges = np.flatnonzero(np.diff(active, prepend=False, append=False))
     if len(edges) == 0:
         return []
@@ -147,7 +163,13 @@ def runs(active: np.ndarray, max_gap: int = 0) -> list[tuple[int, int]]:
 
 
 def to_labels(notes: Sequence[Note]) -> Labels:
-    """Notes found, as `dds_fast.datasets.Labels`; their sources must be MIDI numbers."""
+    """Notes found, as `dds_fast.datasets.Labels`; their sources must be MIDI numbers.
+
+    Example:
+        >>> labels = to_labels([Note(0.5, 1.0, source=60, velocity=100)])
+        >>> labels.pitches, labels.intervals
+        (array([60]), array([[0.5, 1. ]]))
+    """
     return Labels(
         np.array([(note.start, note.end) for note in notes]).reshape(-1, 2),
         np.array([note.source for note in notes], dtype=int),
@@ -160,6 +182,14 @@ def write_notes(path: str | Path, notes: Iterable[Note], *, overwrite: bool = Fa
 
     Raises:
         FileExistsError: the file exists and `overwrite` is false.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "notes.csv"
+        ...     write_notes(path, [Note(0.5, 1.0, source=60, velocity=100)])
+        ...     path.read_text().splitlines()
+        ['start_time_s,end_time_s,pitch_midi,velocity', '0.5000,1.0000,60,100']
     """
     with writing(path, overwrite) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -173,6 +203,11 @@ def to_midi(notes: Iterable[Note]) -> pretty_midi.PrettyMIDI:
 
     Raises:
         ValueError: a source is not a MIDI number.
+
+    Example:
+        >>> midi = to_midi([Note(0.5, 1.0, source=60, velocity=100)])
+        >>> midi.get_end_time(), midi.instruments[0].notes[0].pitch
+        (1.0, 60)
     """
     import pretty_midi
 
@@ -192,6 +227,14 @@ def write_midi(path: str | Path, notes: Iterable[Note], *, overwrite: bool = Fal
     Raises:
         FileExistsError: the file exists and `overwrite` is false.
         ValueError: a source is not a MIDI number.
+
+    Example:
+        >>> import tempfile
+        >>> from dds_fast.notes.score import load_labels
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_midi(f"{folder}/notes.mid", [Note(0.5, 1.0, source=60, velocity=100)])
+        ...     load_labels(f"{folder}/notes.mid").intervals
+        array([[0.5, 1. ]])
     """
     midi = to_midi(notes)
     with writing(path, overwrite) as temporary:

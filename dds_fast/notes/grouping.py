@@ -67,6 +67,12 @@ def of_sources(
 
     Raises:
         ValueError: another `by`, or hands of sources that have no pitch.
+
+    Example:
+        >>> of_sources((48, 60, 72), "hand")
+        {'left': [48], 'right': [60, 72]}
+        >>> of_sources((60, "kick"), "pitch")
+        {'C4': [60], 'kick': ['kick']}
     """
     _check(by)
     if by == "pitch":

@@ -21,6 +21,15 @@ class Labels:
         pitches: ``(n,)`` MIDI numbers.
         velocities: ``(n,)`` MIDI velocities (64 where the file gives none).
         tracks: ``(n,)`` name of each note's track, None if nothing is known.
+
+    Example:
+        >>> intervals = np.array([[0.0, 1.0], [0.5, 1.5]])
+        >>> labels = Labels(intervals, pitches=np.array([60, 64]), velocities=np.full(2, 64.0))
+        >>> len(labels), len(labels.only([60]))
+        (2, 1)
+        >>> labels.roll([60, 64], times=np.array([0.25, 0.75, 1.25])).astype(int)
+        array([[1, 1, 0],
+               [0, 1, 1]])
     """
 
     intervals: np.ndarray
@@ -77,6 +86,15 @@ def load_labels(path: str | Path, *, pedal: bool = False) -> Labels:
         FileNotFoundError: no such file.
         ValueError: the file is neither, naming the line that could not be read; or it is text, and
             `pedal` is asked for.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "score.txt"
+        ...     _ = path.write_text("0.5 1.5 64 100")
+        ...     labels = load_labels(path)
+        >>> labels.intervals, labels.pitches, labels.velocities
+        (array([[0.5, 1.5]]), array([64]), array([100.]))
     """
     path = Path(path)
     if not path.is_file():

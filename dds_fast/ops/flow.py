@@ -101,5 +101,14 @@ def flow_encode(
     """Latent codes of spectra: ``z = f(x)``, the inverse of `flow_decode`, with its own log-det.
 
     Arguments, results and errors as `flow_decode`, with x and z exchanged.
+
+    Example:
+        >>> from dds_fast.flows import RealNVPBank
+        >>> flow = RealNVPBank(3, 8, n_steps=2, width=4, depth=1).freeze()
+        >>> z = torch.ones(3, 5, 8)
+        >>> x, log_det = flow_decode(flow, z)
+        >>> again, inverse = flow_encode(flow, x)
+        >>> torch.allclose(again, z, atol=1e-5), torch.allclose(inverse, -log_det, atol=1e-5)
+        (True, True)
     """
     return _apply(flow, x, "encode", precision, backend)

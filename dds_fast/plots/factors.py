@@ -31,6 +31,12 @@ def templates(
         max_frequency: where the axis ends, in Hz.
         title: above the figure.
         ax: where to draw; by default a new figure.
+
+    Example:
+        >>> W = np.random.default_rng(0).random((512, 2))
+        >>> ax = templates(W, np.arange(1, 513) * 15.625, sources=[60, 64])
+        >>> [label.get_text() for label in ax.get_xticklabels()], ax.get_ylim()
+        (['C4', 'E4'], (np.float64(0.0), np.float64(4000.0)))
     """
     peaks = np.maximum(components.max(axis=0), np.finfo(float).tiny)
     step = frequencies[1] - frequencies[0]
@@ -60,6 +66,12 @@ def activations(
         sources: MIDI number or name of each of the J rows.
         title: above the figure.
         ax: where to draw; by default a new figure.
+
+    Example:
+        >>> H = np.random.default_rng(0).random((2, 50))
+        >>> ax = activations(H, times=np.arange(50) * 0.032, sources=[60, "kick"])
+        >>> [label.get_text() for label in ax.get_yticklabels()]
+        ['C4', 'kick']
     """
     half = _half_step(times)
     extent = (times[0] - half, times[-1] + half, -0.5, len(sources) - 0.5)
@@ -89,6 +101,12 @@ def mask(
         max_frequency: where the axis ends, in Hz.
         title: above the figure.
         ax: where to draw; by default a new figure.
+
+    Example:
+        >>> left = np.random.default_rng(0).random((512, 50))
+        >>> ax = mask(left, np.arange(50) * 0.032, np.arange(1, 513) * 15.625, title="left hand")
+        >>> ax.get_title(), ax.get_ylabel()
+        ('left hand', 'frequency in Hz')
     """
     half, step = _half_step(times), frequencies[1] - frequencies[0]
     bottom, top = frequencies[0] - step / 2, frequencies[-1] + step / 2

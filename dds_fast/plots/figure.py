@@ -56,6 +56,14 @@ def save_figure(ax: Axes, path: str | Path, *, overwrite: bool = False) -> None:
 
     Raises:
         FileExistsError: the file exists and `overwrite` is false.
+
+    Example:
+        >>> import tempfile
+        >>> from dds_fast import plots
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_figure(plots.cost([3.0, 2.0, 1.5]), f"{folder}/cost.png")
+        ...     [path.name for path in Path(folder).iterdir()]
+        ['cost.png']
     """
     import matplotlib.pyplot as plt
 

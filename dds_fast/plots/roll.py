@@ -39,6 +39,13 @@ def piano_roll(
             they use none; sources that are not MIDI numbers are all shown.
         title: above the figure.
         ax: where to draw; by default a new figure.
+
+    Example:
+        >>> H = np.array([[0.0, 0.9, 0.8, 0.0], [0.0, 0.0, 0.0, 0.0]])
+        >>> notes = [Note(start=0.05, end=0.25, source=60, velocity=100)]
+        >>> ax = piano_roll(H, sources=[60, 64], times=np.arange(4) * 0.1, notes=notes)
+        >>> [label.get_text() for label in ax.get_yticklabels()], len(ax.collections)
+        (['C4', 'E4'], 1)
     """
     ax = axes(ax, (float(np.clip(len(times) / 60, 8, 18)), 5))
     strongest = float(np.max(source_activations, initial=0.0))

@@ -37,6 +37,12 @@ class Problem:
             take no part in the likelihood.
         per_frame: one dictionary entry per source and frame (DDS-1).
         likelihood: "latent" (log-density of Z) or "data" (with the log-determinant).
+
+    Example:
+        >>> X, W = torch.rand(20, 9), torch.rand(20, 3)
+        >>> problem = Problem(X, H=torch.rand(3, 9), epsilon=0.0, W=W)
+        >>> problem.projected, problem.flow
+        (True, None)
     """
 
     X: Tensor
@@ -74,6 +80,15 @@ class StagedProblem:
         Z: ``(G, R, F)`` latent codes of the entries, ``G R = J``.
         n_fixed: leading latent dims that are held (the Glow's z_s).
         likelihood: "latent" or "data".
+
+    Example:
+        >>> from dds_fast.search.settings import DEFAULT
+        >>> X, W, labels = torch.rand(20, 9), torch.rand(20, 3), torch.tensor([0, 0, 1])
+        >>> StagedProblem(X, DEFAULT["nmf"], n_sources=2, labels=labels, W=W).settings.algorithm
+        'staged'
+        >>> StagedProblem(X, DEFAULT["dds2"], n_sources=2, labels=labels)
+        Traceback (most recent call last):
+        ValueError: a problem has either a fixed dictionary W or a flow
     """
 
     X: Tensor
@@ -111,6 +126,11 @@ class State:
         H: ``(J, T)`` clipped activations.
         log_likelihoods: ``(J,)`` or ``(S, T)`` nats per dimension, None for a fixed dictionary.
         labels: ``(J,)`` source of each entry, where the search chose the entries; else None.
+
+    Example:
+        >>> state = State(W=torch.ones(20, 3), H=torch.ones(3, 9), log_likelihoods=None)
+        >>> (state.W @ state.H).shape, state.labels
+        (torch.Size([20, 9]), None)
     """
 
     W: Tensor

@@ -20,6 +20,13 @@ class Schedule:
         factor: see `patience`.
         max_increases: "diverged" after more than this many consecutive steps without a decrease.
         tolerance: "converged" when the cost changes by less than this.
+
+    Example:
+        >>> Schedule(step_size=0.01, max_steps=66).patience
+        10
+        >>> Schedule(step_size=0.0, max_steps=66)
+        Traceback (most recent call last):
+        ValueError: step_size must be finite and positive, not 0.0
     """
 
     step_size: float
@@ -43,6 +50,16 @@ class Controller:
         history: all costs so far, the initial one included.
         stop_reason: None while the search goes on.
         stage: what is being done.
+
+    Example:
+        >>> controller = Controller(Schedule(step_size=0.1, max_steps=100, patience=1))
+        >>> for cost in (5.0, 4.0, 4.5, 4.2):  # the initial cost, then two steps above the best
+        ...     controller.observe(cost)
+        >>> controller.step_size, controller.stop_reason
+        (0.05, None)
+        >>> controller.observe(4.2)
+        >>> controller.stop_reason
+        'converged'
     """
 
     schedule: Schedule

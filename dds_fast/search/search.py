@@ -16,6 +16,16 @@ class Search(ABC):
         controllers: one per recording; they tell the costs so far and why it stopped.
         stride: steps to ask for at once where nobody looks at each of them.
         most_steps: steps after which the last one stops, if nothing stops it before.
+
+    Example:
+        >>> import torch
+        >>> from dds_fast.search import Schedule, engines
+        >>> from dds_fast.search.problem import nmf_problem
+        >>> problem = nmf_problem(X=torch.rand(20, 9), W=torch.rand(20, 3))
+        >>> search = engines.start([problem], [Schedule(step_size=0.01, max_steps=50)])
+        >>> search.advance(20)
+        >>> len(search.controller.history), search.running, search.state().H.shape
+        (21, True, torch.Size([3, 9]))
     """
 
     controllers: Sequence[Controller]

@@ -45,6 +45,11 @@ class SearchSettings:
         window_seconds: recordings that last more than half as long again are searched in windows
             of about this length by a staged search.
         floor: delta, ``u = 1 / (activity / strongest activity in the frame + delta)``.
+
+    Example:
+        >>> settings = DEFAULT["dds2"].with_overrides("dds2", max_steps=20, penalty=None)
+        >>> settings.max_steps, settings.penalty, settings.algorithm
+        (20, 0.001, 'staged')
     """
 
     max_steps: int

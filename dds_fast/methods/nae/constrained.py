@@ -35,6 +35,12 @@ class ConstrainedNAE:
         decoder: W_D ``(F, J)``, the templates.
         activations: H ``(J, T)``, under the mask.
         history: ``||X - X_hat||^2``, initial and after each step.
+
+    Example:
+        >>> templates = np.eye(20)[:, :3]
+        >>> result = constrained(templates @ np.ones((3, 50)), templates, n_steps=5)
+        >>> result.encoder.shape, result.activations.shape, result.reconstruction().shape
+        ((3, 20), (3, 50), (20, 50))
     """
 
     encoder: Any

@@ -36,6 +36,14 @@ class NAE:
             weights are those of the least one.
         stop_reason: "max_steps", "converged", "non-finite" or "interrupted".
         settings: what it was trained with.
+
+    Example:
+        >>> model = NAE((torch.rand(3, 20), torch.rand(20, 3)), activation="softplus", scale=1.0)
+        >>> model
+        NAE(F=20, K=3, depth=1, softplus)
+        >>> H = model.encode(np.ones((20, 50)))
+        >>> H.shape, model.decode(H).shape
+        ((3, 50), (20, 50))
     """
 
     weights: tuple[Tensor, ...]
@@ -163,6 +171,14 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> NAE:
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is truncated, foreign, of a newer format, or its parts do not fit.
+
+    Example:
+        >>> import tempfile
+        >>> model = NAE((torch.rand(3, 20), torch.rand(20, 3)), activation="softplus", scale=1.0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(f"{folder}/piano.safetensors")
+        ...     load(f"{folder}/piano.safetensors")
+        NAE(F=20, K=3, depth=1, softplus)
     """
     header, tensors = read_tensors(path)
     if header.get("kind") != KIND:

@@ -33,6 +33,13 @@ class Separation:
         parts: ``(S, F, T)`` spectrograms of the sources' models.
         history: cost, the initial one first.
         config: the spectrogram's config.
+
+    Example:
+        >>> config = audio.SpectrogramConfig(n_fft=256, hop=64, gamma=0)
+        >>> model = NAE((torch.rand(2, 128), torch.rand(128, 2)), "softplus", 1.0, config)
+        >>> result = separate(np.sin(np.arange(4000) / 5), {"flute": model}, sr=16000, n_steps=5)
+        >>> result.stems.shape, result.sources, result.activations[0].shape, result.parts.shape
+        ((1, 4000), ('flute',), (2, 63), (1, 128, 63))
     """
 
     stems: np.ndarray
