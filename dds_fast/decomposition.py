@@ -417,6 +417,12 @@ def source_activations(components: Any, activations: Any, labels: Any, n_sources
 
     Returns:
         ``(S, T)`` tensor.
+
+    Example:
+        >>> import torch
+        >>> W, H = torch.tensor([[3.0, 0.0], [4.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.5, 2.0]])
+        >>> source_activations(W, H, torch.tensor([0, 0]), n_sources=1)
+        tensor([[5.5000, 2.0000]])
     """
     norms = components.norm(dim=-2)
     norms = norms.masked_fill(norms == 0, 1)

@@ -1,9 +1,11 @@
-"""Sound: waveforms and spectrograms, recordings of any kind, masks. Arrays, never kernels."""
+"""Sound: waveforms and spectrograms, recordings of any kind, masks, scores brought into time.
+
+It knows arrays and notes, never a dictionary, a search or a kernel.
+"""
 
 from dds_fast.audio.spectra import (
     Spectrogram,
     SpectrogramConfig,
-    check_invertible,
     compress,
     expand,
     inverse,
@@ -25,7 +27,6 @@ from dds_fast.audio.waveforms import (
 __all__ = [
     "Spectrogram",
     "SpectrogramConfig",
-    "check_invertible",
     "compress",
     "estimate_tuning",
     "expand",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dds_fast import audio
+from dds_fast.audio.spectra import check_invertible
 from dds_fast.audio.windows import Window
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def masked(
     n_samples: int | None,
 ) -> Iterator[np.ndarray]:
     """The waveforms of `mask_stems`, one after the other."""
-    audio.check_invertible(config)
+    check_invertible(config)
     for mask in masks(magnitudes):
         yield audio.istft(stft * np.concatenate([mask[:1], mask]), config, n_samples)
 

@@ -1,4 +1,8 @@
-"""Notes to learn dictionaries from, and labels to score decompositions against."""
+"""Notes to learn dictionaries from, and labels to score decompositions against.
+
+Note folders, MAPS, chords, stems and made sounds become waveforms, spectra and labels; no flow, no
+dictionary and no search is known here.
+"""
 
 from dds_fast.datasets.chords import random_chords, random_sequence
 from dds_fast.datasets.maps import Maps

@@ -1,4 +1,7 @@
-"""Relatives of the search, which share its front end, results, metrics and figures."""
+"""Relatives of the search, which share its front end, results, metrics and figures.
+
+They import the heart, which knows nothing of them.
+"""
 
 from dds_fast import nmf
 from dds_fast.methods import langevin, nae, score_informed, variational

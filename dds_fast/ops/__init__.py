@@ -1,4 +1,7 @@
-"""The public functions of tensors, and what they take; passes and objective have one derivative."""
+"""The public functions of tensors, and what they take; passes and objective have one derivative.
+
+For loops of your own around the engines of `search`. Tensors in, tensors out: no sound, no notes.
+"""
 
 from dds_fast.flows.frozen import Coupling, FrozenFlow, FrozenStep
 from dds_fast.nmf.least_squares import least_squares

@@ -1,4 +1,7 @@
-"""Figures. Every function takes ``ax=`` and returns the Axes that it drew on."""
+"""Figures, one function each, which returns the Axes that it drew on (``ax=``, or new ones).
+
+They draw arrays and notes as given, and know neither a decomposition nor what computed it.
+"""
 
 from dds_fast.plots.factors import activations, mask, templates
 from dds_fast.plots.figure import save_figure

@@ -2,7 +2,8 @@
 
 `problem` says what is to be found, `engines` choose who finds it, `loop` runs it. The rooms are the
 engines: `reference` (plain PyTorch, the definition of truth), `cpu` (compiled) and `gpu` (Triton
-and CUDA). They know tensors, never audio.
+and CUDA). They know tensors, never sound, notes or
+data.
 """
 
 from dds_fast.search.problem import Problem, StagedProblem, State

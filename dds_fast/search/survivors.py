@@ -3,7 +3,7 @@
 An activation that has crossed zero has no gradient, and Adam's momentum, which carried it across,
 only pushes it further: it never returns. Entries that are dead in every frame change nothing any
 more, so the search goes on without them (whole flows of a bank, single rows of a Glow; the compiled
-search on a CPU also leaves out single rows of a bank, see decoded.py).
+search on a CPU also leaves out single rows of a bank, see ``cpu/gradient.py``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The compiled engine on the CPU: float32 state, products in float32, bf16x3 or bfloat16."""
+"""The compiled engine on the CPU: float32 state, products in float32, bf16x3 or bfloat16.
+
+It hands pointers to native objects, and knows no other engine but the reference.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The decomposition objective by Triton kernels, with its analytic gradients; see ``reference.py``.
+"""The decomposition objective by Triton kernels, with its analytic gradients.
+
+What it computes is written down in ``search/reference/objective.py``.
 
 `Xt` and the residual are ``(T, F)``, clipped entries `D` are ``(J, F)`` in any strides or, one per
 source and frame, ``(S, T, F)``.

@@ -17,7 +17,7 @@ class DeviceSchedule:
 
     Attributes:
         numbers: float32, what the kernels that move something read.
-        counters: int64, see triton_kernels/search.py for the places.
+        counters: int64, see ``kernels/search.py`` for the places.
     """
 
     def __init__(self, problem: Problem, schedule: Schedule) -> None:

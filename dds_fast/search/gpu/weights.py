@@ -47,7 +47,7 @@ def can_run(request: Request, raise_error: bool = False) -> bool:
 
 
 def kernels(name: str) -> ModuleType:
-    """A module of triton_kernels, imported when it is first needed."""
+    """A module of `search.gpu.kernels`, imported when it is first needed."""
     return importlib.import_module(f"dds_fast.search.gpu.kernels.{name}")
 
 
