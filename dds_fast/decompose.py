@@ -28,7 +28,7 @@ from dds_fast.search.settings import preset_settings
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-S = TypeVar("S", bound=Source)
+AnySource = TypeVar("AnySource", bound=Source)
 
 
 class _Options(TypedDict, total=False):
@@ -60,7 +60,7 @@ def decompose(
 
 @overload
 def decompose(
-    source: list[S] | tuple[S, ...],
+    source: list[AnySource] | tuple[AnySource, ...],
     dictionary: Dictionary | str | Path | None = None,
     **options: Unpack[_Options],
 ) -> list[Decomposition]: ...
@@ -68,7 +68,7 @@ def decompose(
 
 @arrays.isolated()
 def decompose(
-    source: Source | list[S] | tuple[S, ...],
+    source: Source | list[AnySource] | tuple[AnySource, ...],
     dictionary: Dictionary | str | Path | None = None,
     *,
     sr: float | None = None,
