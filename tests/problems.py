@@ -16,8 +16,8 @@ PENALTY, SPARSITY = 0.05, 0.1
 
 def make_flow(kind: str) -> RealNVPBank | ConditionalGlow:
     if kind != "dds3":
-        return RealNVPBank(S, F, n_steps=3, width=6, depth=2).double()
-    flow = ConditionalGlow(S, F, n_steps=3, width=6, depth=2).double()
+        return RealNVPBank(S, F, n_steps=2, width=6, depth=1).double()
+    flow = ConditionalGlow(S, F, n_steps=2, width=6, depth=1).double()
     flow.initialize(torch.rand(99, F, generator=torch.Generator().manual_seed(2)).double())
     return flow
 

@@ -157,11 +157,12 @@ def test_dropping_dead_entries_changes_nothing(
     H = problem.H.clone()
     H[: len(H) // 3] = -1.0
     problem = replace(problem, H=H)
-    whole = on_triton(problem, SCHEDULE)
-    whole.advance(6)
+    schedule = replace(SCHEDULE, max_steps=4)
+    whole = on_triton(problem, schedule)
+    whole.advance(4)
     monkeypatch.setattr(survivors, "DROP_EVERY", 2)
-    fewer = on_triton(problem, SCHEDULE)
-    for _ in range(3):
+    fewer = on_triton(problem, schedule)
+    for _ in range(2):
         fewer.advance(2)
     assert len(fewer.recordings[0].H) < len(whole.recordings[0].H)
     assert fewer.controller.history == pytest.approx(whole.controller.history, rel=1e-6)
@@ -183,15 +184,15 @@ def test_recordings_searched_together(triton_device: torch.device, kind: str) ->
     second = replace(first, X=first.X[:, shorter] * 2, H=first.H[:, shorter])
     if kind == "dds1":
         second = replace(second, Z=second.Z[:, shorter])
-    schedules = [SCHEDULE, replace(SCHEDULE, max_steps=2)]
+    schedules = [replace(SCHEDULE, max_steps=n) for n in (3, 2)]
     together = gradient.GradientSearch([first, second], schedules, "float32", triton.flow)
-    together.advance(6)
+    together.advance(4)
     assert not together.running
     for recording, problem, schedule in zip(
         together.recordings, (first, second), schedules, strict=True
     ):
         alone = on_triton(problem, schedule, "float32")
-        alone.advance(6)
+        alone.advance(4)
         assert recording.controller.history == pytest.approx(alone.controller.history, rel=1e-6)
         assert recording.controller.stop_reason == "max_steps"
         torch.testing.assert_close(recording.state().H, alone.state().H)

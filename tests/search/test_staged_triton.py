@@ -203,7 +203,8 @@ def test_faint_sources_are_not_adapted(
     search = start(problem, Schedule(SHORT.step_size, SHORT.max_steps), backend="triton")
     search.advance(search.n_fixed)
     state = search.state()
-    peaks = by_source(state.H, state.W, state.labels).amax(1)
+    by_frame = by_source(state.H, state.W, state.labels)
+    peaks = staged.smoothed(by_frame, problem.settings.smoothing).amax(1)
     monkeypatch.setattr(staged, "SILENT", float(peaks.sort().values[-2:].mean() / peaks.max()))
     search.advance(1)
     assert set(search.state().labels.tolist()) == {int(peaks.argmax())}

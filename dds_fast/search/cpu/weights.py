@@ -195,7 +195,7 @@ def code_arguments(
 ) -> dict[str, Any]:
     """What native searches ask about latent codes ``(..., F)``."""
     return {
-        "n_groups": problem.flow.n_groups,
+        "n_groups": len(flow.constants),
         "n_rows": codes.shape[:-1].numel(),
         "n_fixed": problem.n_fixed,
         "data_likelihood": problem.likelihood == "data",
