@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, overload
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from dds_fast import arrays, scalars
@@ -19,10 +18,11 @@ from dds_fast.choices import PRECISIONS
 from dds_fast.decomposition import Decomposition
 from dds_fast.dictionary import PIANO, Dictionary, load
 from dds_fast.pieces import Piece, Recording
-from dds_fast.search import SearchSettings, StagedProblem, memory
+from dds_fast.problems import Problems
+from dds_fast.search import SearchSettings, memory
 from dds_fast.search.engines import choose
 from dds_fast.search.loop import Callback, run
-from dds_fast.search.problem import AnyProblem, dds_problem, latent_rows, nmf_problem
+from dds_fast.search.problem import AnyProblem
 from dds_fast.search.settings import preset_settings
 
 if TYPE_CHECKING:
@@ -170,6 +170,7 @@ def decompose(
     if not sources:
         raise ValueError("the list of sources is empty")
     options = {"likelihood": likelihood, "precision": precision, "random_state": random_state}
+    asked = Problems(dictionary, settings, likelihood, random_state)
     dtype = torch.float64 if precision == "float64" else torch.float32
     recordings: list[Recording] = []
 
@@ -184,11 +185,10 @@ def decompose(
         return arrays.device(device, piece.recording.given.kind.device)
 
     def problem_of(piece: Piece) -> AnyProblem:
-        X = piece.X.to(where(piece), dtype)
-        return _problem(X, dictionary, settings, likelihood, random_state)
+        return asked.of(piece.X.to(where(piece), dtype))
 
     def explained(piece: Piece) -> AbstractContextManager[None]:
-        size = _floats(dictionary, settings, random_state, *piece.X.shape) * dtype.itemsize
+        size = asked.floats(*piece.X.shape) * dtype.itemsize
         return memory.explained(size, dictionary.kind, where(piece).type == "cpu")
 
     with tqdm(total=0.0, disable=not progress, unit="s", bar_format=_BAR) as bar:
@@ -212,7 +212,7 @@ def decompose(
                 states = search.states()
             show(1.0, "")
             for piece, controller, state in zip(batch, search.controllers, states, strict=True):
-                piece.recording.add(piece, controller, state, _labels(dictionary, settings))
+                piece.recording.add(piece, controller, state, asked.labels)
             if any(c.stop_reason == "interrupted" for c in search.controllers):
                 break
     record = {**asdict(settings), **options}
@@ -235,70 +235,3 @@ def _settings(dictionary: Dictionary, preset: str | None, **overrides: Any) -> S
     if preset is not None:
         base = preset_settings(preset, dictionary.kind, base)
     return base.with_overrides(dictionary.kind, **overrides)
-
-
-def _problem(
-    X: Tensor, dictionary: Dictionary, settings: SearchSettings, likelihood: str, random_state: int
-) -> AnyProblem:
-    if settings.algorithm == "staged":
-        return _staged_problem(X, dictionary, settings, likelihood, random_state)
-    if dictionary.kind == "nmf":
-        assert dictionary.W is not None
-        problem = nmf_problem(X, dictionary.W.to(X), settings.sparsity)
-    else:
-        problem = dds_problem(
-            X,
-            dictionary.frozen(X.dtype, X.device),
-            dictionary.kind,
-            n_sources=len(dictionary.sources),
-            n_components=settings.n_components,
-            penalty=settings.penalty,
-            sparsity=settings.sparsity,
-            likelihood=likelihood,
-            random_state=random_state,
-        )
-    return problem if bool(X.any()) else replace(problem, H=torch.zeros_like(problem.H))
-
-
-def _staged_problem(
-    X: Tensor, dictionary: Dictionary, settings: SearchSettings, likelihood: str, random_state: int
-) -> StagedProblem:
-    n_sources = len(dictionary.sources)
-    if dictionary.kind == "nmf":
-        assert dictionary.W is not None and dictionary.labels is not None
-        return StagedProblem(
-            X, settings, n_sources, dictionary.labels.to(X.device), W=dictionary.W.to(X)
-        )
-    codes = dictionary.start_codes(random_state).to(X)
-    Z, n_fixed = latent_rows(codes, dictionary.kind)
-    return StagedProblem(
-        X,
-        settings,
-        n_sources,
-        torch.arange(n_sources, device=X.device).repeat_interleave(codes.shape[1]),
-        flow=dictionary.frozen(X.dtype, X.device),
-        Z=Z,
-        n_fixed=n_fixed,
-        likelihood=likelihood,
-    )
-
-
-def _floats(
-    dictionary: Dictionary, settings: SearchSettings, random_state: int, F: int, T: int
-) -> int:
-    """Floats that the search of a piece keeps."""
-    S = len(dictionary.sources)
-    if dictionary.W is not None:
-        J = dictionary.W.shape[1]
-    elif settings.algorithm == "staged":
-        J = S * dictionary.start_codes(random_state).shape[1]
-    else:
-        J = S * (settings.n_components or 1)
-    return memory.needed(dictionary.kind, settings.algorithm, J, F, T)
-
-
-def _labels(dictionary: Dictionary, settings: SearchSettings) -> Tensor:
-    """``(J,)`` source index of each row of H."""
-    if dictionary.labels is not None:
-        return dictionary.labels
-    return torch.arange(len(dictionary.sources)).repeat_interleave(settings.n_components or 1)

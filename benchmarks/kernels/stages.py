@@ -22,10 +22,10 @@ from dds_fast.audio import windows
 from dds_fast.audio.recordings import read
 from dds_fast.decomposition import source_activations
 from dds_fast.notes.found import Detection, find_notes
+from dds_fast.problems import Problems
 from dds_fast.search import Schedule, SearchSettings, StagedProblem, engines
 from dds_fast.search.cpu.staged import StagedSearch
 from dds_fast.search.cpu.weights import packed_flow, state_format
-from dds_fast.search.problem import latent_rows
 from dds_fast.search.staged import LOOK_EVERY
 
 FRONT, START, FIXED, CHOICE, ADAPTED, REWEIGHTED, NOTES = (
@@ -68,18 +68,9 @@ def staged_problem(
     X: torch.Tensor, dictionary: Dictionary, settings: SearchSettings
 ) -> StagedProblem:
     """What `dds_fast.decompose` searches for in a spectrogram with a flow's dictionary."""
-    codes = dictionary.start_codes().to(X)
-    Z, n_fixed = latent_rows(codes, dictionary.kind)
-    n_sources = len(dictionary.sources)
-    return StagedProblem(
-        X,
-        settings,
-        n_sources,
-        torch.arange(n_sources).repeat_interleave(codes.shape[1]),
-        flow=dictionary.frozen(X.dtype, X.device),
-        Z=Z,
-        n_fixed=n_fixed,
-    )
+    problem = Problems(dictionary, settings, "latent", 0).of(X)
+    assert isinstance(problem, StagedProblem)
+    return problem
 
 
 def n_found(dictionary: Dictionary, W: torch.Tensor, H: torch.Tensor, labels: torch.Tensor) -> int:
