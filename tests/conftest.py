@@ -20,6 +20,8 @@ if WORKERS > 1:
     # Each process, and those that it starts, has its share of the cores.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // WORKERS))
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    # Benchmarks that tests start are not to take themselves for a test's worker.
+    del os.environ["PYTEST_XDIST_WORKER"]
 if not torch.cuda.is_available():
     # Triton's own functions are made for its interpreter, or not, when it is imported.
     os.environ["TRITON_INTERPRET"] = "1"

@@ -27,7 +27,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         "PITCHES": SOURCES,
         "CONFIG": CONFIG,
         "POLYPHONIES": (2,),
-        "CHORDS_PER_POLYPHONY": 1,
+        "N_CHORDS": 1,
         "SEQUENCES": 1,
         "SECONDS": 2.0,
         "UPPER": (0.2, 0.4),

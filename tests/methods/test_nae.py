@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import five_notes
 import numpy as np
 import pytest
 import scipy.special
 import torch
+from studies import five_notes
 from torch import Tensor
 from torch.nn import functional
 
