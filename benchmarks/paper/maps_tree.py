@@ -16,7 +16,8 @@ from dds_fast.datasets.chords import INTENSITIES, random_chords
 from dds_fast.datasets.note_files import Recording, find_notes, write_notes
 from dds_fast.datasets.synthetic import Instrument
 from dds_fast.files import writing
-from dds_fast.notes.score import PEDAL, Labels
+from dds_fast.notes.score import Labels
+from dds_fast.notes.score_midi import PEDAL
 
 SR = 44100
 LEAD_IN = 0.5

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dds_fast import scalars
+
+if TYPE_CHECKING:
+    import soundfile
 
 logger = logging.getLogger("dds_fast")
 
@@ -24,6 +32,27 @@ on which searches are set. Log compression makes the shape of a spectrogram depe
 
 PLAUSIBLE_PEAK = 4.0
 """Float waveforms go a little over 1; far above, they are integers that were not scaled."""
+
+MAX_PEAK = 2.0**32
+"""No integers either: above, spectra overflow."""
+
+CANCELLED = 0.1
+"""Channels cancel whose mean has less than this share of the energy that the loudest of them would
+leave in it if the others were silent."""
+
+_CUT = re.compile(
+    r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
+)
+"""What libsndfile says, in its log alone, of WAV, AIFF, AU, W64 and RF64 files cut short."""
+
+_UNKNOWN_SIZE = 2**31 - 2**16
+"""Recorders that write to a stream put a number like this into the header."""
+
+_HEADER = 10_000
+"""Bytes; a file without samples that is longer has lost the length of its sound."""
+
+_MP3_SLACK = 0.1
+"""Seconds by which the length of an mp3 in its header may be wrong, for encoders pad."""
 
 TUNING_SECONDS = 60.0
 """So much of a recording, its middle, tells its tuning."""
@@ -44,7 +73,10 @@ def load(path: str | Path, sr: int) -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is not audio, is empty, or has more than 8 channels.
+        ValueError: the file is not audio, has no header, is empty, or has more than 8 channels.
+
+    Warns:
+        UserWarning: the file is cut short, or its channels cancel and the louder one is taken.
 
     Example:
         >>> import tempfile
@@ -71,6 +103,44 @@ def read_file(path: str | Path) -> tuple[np.ndarray, int]:
         >>> waveform.shape, sr
         ((8000,), 8000)
     """
+    path = Path(path)
+    with open_file(path) as file:
+        if file.channels > MAX_CHANNELS:
+            raise ValueError(
+                f"{path} has {file.channels} channels, at most {MAX_CHANNELS} are read"
+            )
+        sr, waveform = file.samplerate, _average(file)
+        cut = cut_short(file)
+        missing = len(waveform) * (cut[1] / cut[0] - 1) if cut else file.frames - len(waveform)
+    if not len(waveform):
+        size = path.stat().st_size
+        lost = f", for its header tells of none, but it has {size} bytes: a broken recording?"
+        raise ValueError(f"{path} holds no samples{lost if size > _HEADER else ''}")
+    if cut or missing > _MP3_SLACK * sr:
+        warnings.warn(f"{path} is cut short: {missing / sr:.2f} s are missing", stacklevel=2)
+    try:
+        return to_mono(waveform, sr=sr, target_sr=sr), sr
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+@contextmanager
+def open_file(path: str | Path) -> Iterator[soundfile.SoundFile]:
+    """An audio file to read from, whatever bytes its name has.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file, or what is read from it, is not audio, or it has no header.
+
+    Example:
+        >>> import tempfile
+        >>> import soundfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     soundfile.write(f"{folder}/silence.wav", np.zeros(8000), 8000)
+        ...     with open_file(f"{folder}/silence.wav") as file:
+        ...         file.frames
+        8000
+    """
     import soundfile
 
     path = Path(path)
@@ -78,25 +148,77 @@ def read_file(path: str | Path) -> tuple[np.ndarray, int]:
         raise FileNotFoundError(f"no such audio file: {path}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not an audio file")
-    blocks = []
+    headerless = ValueError(
+        f"{path} has no header that tells its sampling rate, channels and kind of samples: convert "
+        "it to WAV"
+    )
+    if path.suffix.lower() == ".raw":
+        raise headerless
     try:
-        with soundfile.SoundFile(path) as file:
-            if file.channels > MAX_CHANNELS:
-                raise ValueError(
-                    f"{path} has {file.channels} channels, at most {MAX_CHANNELS} are read"
-                )
-            # The channels of an hour at once would take more memory than its decomposition.
-            for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
-                blocks.append(block.mean(axis=1))
-            sr = file.samplerate
+        # soundfile encodes names itself, but not those that are no UTF-8.
+        with soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path) as file:
+            if file.format == "RAW":  # .au, .gsm, .vox: guessed from the suffix
+                raise headerless
+            yield file
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{path} is not a readable audio file: {error}") from error
-    if not blocks:
-        raise ValueError(f"{path} holds no samples")
-    try:
-        return to_mono(np.concatenate(blocks), sr=sr, target_sr=sr), sr
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+
+
+def cut_short(file: soundfile.SoundFile) -> tuple[int, int] | None:
+    """Bytes of sound that a file holds, and that its header promises, if these are more.
+
+    libsndfile reads such a file up to its end without a word. Only uncompressed formats are known:
+    of the others, an mp3 ends early and the rest cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> import soundfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     soundfile.write(f"{folder}/a.wav", np.zeros(8000), 8000)
+        ...     _ = Path(folder, "b.wav").write_bytes(Path(folder, "a.wav").read_bytes()[:8044])
+        ...     with open_file(f"{folder}/b.wav") as file:
+        ...         cut_short(file)
+        (8000, 16000)
+    """
+    if match := _CUT.search(file.extra_info):
+        promised, there = int(match[1]), int(match[2])
+        if 0 < there < promised < _UNKNOWN_SIZE:
+            return there, promised
+    return None
+
+
+def _average(file: soundfile.SoundFile) -> np.ndarray:
+    """``(n,)`` mean of the channels."""
+    # The channels of an hour at once would take more memory than its decomposition.
+    means, energies, of_mean = [], np.zeros(file.channels), 0.0
+    for block in _blocks(file):
+        means.append(block.mean(axis=1))
+        energies += np.einsum("nc,nc->c", block, block, dtype=float)
+        of_mean += float(np.einsum("n,n->", means[-1], means[-1], dtype=float))
+    channel = _louder_if_cancelled(energies, of_mean, file.name)
+    if channel is not None:
+        file.seek(0)
+        means = [block[:, channel] for block in _blocks(file)]
+    return np.concatenate(means) if means else np.empty(0, np.float32)
+
+
+def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    """``(n, channels)`` float32; `SoundFile.blocks` repeats sound where an mp3 ends early."""
+    while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+        yield block
+
+
+def _louder_if_cancelled(energies: np.ndarray, of_mean: float, name: str | bytes) -> int | None:
+    """The channel to take for the mean, by the energies ``(channels,)`` and that of the mean."""
+    louder = int(np.argmax(energies))
+    if not of_mean < CANCELLED * energies[louder] / len(energies) ** 2:
+        return None
+    warnings.warn(
+        f"{os.fsdecode(name)}: its channels cancel, as if one were inverted; channel {louder + 1}, "
+        "the louder one, is taken for their mean",
+        stacklevel=4,
+    )
+    return louder
 
 
 def to_mono(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:
@@ -111,8 +233,11 @@ def to_mono(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:
         ``(n',)`` waveform of the same floating dtype (float16 becomes float32).
 
     Raises:
-        ValueError: integer samples, NaN or infinity, no samples, an ambiguous shape, or a
-            sampling rate outside 1 kHz to 1 MHz.
+        ValueError: integer samples, NaN or infinity, a peak above 2^32, no samples, an ambiguous
+            shape, or a sampling rate outside 1 kHz to 1 MHz.
+
+    Warns:
+        UserWarning: the channels cancel; the louder one is taken.
 
     Example:
         >>> stereo = np.array([[0.5, 0.5, 0.0], [0.1, -0.5, 0.0]])
@@ -138,6 +263,8 @@ def to_mono(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:
     if not SR_RANGE[0] <= scalars.real("the sampling rate sr", sr) <= SR_RANGE[1]:
         raise ValueError(f"the sampling rate must lie in {SR_RANGE} Hz, not {sr!r}")
     check_entries("the waveform", waveform, axis="sample", negative=True)
+    if (peak := max(float(waveform.max()), -float(waveform.min()))) > MAX_PEAK:
+        raise ValueError(f"the waveform's peak is {peak:.3g}, not about 1: these are no samples")
     if waveform.ndim == 2:
         if waveform.shape[0] > MAX_CHANNELS:
             raise ValueError(
@@ -147,7 +274,10 @@ def to_mono(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:
             )
         if waveform.shape[0] > 1:
             logger.info("averaging %d channels to mono", waveform.shape[0])
-        waveform = waveform.mean(axis=0)
+        mean = waveform.mean(axis=0)
+        energies, of_mean = (np.einsum("...n,...n", x, x, dtype=float) for x in (waveform, mean))
+        channel = _louder_if_cancelled(energies, float(of_mean), "the waveform")
+        waveform = mean if channel is None else waveform[channel]
     if waveform.dtype == np.float16:
         waveform = waveform.astype(np.float32)
     return resample(waveform, sr=sr, target_sr=target_sr)

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from dds_fast.notes.score_midi import SUFFIXES
+
 HEADINGS = {
     "upper_threshold": "upper thr.",
     "lower_threshold": "lower thr.",
@@ -20,7 +22,7 @@ HEADINGS = {
     "note_onset_f1": "onset F1",
     "note_onset_offset_f1": "note F1",
 }
-LABEL_SUFFIXES = (".mid", ".midi", ".txt", ".tsv", ".csv")
+LABEL_SUFFIXES = (*SUFFIXES, ".txt", ".tsv", ".csv")
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -92,9 +94,10 @@ def evaluate(
 
 
 def _labels_of(stem: str, folder: Path) -> Path:
+    found = {path.suffix.lower(): path for path in folder.glob("*") if path.stem == stem}
     for suffix in LABEL_SUFFIXES:
-        if (folder / f"{stem}{suffix}").is_file():
-            return folder / f"{stem}{suffix}"
+        if suffix in found:
+            return found[suffix]
     raise FileNotFoundError(f"no labels for {stem} in {folder} ({', '.join(LABEL_SUFFIXES)})")
 
 

@@ -1,16 +1,19 @@
 """Folders of isolated notes: one file per note, the note in the file name.
 
-Names hold a MIDI number (``60.wav``, ``060_mf.flac``, ``piano M60.wav``) or a note name
-(``C4.wav``, ``Fs3_v2.ogg``, ``Piano.pp.Bb2.aiff``; C4 is 60). One sub-folder per instrument is
-usual; sub-folders are searched. An ``index.csv`` beside files ``<midi>_<layer>``, with the columns
-``midi,layer,source``, tells which of them come from the same recording, so that training and
-validation can be split by recording; ``source_midi`` says which note of a source that holds many.
+Names hold a note name (``C4.wav``, ``01 C#4.wav``, ``Fs3_v2.ogg``, ``Piano.pp.Bb2.aiff``; C4 is
+60) or the MIDI number of a key of the piano, 21 to 108 (``60.wav``, ``060_mf.flac``,
+``piano M60.wav``, NSynth's ``guitar_000-060-100.wav``). One sub-folder per instrument is usual;
+sub-folders are searched, links followed, and what begins with a dot left out. An ``index.csv``
+beside files ``<midi>_<layer>``, with the columns ``midi,layer,source``, tells which of them come
+from the same recording, so that training and validation can be split by recording; ``source_midi``
+says which note of a source that holds many.
 """
 
 from __future__ import annotations
 
 import csv
 import logging
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,14 +25,31 @@ from dds_fast.files import writing
 
 logger = logging.getLogger("dds_fast")
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
+AUDIO_SUFFIXES = (
+    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2"),
+    *(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".voc", ".avr", ".iff", ".svx", ".8svx"),
+    *(".sph", ".nist", ".sds", ".paf", ".pvf"),
+)
+"""Of what libsndfile reads."""
+
+UNREAD_SUFFIXES = (
+    *(".m4a", ".m4b", ".mp4", ".aac", ".wma", ".alac", ".ape", ".wv", ".tta", ".tak", ".mpc"),
+    *(".ac3", ".dts", ".amr", ".3gp", ".ra", ".mka", ".webm", ".dsf", ".dff", ".raw", ".pcm"),
+    *(".gsm", ".vox", ".spx"),
+)
+"""Of sound that libsndfile does not read, or not without being told its rate."""
+
 INDEX = "index.csv"
 _FIRST_NUMBER = re.compile(r"^(\d{1,3})(?=$|[^0-9a-zA-Z])")
-_FIRST_NAME = re.compile(r"^([A-Ga-g])(s|#|b|)(-?\d)(?=$|[^0-9])")
-_NAME = re.compile(r"(?<![0-9A-Za-z])([A-G])(s|#|b|)(-?\d)(?=$|[^0-9])")
+_NOTE = r"(s|[#♯]|[b♭]|)(-?\d)([#♯](?!\d)|♭|)(?=$|[^0-9])"
+_FIRST_NAME = re.compile(rf"^([A-Ga-g]){_NOTE}")
+_NAME = re.compile(rf"(?<![0-9A-Za-z])([A-G]){_NOTE}")
+_ACCIDENTAL = {"s": 1, "#": 1, "♯": 1, "b": -1, "♭": -1, "": 0}
 _NUMBER = re.compile(r"(?<![0-9A-Za-z])M?(\d{1,3})(?![0-9A-Za-z])")
+_NSYNTH = re.compile(r"[_-](\d{3})-(\d{3})$")
 _PITCH_CLASS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 _KEYBOARD = range(21, 109)
+_MOST_PROBLEMS = 10
 
 
 @dataclass(frozen=True)
@@ -54,24 +74,37 @@ class Recording:
 def pitch_of(stem: str) -> int | None:
     """MIDI number that a file stem names, or None where it names none, or several.
 
-    A number or note name at the beginning counts, whatever follows. Elsewhere it must be the only
-    note name, or else the only number of the stem, and that a key of the piano.
+    A note name at the beginning counts, whatever follows, then the only one elsewhere: a number
+    before it is a place in a list. Without a name it is the number at the beginning, the pitch
+    of NSynth's names, or else the only number of the stem, if that is a key of the piano.
 
     Example:
-        >>> pitch_of("60_v1"), pitch_of("Fs3-pp"), pitch_of("Piano.ff.C4"), pitch_of("piano")
-        (60, 54, 60, None)
+        >>> pitch_of("60_v1"), pitch_of("Fs3-pp"), pitch_of("01 C♯4"), pitch_of("piano")
+        (60, 54, 61, None)
     """
+    pitch = _named(stem)
+    return _numbered(stem) if pitch is None else pitch
+
+
+def _named(stem: str) -> int | None:
+    """The pitch of a note name."""
+    match = _FIRST_NAME.match(stem) or _only(_NAME, stem)
+    if match is None:
+        return None
+    accidental = _ACCIDENTAL[match[2] or match[4]]
+    pitch = 12 * (int(match[3]) + 1) + _PITCH_CLASS[match[1].lower()] + accidental
+    return pitch if 0 <= pitch <= 127 else None
+
+
+def _numbered(stem: str) -> int | None:
+    """The pitch that is a number."""
     if match := _FIRST_NUMBER.match(stem):
         pitch = int(match[1])
-    elif match := _FIRST_NAME.match(stem) or _only(_NAME, stem):
-        accidental = {"": 0, "s": 1, "#": 1, "b": -1}[match[2]]
-        pitch = 12 * (int(match[3]) + 1) + _PITCH_CLASS[match[1].lower()] + accidental
-    elif match := _only(_NUMBER, stem):
-        pitch = int(match[1])
-        return pitch if pitch in _KEYBOARD else None
-    else:
-        return None
-    return pitch if 0 <= pitch <= 127 else None
+        return pitch if pitch <= 127 else None
+    if (match := _NSYNTH.search(stem)) and max(map(int, match.groups())) <= 127:
+        return int(match[1])
+    match = _only(_NUMBER, stem)
+    return int(match[1]) if match and int(match[1]) in _KEYBOARD else None
 
 
 def _only(pattern: re.Pattern[str], stem: str) -> re.Match[str] | None:
@@ -84,8 +117,8 @@ def find_notes(
 ) -> list[Recording]:
     """Recordings of isolated notes below one or several folders, sorted by pitch and path.
 
-    One warning names the files that name no note, and the notes of an ``index.csv`` that have no
-    file; the rest goes on.
+    One warning names the files that name no note or are of a format that is not read, and the notes
+    of an ``index.csv`` that have no file; the rest goes on.
 
     Raises:
         FileNotFoundError: a folder does not exist.
@@ -121,20 +154,32 @@ def search(
     for folder in searched:
         if not folder.is_dir():
             raise FileNotFoundError(f"no such folder of notes: {folder}")
-        everything = sorted(folder.rglob("*"))
-        indices = {path.parent: _read_index(path) for path in everything if path.name == INDEX}
+        everything = _files(folder, problems)
+        indices = {
+            path.parent: _read_index(path, problems) for path in everything if path.name == INDEX
+        }
         found: dict[Path, set[int]] = {path: set() for path in indices}
         for path in everything:
-            if path.suffix.lower() not in AUDIO_SUFFIXES or path.name.startswith("."):
+            index = indices.get(path.parent, {})
+            if path.suffix.lower() in UNREAD_SUFFIXES:
+                problems.append(
+                    f"{path}: {path.suffix} files are not read, WAV or FLAC is; skipped"
+                )
+            if path.suffix.lower() not in AUDIO_SUFFIXES:
                 continue
-            pitch = pitch_of(path.stem)
+            layer = path.stem.partition("_")[2]
+            number, name = _numbered(path.stem), _named(path.stem)
+            indexed = number is not None and (number, layer) in index
+            pitch = number if indexed or name is None else name
             if pitch is None:
                 problems.append(f"{path}: its name holds no note, or several; skipped")
                 continue
+            if pitch == number and not indexed and pitch not in _KEYBOARD:
+                problems.append(f"{path}: {pitch} is no key of a piano, 21 to 108; skipped")
+                continue
             found.setdefault(path.parent, set()).add(pitch)
             if wanted is None or pitch in wanted:
-                key = (pitch, path.stem.partition("_")[2])
-                origin = indices.get(path.parent, {}).get(key, f"{path.parent}/{path.stem}")
+                origin = index.get((pitch, layer), f"{path.parent}/{path.stem}")
                 recordings.append(Recording(path, pitch, origin))
         for parent, index in indices.items():
             missing = sorted({pitch for pitch, _ in index} - found[parent])
@@ -147,26 +192,50 @@ def search(
         raise ValueError(
             f"no isolated notes found in {', '.join(map(str, searched))}: file names must hold "
             "a MIDI number (60_x.wav) or a note name (C4.wav)"
+            + "".join(f"\n{problem}" for problem in problems[:_MOST_PROBLEMS])
         )
     return sorted(recordings, key=lambda r: (r.pitch, str(r.path))), problems
 
 
-def _read_index(path: Path) -> dict[tuple[int, str], str]:
+def _files(folder: Path, problems: list[str]) -> list[Path]:
+    """All files below but those that begin with a dot; links are followed, no folder twice."""
+
+    def unread(error: OSError) -> None:
+        problems.append(f"{error.filename}: {error.strerror}; skipped")
+
+    files, seen = [], set()
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=unread):
+        if (place := os.path.realpath(parent)) in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders.sort(key=lambda name: (os.path.islink(os.path.join(parent, name)), name))
+        files += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(files)
+
+
+def _read_index(path: Path, problems: list[str]) -> dict[tuple[int, str], str]:
     """Origin by note and layer."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        missing = {"midi", "layer", "source"} - set(rows.fieldnames or ())
-        if missing:
-            raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}")
-        origins = {}
-        for row in rows:
-            try:
-                key = int(row["midi"]), row["layer"] or ""
-            except (TypeError, ValueError):
-                raise ValueError(
-                    f"{path}, line {rows.line_num}: midi is no number: {row['midi']!r}"
-                ) from None
-            origins[key] = _origin(row["source"], row.get("source_midi"))
+    try:
+        rows = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: {error}") from error
+    names = set(rows.fieldnames or ())
+    if not names & {"midi", "pitch", "note", "layer", "source"}:
+        problems.append(f"{path}: an index of something else than notes; ignored")
+        return {}
+    if missing := {"midi", "layer", "source"} - names:
+        raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}")
+    origins = {}
+    for row in rows:
+        try:
+            key = int(row["midi"]), row["layer"] or ""
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{path}, line {rows.line_num}: midi is no number: {row['midi']!r}"
+            ) from None
+        origins[key] = _origin(row["source"], row.get("source_midi"))
     return origins
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dds_fast import arrays, audio
+from dds_fast.audio.waveforms import cut_short, open_file
 from dds_fast.datasets.note_files import Note, Recording, report, search
 from dds_fast.datasets.pitch_check import contradicting_pitch
 
@@ -233,28 +233,13 @@ def _recordings(notes: Any, pitches: Iterable[int] | None) -> tuple[list[Recordi
     return [note for note in notes if wanted is None or note.pitch in wanted], []
 
 
-_CHUNK = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_UNKNOWN_SIZE = 2**31 - 2**16
-"""Recorders that write to a stream put a number like this into the header."""
-
-
 def _check_complete(path: Path) -> None:
-    """Raise a ValueError if the header promises more sound than the file holds.
-
-    libsndfile reads such a WAV or AIFF file up to its end and says so in its log only. Compressed
-    formats break or come out empty.
-    """
-    import soundfile
-
+    """Raise a ValueError if the header promises more sound than the file holds."""
     if not path.is_file():
         raise FileNotFoundError("there is no such file")
-    try:
-        with soundfile.SoundFile(path) as file:
-            chunk = _CHUNK.search(file.extra_info)
-    except soundfile.LibsndfileError:
-        return  # reading it will say what is wrong
-    if chunk is not None and int(chunk[2]) < int(chunk[1]) < _UNKNOWN_SIZE:
-        raise ValueError(f"the file is cut short: {chunk[2]} of {chunk[1]} bytes of sound")
+    with open_file(path) as file:
+        if cut := cut_short(file):
+            raise ValueError(f"the file is cut short: {cut[0]} of {cut[1]} bytes of sound")
 
 
 def _describe(contradictions: Mapping[Recording, int], recordings: list[Recording]) -> list[str]:

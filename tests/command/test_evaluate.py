@@ -63,3 +63,10 @@ def test_missing_labels_and_results(
     assert "no labels for b" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "empty"), str(tmp_path / "labels")]) == 1
     assert "empty" in capsys.readouterr().err
+
+
+def test_suffixes_in_capitals(results: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels"
+    for path in list(labels.iterdir()):
+        path.rename(labels / f"{path.stem}{path.suffix.upper()}")
+    assert main(["evaluate", str(results), str(labels)]) == 0
