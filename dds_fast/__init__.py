@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from dds_fast._public import (
         PIANO,
+        BatchError,
         Decomposition,
         Dictionary,
         Spectrogram,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchError",
     "Decomposition",
     "Dictionary",
     "PIANO",

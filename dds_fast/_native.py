@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import os
 from functools import cache
 from types import ModuleType
 
 
 @cache
 def cpu() -> ModuleType:
-    """The compiled CPU kernels.
+    """The compiled CPU kernels. Processes forked from here on compute with one thread.
 
     Raises:
         ImportError: the module is missing or cannot be loaded; says why and what to do.
     """
     # torch brings its own OpenMP runtime; loaded first, it serves our module too.
-    importlib.import_module("torch")
+    torch = importlib.import_module("torch")
+    # A forked process waits forever for the threads of that runtime, which stayed with its parent.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
     return _load("_cpu", "install a wheel of dds-fast, or build it with GCC or Clang (C++20)")
 
 

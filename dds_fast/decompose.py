@@ -52,6 +52,41 @@ class _Options(TypedDict, total=False):
     keep_components: bool
 
 
+FAILURES = (ValueError, OSError, MemoryError, ArithmeticError)
+"""What may be wrong with one recording; other errors are wrong with the call, or the machine."""
+
+
+class BatchError(ValueError):
+    """Some recordings of a list could not be decomposed; what was found in the others is here.
+
+    Attributes:
+        results: a `Decomposition` for each source, None for those that failed.
+        errors: what went wrong, by index of the source.
+
+    Example:
+        >>> import numpy as np
+        >>> import dds_fast
+        >>> frames = np.eye(512)[15:16]
+        >>> dictionary = dds_fast.fit({60: frames}, kind="nmf")
+        >>> good = dds_fast.Spectrogram(np.repeat(frames.T, 9, axis=1), dictionary.spectrogram)
+        >>> try:
+        ...     dds_fast.decompose([good, "gone.wav"], dictionary)
+        ... except dds_fast.BatchError as error:
+        ...     error.results[0].n_frames, error.results[1], error.errors
+        (9, None, {1: FileNotFoundError('no such file: gone.wav')})
+    """
+
+    def __init__(self, results: list[Decomposition | None], errors: dict[int, Exception]) -> None:
+        super().__init__(results, errors)
+        self.results, self.errors = results, errors
+
+    def __str__(self) -> str:
+        each = "; ".join(
+            f"source {index}: {str(error) or repr(error)}" for index, error in self.errors.items()
+        )
+        return f"{len(self.errors)} of {len(self.results)} recordings failed: {each}"
+
+
 @overload
 def decompose(
     source: Source, dictionary: Dictionary | str | Path | None = None, **options: Unpack[_Options]
@@ -131,6 +166,8 @@ def decompose(
         list then ends with the interrupted source.
 
     Raises:
+        BatchError: recordings of a list failed, by errors as below; raised when all were tried,
+            with the results of the others.
         FileNotFoundError: no such recording or dictionary.
         ValueError: bad input; the message names the problem and the place.
         RuntimeError: no backend can run the request, with the reasons.
@@ -166,20 +203,27 @@ def decompose(
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
     random_state = scalars.integer("random_state", random_state)
+    several = isinstance(source, list | tuple)
     sources = source if isinstance(source, list | tuple) else [source]
     if not sources:
         raise ValueError("the list of sources is empty")
     options = {"likelihood": likelihood, "precision": precision, "random_state": random_state}
     asked = Problems(dictionary, settings, likelihood, random_state)
     dtype = torch.float64 if precision == "float64" else torch.float32
-    recordings: list[Recording] = []
+    recordings: list[Recording | Exception] = []
 
     def pieces() -> Iterator[Piece]:
-        for one in sources:
-            given = read(one, sr, dictionary.spectrogram, tuning)
-            recordings.append(Recording(given, settings, len(dictionary.sources), keep_components))
-            bar.total += given.seconds
-            yield from recordings[-1].pieces()
+        for index, one in enumerate(sources):
+            try:
+                given = read(one, sr, dictionary.spectrogram, tuning)
+                recording = Recording(given, settings, len(dictionary.sources), keep_components)
+                recordings.append(recording)
+                bar.total += given.seconds
+                yield from recording.pieces()
+            except FAILURES as error:
+                if not several:
+                    raise
+                recordings[index:] = [_bare(error)]
 
     def where(piece: Piece) -> torch.device:
         return arrays.device(device, piece.recording.given.kind.device)
@@ -191,33 +235,59 @@ def decompose(
         size = asked.floats(*piece.X.shape) * dtype.itemsize
         return memory.explained(size, dictionary.kind, where(piece).type == "cpu")
 
-    with tqdm(total=0.0, disable=not progress, unit="s", bar_format=_BAR) as bar:
-        stream = pieces()
-        for piece in stream:
-            with explained(piece):
-                batch, problems = [piece], [problem_of(piece)]
+    def find(batch: list[Piece], more: Iterator[Piece]) -> bool:
+        """Search pieces, and together with them some of `more`; whether to go on after them."""
+        try:
+            with explained(batch[0]):
+                problems = [problem_of(batch[0])]
                 engine = choose(problems[0], precision, backend)
                 if callback is None:
-                    batch += islice(stream, engine.TOGETHER - 1)
+                    batch += islice(more, engine.TOGETHER - 1)
                     problems += [problem_of(piece) for piece in batch[1:]]
-                schedules = [piece.schedule for piece in batch]
                 seconds, before = sum(piece.seconds for piece in batch), bar.n
 
-                def show(share: float, what: str, n: float = before, s: float = seconds) -> None:
+                def show(share: float, what: str) -> None:
                     bar.set_postfix_str(what, refresh=False)
-                    bar.update(n + share * s - bar.n)
+                    bar.update(before + share * seconds - bar.n)
 
-                search = engine.search(problems, schedules, precision)
+                search = engine.search(problems, [piece.schedule for piece in batch], precision)
                 run(search, callback=callback, progress=show)
                 states = search.states()
+        except FAILURES as error:
+            if not several:
+                raise
+            if len(batch) == 1:
+                batch[0].recording.error = _bare(error)
+                return True
+        else:
             show(1.0, "")
             for piece, controller, state in zip(batch, search.controllers, states, strict=True):
                 piece.recording.add(piece, controller, state, asked.labels)
-            if any(c.stop_reason == "interrupted" for c in search.controllers):
-                break
+            return all(c.stop_reason != "interrupted" for c in search.controllers)
+        # Perhaps one of them is to blame.
+        return all(find([piece], iter(())) for piece in batch if piece.recording.error is None)
+
+    with tqdm(total=0.0, disable=not progress, unit="s", bar_format=_BAR) as bar:
+        stream = pieces()
+        all(find([piece], stream) for piece in stream)
+    # After Ctrl-C, those whose turn had not come are left out.
+    recordings = [one for one in recordings if isinstance(one, Exception) or one.was_tried]
     record = {**asdict(settings), **options}
-    results = [recording.result(dictionary, record) for recording in recordings]
-    return results if isinstance(source, list | tuple) else results[0]
+    results = [
+        one.result(dictionary, record) if isinstance(one, Recording) and one.error is None else None
+        for one in recordings
+    ]
+    of_each = (one.error if isinstance(one, Recording) else one for one in recordings)
+    if errors := {index: error for index, error in enumerate(of_each) if error is not None}:
+        raise BatchError(results, errors)
+    found = [result for result in results if result is not None]
+    return found if several else found[0]
+
+
+def _bare(error: Exception) -> Exception:
+    """An error to be kept, without the frames it passed, which would keep their tensors."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 _BAR = "{l_bar}{bar}| {n:.1f}/{total:.1f} s of sound [{elapsed}<{remaining}{postfix}]"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,29 +15,79 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dds_fast import locks
+
 FORMAT_VERSION = 2
+TEMPORARY = ".dds_fast-"
+"""How the names of files begin that are being written."""
+ROOM = 2**20
+"""Bytes; a disk with less has no room for what fails to be written."""
 
 
 @contextmanager
 def writing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block ends without an error.
 
+    What killed processes left half written in the folder is removed.
+
     Raises:
         FileExistsError: `path` exists and `overwrite` is false.
+        OSError: it could not be written, for instance on a full disk; names `path`.
     """
     path = Path(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; pass overwrite=True (--overwrite) to replace it")
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    for other in path.parent.glob(f"{TEMPORARY}*"):
+        if locks.is_left_over(other):
+            other.unlink(missing_ok=True)
+    descriptor, temporary = _temporary(path)
     try:
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
+    except Exception as error:
+        # libsndfile, torch and safetensors have errors of their own for a full disk.
+        if isinstance(error, ValueError | TypeError) or shutil.disk_usage(path.parent).free > ROOM:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """A new file beside `path`, open and locked while it is written."""
+    while True:
+        descriptor, name = tempfile.mkstemp(
+            dir=path.parent, prefix=TEMPORARY, suffix=path.suffix[-16:]
+        )
+        try:
+            own = locks.lock(descriptor)
+        except OSError:
+            own = True  # no locks here, and nobody sweeps
+        if own and os.path.exists(name):
+            return descriptor, Path(name)
+        os.close(descriptor)  # swept between its making and its lock
+
+
+def probe(folder: Path) -> None:
+    """Make a folder in which files can be written, before the work whose results it takes.
+
+    Raises:
+        OSError: it cannot be made or written to; names the path.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file: results need a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def _umask() -> int:

@@ -128,6 +128,7 @@ class Inspection:
             FileExistsError: one of them exists and `overwrite` is false.
         """
         from dds_fast import plots
+        from dds_fast.plots.figure import beside_results
 
         folder = Path(folder)
         by_source = {
@@ -137,15 +138,17 @@ class Inspection:
         }
         with writing(folder / "report.json", overwrite) as path:
             path.write_text(json.dumps({**self.summary(), "sources": by_source}, indent=1))
-        matrix = plots.likelihood_matrix(self.bits, self.sources)
-        plots.save_figure(matrix, folder / "likelihoods.png", overwrite=overwrite)
+        with beside_results(folder / "likelihoods.png") as path:
+            matrix = plots.likelihood_matrix(self.bits, self.sources)
+            plots.save_figure(matrix, path, overwrite=overwrite)
         names = [self.sources[index] for index in self.sampled]
         pictures = {"samples.png": (self.samples, "drawn")}
         if self.codes is not None:
             pictures["codes.png"] = (self.codes.entries, "codes, decoded")
         for file, (spectra, title) in pictures.items():
-            drawn = plots.samples(self.real, spectra, names, self.frequencies, title=title)
-            plots.save_figure(drawn, folder / file, overwrite=overwrite)
+            with beside_results(folder / file) as path:
+                drawn = plots.samples(self.real, spectra, names, self.frequencies, title=title)
+                plots.save_figure(drawn, path, overwrite=overwrite)
 
 
 def _mean(values: np.ndarray) -> float:

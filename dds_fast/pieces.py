@@ -58,11 +58,17 @@ class Recording:
         self.windows: list[Window] = []
         self.history: list[float] = []
         self.stop_reasons: list[str] = []
+        self.error: Exception | None = None
+
+    @property
+    def was_tried(self) -> bool:
+        """Whether a window has been searched, or could not be."""
+        return self.error is not None or bool(self.windows)
 
     def pieces(self) -> Iterator[Piece]:
-        """Its windows, until the callback stops it."""
+        """Its windows, until the callback stops it, or an error."""
         for index in range(len(self.spans)):
-            if "callback" not in self.stop_reasons:
+            if self.error is None and "callback" not in self.stop_reasons:
                 yield Piece(self, index)
 
     def add(self, piece: Piece, controller: Controller, state: State, labels: Tensor) -> None:

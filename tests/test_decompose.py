@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import pickle
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from dds_fast import Decomposition, Spectrogram, SpectrogramConfig, audio, decom
 from dds_fast.flows import RealNVPBank
 from dds_fast.notes.found import Detection
 from dds_fast.search import Controller, Schedule
+from dds_fast.search.engines import choose
 from dds_fast.search.settings import DEFAULT, FAST_STEPS
 
 WITH_COMPONENTS = ("dds2", "dds3")
@@ -40,6 +44,21 @@ def search(kind: str = "dds3", source: Any = None, **options: Any) -> Any:
     options.setdefault("max_steps", 3)
     source = tone() if source is None else source
     return decompose(source, dictionary(kind), sr=16000, **options)
+
+
+def choose_engine(kind: str) -> Any:
+    """The engine that `search` takes for a kind."""
+    module = sys.modules["dds_fast.decompose"]
+    chosen: list[Any] = []
+
+    def noted(*arguments: Any) -> Any:
+        chosen.append(choose(*arguments))
+        return chosen[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "choose", noted)
+        search(kind, max_steps=0)
+    return chosen[0]
 
 
 def spectrogram_of_tone(dtype: type = np.float32) -> Spectrogram:
@@ -823,6 +842,73 @@ class TestBadInput:
         path.write_text("these are not samples")
         with pytest.raises(ValueError, match="notes.wav.*not a readable audio file"):
             search(source=path)
+
+
+class TestBatches:
+    """A bad recording of a list costs the others nothing."""
+
+    BAD = np.full(3200, np.nan, np.float32)
+
+    @every_search
+    def test_the_others_come_with_the_error(self, kind: str, preset: str | None) -> None:
+        sources = [tone(), self.BAD, tone(frequency=220.0), "gone.wav"]
+        with pytest.raises(dds_fast.BatchError) as raised:
+            search(kind, sources, preset=preset)
+        first, bad, third, gone = raised.value.results
+        assert bad is None and gone is None
+        assert_same(first, search(kind, preset=preset))
+        assert_same(third, search(kind, tone(frequency=220.0), preset=preset))
+        nan, missing = raised.value.errors[1], raised.value.errors[3]
+        assert isinstance(nan, ValueError) and isinstance(missing, FileNotFoundError)
+        message = r"^2 of 4 recordings failed: source 1: .*NaN.*; source 3: .*gone\.wav"
+        assert re.match(message, str(raised.value))
+
+    def test_a_batch_error_can_be_sent(self) -> None:
+        with pytest.raises(ValueError, match="1 of 1") as raised:
+            search(source=[self.BAD])
+        sent = pickle.loads(pickle.dumps(raised.value))
+        assert sent.results == [None] and str(sent) == str(raised.value)
+
+    def test_a_search_may_fail_too(self) -> None:
+        n_calls = 0
+
+        def fail(report: dict[str, Any]) -> None:
+            nonlocal n_calls
+            n_calls += 1
+            if n_calls == 2:
+                raise MemoryError
+
+        with pytest.raises(dds_fast.BatchError, match="source 0: .*GiB") as raised:
+            search(source=[tone(), tone()], callback=fail)
+        assert raised.value.results[0] is None
+        assert_same(raised.value.results[1], search())
+
+    def test_those_searched_together_are_tried_apart(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        engine = choose_engine("dds3")
+
+        def search_one(problems: Any, *arguments: Any) -> Any:
+            if len(problems) > 1:
+                raise MemoryError
+            return engine_search(problems, *arguments)
+
+        engine_search = engine.search
+        monkeypatch.setattr(engine, "TOGETHER", 3)
+        monkeypatch.setattr(engine, "search", search_one)
+        results = search(source=[tone(), tone(), tone(frequency=220.0), tone()])
+        for result in (results[0], results[1], results[3]):
+            assert_same(result, search())
+
+    def test_what_is_wrong_with_the_call_is_raised_at_once(self) -> None:
+        with pytest.raises(RuntimeError, match="float64"):
+            search(source=[tone(), tone()], precision="float64", backend="cpu")
+
+    def test_interruption_gives_what_there_is(self) -> None:
+        def interrupt(report: dict[str, Any]) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(dds_fast.BatchError) as raised:
+            search(source=[self.BAD, tone(), tone()], callback=interrupt)
+        assert [r and r.stop_reason for r in raised.value.results] == [None, "interrupted"]
 
 
 class TestMemory:

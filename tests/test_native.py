@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import fresh
 import pytest
 
 from dds_fast import _native
@@ -31,6 +32,29 @@ def test_cpu_levels() -> None:
     levels = native.levels()
     assert levels[0] == "portable"
     assert native.level() in levels
+
+
+def test_forked_processes_do_not_wait_for_threads_that_stayed_behind() -> None:
+    code = """
+import multiprocessing, sys
+import numpy as np
+from dds_fast import nmf
+
+X = np.random.default_rng(0).random((300, 300)).astype("f4")
+
+def work():
+    nmf.factorize(X, 8, n_steps=3)
+    nmf.activations(X, X)
+
+work()
+process = multiprocessing.get_context("fork").Process(target=work)
+process.start()
+process.join(60)
+process.kill()
+sys.exit(process.exitcode)
+"""
+    result = fresh.run(code, OMP_NUM_THREADS="2")
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("format", ["float32", "bfloat16"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib import pyplot as plt
 
 from dds_fast import plots
 from dds_fast.notes.found import Note
+from dds_fast.plots.figure import beside_results
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +97,40 @@ def test_titles_are_literal() -> None:
     ax.figure.canvas.draw()
     assert ax.get_title() == r"$\take_1$ 2$"
     assert not ax.title.get_parse_math()
+
+
+def test_names_are_literal_and_need_no_encoding() -> None:
+    sources = ("$x^$", "a$")
+    ax = plots.piano_roll(np.ones((2, 9)), sources, np.arange(9) * 0.1, title="b\udcff")
+    plots.cross_likelihood(np.eye(2), sources).figure.canvas.draw()
+    ax.figure.canvas.draw()
+    assert ax.get_title() == "b?"
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == [r"\$x^\$", r"a\$"]
+
+
+def test_figures_for_files_are_not_pyplot_s(tmp_path: Path) -> None:
+    with beside_results(tmp_path / "cost.png") as path:
+        plots.save_figure(plots.cost(np.ones(3)), path)
+    real = np.ones((2, 3, 8))
+    with beside_results(tmp_path / "samples.png") as path:
+        plots.save_figure(plots.samples(real, real, (60, 64), np.arange(8.0)), path)
+        assert plt.get_fignums() == []
+    assert {path.name for path in tmp_path.iterdir()} == {"cost.png", "samples.png"}
+    plots.cost(np.ones(3))
+    assert len(plt.get_fignums()) == 1
+
+
+def test_a_picture_beside_results_may_fail(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "cost.png"
+    path.touch()  # of earlier results
+    with pytest.raises(FileExistsError), beside_results(path):
+        plots.save_figure(plots.cost(np.ones(3)), path)
+    with beside_results(path):
+        raise ZeroDivisionError("no picture")
+    assert not path.exists()
+    assert "cost.png is missing: no picture" in caplog.text
 
 
 def test_cost_is_drawn_per_step() -> None:

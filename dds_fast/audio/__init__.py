@@ -3,6 +3,9 @@
 It knows arrays and notes, never a dictionary, a search or a kernel.
 """
 
+import os
+
+from dds_fast import caches
 from dds_fast.audio.spectra import (
     Spectrogram,
     SpectrogramConfig,
@@ -23,6 +26,9 @@ from dds_fast.audio.waveforms import (
     resample,
     to_mono,
 )
+
+# Before librosa is loaded, whose functions Numba compiles.
+caches.ensure("NUMBA_CACHE_DIR", os.environ.get("XDG_CACHE_HOME", "~/.cache") + "/numba", "librosa")
 
 __all__ = [
     "Spectrogram",

@@ -47,7 +47,9 @@ def add(commands: Any) -> argparse.ArgumentParser:
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace existing results")
     existing.add_argument(
-        "--skip-existing", action="store_true", help="leave finished recordings alone"
+        "--skip-existing",
+        action="store_true",
+        help="leave finished recordings alone, and those that another process works on",
     )
     return parser
 
@@ -70,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
         jobs,
         resolve_dictionary(options.dictionary),
         overwrite=options.overwrite,
+        skip_existing=options.skip_existing,
         n_components=options.components,
         max_steps=options.max_steps,
         step_size=options.step_size,

@@ -12,11 +12,14 @@ from typing import Any
 from dds_fast.decompose import decompose
 from dds_fast.decomposition import Decomposition
 from dds_fast.dictionary import Dictionary
+from dds_fast.files import probe
+from dds_fast.locks import claimed
 from dds_fast.notes.found import write_midi, write_notes
 
 ACTIVATIONS = "activations.npz"
-ALWAYS_WRITTEN = (ACTIVATIONS, "notes.csv", "activations.png")
-FILES = (*ALWAYS_WRITTEN, "notes.mid")
+PICTURE = "activations.png"
+ALWAYS_WRITTEN = (ACTIVATIONS, "notes.csv")
+FILES = (*ALWAYS_WRITTEN, PICTURE, "notes.mid")
 SMALL_GAIN = 6.0
 """Decibels; recordings that were raised by more are reported."""
 
@@ -37,19 +40,21 @@ def plan(
     Raises:
         FileNotFoundError: an input does not exist.
         FileExistsError: results exist and neither option is given.
+        OSError: there is something else in the place of a folder, or its name is too long.
         ValueError: two inputs have the same stem, hence the same folder.
     """
     missing = [str(path) for path in inputs if not path.is_file()]
     if missing:
         raise FileNotFoundError(f"no such file: {', '.join(missing)}")
-    stems: dict[str, Path] = {}
+    taken: dict[Path, Path] = {}
     for path in inputs:
-        if path.stem in stems:
-            raise ValueError(
-                f"{stems[path.stem]} and {path} would both be written to {output / path.stem}"
-            )
-        stems[path.stem] = path
-    jobs = [Job(path, output / path.stem) for path in inputs]
+        folder = folder_of(path, output)
+        if folder in taken:
+            raise ValueError(f"{taken[folder]} and {path} would both be written to {folder}")
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(f"{folder} is a file: the results of {path} need a folder")
+        taken[folder] = path
+    jobs = [Job(path, folder) for folder, path in taken.items()]
     if skip_existing:
         return [job for job in jobs if not is_finished(job.folder)]
     existing = [job.folder / name for job in jobs for name in FILES if (job.folder / name).exists()]
@@ -61,8 +66,19 @@ def plan(
     return jobs
 
 
+def folder_of(path: Path, output: Path) -> Path:
+    """Where the results of a recording go: below `output`, also those of a file named "...wav".
+
+    Example:
+        >>> [str(folder_of(Path(name), Path("out"))) for name in ("in/a.wav", "...wav")]
+        ['out/a', 'out/__']
+    """
+    dots = path.stem in (".", "..")
+    return output / ("_" * len(path.stem) if dots else path.stem)
+
+
 def is_finished(folder: Path) -> bool:
-    """Whether a folder holds all results of a search that was not interrupted."""
+    """Whether a folder holds all results, but perhaps the picture, of a search that ended well."""
     if not all((folder / name).is_file() for name in ALWAYS_WRITTEN):
         return False
     try:
@@ -72,34 +88,67 @@ def is_finished(folder: Path) -> bool:
     midi = all(isinstance(source, int) for source in result.sources)
     if midi and not (folder / "notes.mid").is_file():
         return False
-    return result.stop_reason != "interrupted"
+    return result.stop_reason not in ("interrupted", "non-finite")
+
+
+def check_finite(result: Decomposition, path: Path) -> None:
+    """Tell results from what a search leaves that went out of bounds.
+
+    Raises:
+        ArithmeticError: it did.
+    """
+    if result.stop_reason == "non-finite":
+        raise ArithmeticError(
+            f"{path}: the search was no longer finite after {result.n_steps} steps; a smaller step "
+            "size, or a higher precision, may help"
+        )
 
 
 def run(
-    jobs: Sequence[Job], dictionary: Dictionary, *, overwrite: bool = False, **options: Any
+    jobs: Sequence[Job],
+    dictionary: Dictionary,
+    *,
+    overwrite: bool = False,
+    skip_existing: bool = False,
+    **options: Any,
 ) -> int:
     """Decompose and write each recording; a bad one is reported and the rest goes on.
 
-    Ctrl-C saves what was reached of the current recording and stops.
+    Ctrl-C saves what was reached of the current recording and stops. Processes that run over the
+    same recordings share them: each claims a recording for as long as it works on it.
 
     Args:
         jobs: from `plan`.
         dictionary: what to decompose into.
         overwrite: replace existing files.
+        skip_existing: leave alone what another process has finished, or claimed, since `plan`;
+            otherwise that is an error.
         **options: for `dds_fast.decompose`.
 
     Returns:
         Exit status: 0, 1 if a recording failed, 130 if interrupted.
+
+    Raises:
+        OSError: the folders cannot be made; before any work.
     """
     failures = 0
+    for output in {job.folder.parent for job in jobs}:
+        probe(output)
     for number, job in enumerate(jobs, start=1):
         print(f"[{number}/{len(jobs)}] {job.path}", file=sys.stderr)
         try:
-            result = decompose(job.path, dictionary, progress=True, **options)
-            assert isinstance(result, Decomposition)
-            write(result, job.folder, title=job.path.stem, overwrite=overwrite)
-        except (ValueError, OSError, MemoryError) as error:
-            print(f"dds-fast: {error}", file=sys.stderr)
+            with claimed(job.folder) as own:
+                if skip_existing and (not own or is_finished(job.folder)):
+                    print("left to another process" if not own else "done", file=sys.stderr)
+                    continue
+                if not own:
+                    raise FileExistsError(f"another process is writing to {job.folder}")
+                result = decompose(job.path, dictionary, progress=True, **options)
+                assert isinstance(result, Decomposition)
+                check_finite(result, job.path)
+                write(result, job.folder, title=job.path.stem, overwrite=overwrite)
+        except Exception as error:  # whatever it is, it is this recording's
+            print(f"dds-fast: {str(error) or repr(error)}", file=sys.stderr)
             failures += 1
             continue
         print(
@@ -128,15 +177,19 @@ def _made_up_for(result: Decomposition) -> str:
 def write(result: Decomposition, folder: Path, *, title: str, overwrite: bool = False) -> None:
     """Write activations.npz, notes.csv, notes.mid and activations.png into a folder.
 
-    Recordings whose sources are not MIDI numbers get no MIDI file.
+    Recordings whose sources are not MIDI numbers get no MIDI file, and those whose picture cannot
+    be drawn no picture; then none of earlier results stays.
     """
-    from dds_fast.plots import save_figure
+    from dds_fast.plots.figure import beside_results, save_figure
 
     # What an interruption left behind is not a result to protect.
     overwrite = overwrite or not is_finished(folder)
     result.save(folder / ACTIVATIONS, overwrite=overwrite)
+    with beside_results(folder / PICTURE) as path:
+        save_figure(result.plot(title=title), path, overwrite=overwrite)
     notes = result.notes()
     write_notes(folder / "notes.csv", notes, overwrite=overwrite)
     if all(isinstance(source, int) for source in result.sources):
         write_midi(folder / "notes.mid", notes, overwrite=overwrite)
-    save_figure(result.plot(title=title), folder / "activations.png", overwrite=overwrite)
+    else:
+        (folder / "notes.mid").unlink(missing_ok=True)

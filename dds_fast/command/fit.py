@@ -9,6 +9,8 @@ from typing import Any
 
 from dds_fast.choices import FIT_PRESETS, KINDS_LEARNED, TRAINING_PRECISIONS
 
+FOLDER = ".fit"
+
 
 def add(commands: Any) -> argparse.ArgumentParser:
     parser = commands.add_parser(
@@ -36,9 +38,7 @@ def run(options: argparse.Namespace) -> int:
     from dds_fast.fit import fit
     from dds_fast.flows.training import checkpoint, ranks
 
-    if options.output.exists() and not options.overwrite:
-        raise FileExistsError(f"{options.output} exists; pass --overwrite to replace it")
-    folder = options.output.with_suffix(".fit")
+    folder = _checked(options.output, options.overwrite)
     dictionary = fit(
         options.notes,
         options.kind,
@@ -61,3 +61,29 @@ def run(options: argparse.Namespace) -> int:
             print(json.dumps(dictionary.metadata["held_out"], indent=1))
             print(f"Log, losses and the report on held-out recordings are in {folder}")
     return 0
+
+
+def _checked(output: Path, overwrite: bool) -> Path:
+    """The folder of a training whose result goes to `output`: both can be written.
+
+    Raises:
+        FileExistsError: the file exists and `overwrite` is false.
+        OSError: the file or the folder cannot be.
+        ValueError: the file would be the folder.
+    """
+    from dds_fast.files import probe
+
+    if output.is_dir():
+        raise IsADirectoryError(f"{output} is a folder: name a file, such as {output}.safetensors")
+    if output.suffix.lower() == FOLDER:
+        raise ValueError(
+            f"{output} would be the folder of the training itself: take another suffix, such as "
+            f"{output.with_suffix('.safetensors')}"
+        )
+    if output.exists() and not overwrite:
+        raise FileExistsError(f"{output} exists; pass --overwrite to replace it")
+    folder = output.with_suffix(FOLDER)
+    if folder.exists():
+        probe(folder)
+    probe(output.parent)
+    return folder

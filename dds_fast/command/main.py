@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from dds_fast.command import bench, decompose, demo, evaluate, fit, info, inspect, plot, separate
+from dds_fast.command.messages import messages
 
 COMMANDS = (decompose, separate, evaluate, fit, inspect, plot, bench, info, demo)
 
@@ -24,6 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 after an error or if some recordings failed; 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
+    # All figures go to files: a notebook's choice for its own, or a wrong one, is not for us.
+    os.environ.pop("MPLBACKEND", None)
+    with messages():
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s"
     )
@@ -33,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError, MemoryError, ArithmeticError) as error:
         print(f"dds-fast: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("dds-fast: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"dds-fast: {str(error) or 'interrupted'}", file=sys.stderr)
         return 130
 
 

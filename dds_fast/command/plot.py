@@ -20,12 +20,13 @@ def add(commands: Any) -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     from dds_fast.decomposition import Decomposition
     from dds_fast.notes.score import load_labels
-    from dds_fast.plots import save_figure
+    from dds_fast.plots.figure import off_screen, save_figure
 
     result = Decomposition.load(options.result)
     roll = None
     if options.labels is not None:
         labels = load_labels(options.labels).shifted(options.label_delay)
         roll = labels.roll(result.sources, result.times)
-    save_figure(result.plot(roll=roll), options.output, overwrite=options.overwrite)
+    with off_screen():
+        save_figure(result.plot(roll=roll), options.output, overwrite=options.overwrite)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,11 @@ from dds_fast.choices import CONSTRAINTS, MIDDLE_C, STEMS_BY
 
 if TYPE_CHECKING:
     import numpy as np
+
+MARK = "dds-fast separate"
+"""By which stems are known, in their files."""
+LONGEST = 200
+"""Bytes of a stem's name."""
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -46,10 +52,13 @@ def add(commands: Any) -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
+    from dds_fast.command.files import check_finite, folder_of
+    from dds_fast.files import probe
+    from dds_fast.notes import grouping
     from dds_fast.notes.score import load_labels
     from dds_fast.separate import decomposition, groups_of
 
-    folder = options.output / options.input.stem
+    folder = folder_of(options.input, options.output)
     existing = sorted(folder.glob("*.wav"))
     if existing and not options.overwrite:
         raise FileExistsError(f"{existing[0]} exists; pass --overwrite to replace stems")
@@ -66,6 +75,11 @@ def run(options: argparse.Namespace) -> int:
     if options.max_steps is not None:
         given["n_steps" if informed else "max_steps"] = options.max_steps
     score = None if options.score is None else load_labels(options.score)
+    if score is not None:
+        check_names(folder, grouping.of_notes(score, options.by, split=options.split))
+    probe(options.output)
+    if existing:
+        probe(folder)
     result = decomposition(
         options.input,
         score,
@@ -75,11 +89,33 @@ def run(options: argparse.Namespace) -> int:
         progress=True,
         **given,
     )
+    check_finite(result, options.input)
     groups = groups_of(result, score, options.by, split=options.split)
+    check_names(folder, groups)
     paths = write(folder, result.stems(groups), result.config.sr, overwrite=options.overwrite)
     for path in paths:
         print(path)
-    return 0
+    remove_stale(p for p in existing if p not in paths and not p.samefile(options.input))
+    return 130 if result.stop_reason == "interrupted" else 0
+
+
+def remove_stale(paths: Iterable[Path]) -> None:
+    """Delete earlier stems, which would not sum to the recording with the new ones.
+
+    Files that `write` has not marked are somebody's recordings, and stay.
+    """
+    import soundfile
+
+    for path in paths:
+        try:
+            with soundfile.SoundFile(path) as file:
+                own = file.software.startswith(MARK)
+        except soundfile.LibsndfileError:
+            own = False
+        if own:
+            path.unlink()
+        else:
+            print(f"dds-fast: {path} is no stem of dds-fast and stays", file=sys.stderr)
 
 
 def write(
@@ -100,20 +136,41 @@ def write(
 
     written: dict[Path, str] = {}
     for name, stem in stems:
-        path = folder / f"{file_name(name)}.wav"
-        if path in written:
-            raise ValueError(f"the stems {written[path]!r} and {name!r} would both be {path}")
-        with writing(path, overwrite) as temporary:
-            soundfile.write(temporary, stem, sr, subtype="FLOAT", format="WAV")
-        written[path] = name
+        path = _new_path(folder, name, written)
+        with (
+            writing(path, overwrite) as temporary,
+            soundfile.SoundFile(temporary, "w", sr, 1, "FLOAT", format="WAV") as file,
+        ):
+            file.software = MARK
+            file.write(stem)
     return list(written)
 
 
+def check_names(folder: Path, names: Iterable[str]) -> None:
+    """Whether each stem has a file of its own.
+
+    Raises:
+        ValueError: two would have the same.
+    """
+    taken: dict[Path, str] = {}
+    for name in names:
+        _new_path(folder, name, taken)
+
+
+def _new_path(folder: Path, name: str, taken: dict[Path, str]) -> Path:
+    path = folder / f"{file_name(name)}.wav"
+    if path in taken:
+        raise ValueError(f"the stems {taken[path]!r} and {name!r} would both be {path}")
+    taken[path] = name
+    return path
+
+
 def file_name(name: str) -> str:
-    """A stem's name without what a file name cannot hold.
+    """A stem's name without what a file name cannot hold, and no longer than one may be.
 
     Example:
         >>> file_name("Piano: r/h"), file_name("C♯4")
         ('Piano_ r_h', 'C♯4')
     """
-    return "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in name) or "_"
+    legal = "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in name) or "_"
+    return legal.encode(errors="replace")[:LONGEST].decode(errors="ignore")

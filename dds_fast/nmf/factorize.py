@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -300,11 +300,13 @@ def _start(
     return factor * (arrays.as_tensor(f"{name}_mask", mask, device=X.device) != 0)
 
 
-@dataclass
+@dataclass(eq=False)
 class NMF:
     """`factorize` as an estimator: learn W on one spectrogram, find its H in others.
 
     Spectrograms are ``(F, T)``, bins before frames: transposed, by scikit-learn's convention.
+    Otherwise it is a transformer as scikit-learn knows them, for `sklearn.base.clone` or a
+    `sklearn.pipeline.Pipeline`.
 
     Attributes:
         n_components, loss, sparsity, n_steps, tolerance, random_state, backend, device: see
@@ -331,13 +333,44 @@ class NMF:
     components_: Any = field(default=None, init=False, repr=False)
     history_: list[float] = field(default_factory=list, init=False, repr=False)
 
-    def fit(self, X: np.ndarray | Tensor, *, W: Any = None, H: Any = None) -> NMF:
-        """Learn W from ``(F, T)``, starting at the factors given."""
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments of the constructor, as they are now.
+
+        Example:
+            >>> NMF(4, loss="kl").get_params()["loss"]
+            'kl'
+        """
+        return {of.name: getattr(self, of.name) for of in fields(self) if of.init}
+
+    def set_params(self, **params: Any) -> NMF:
+        """Change arguments of the constructor; they count from the next call on.
+
+        Raises:
+            ValueError: it has no such argument.
+        """
+        unknown = params.keys() - self.get_params()
+        if unknown:
+            raise ValueError(f"NMF has no parameter {min(unknown)!r}")
+        vars(self).update(params)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import Tags, TargetTags, TransformerTags
+
+        return Tags(None, TargetTags(required=False), transformer_tags=TransformerTags())
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self.components_ is not None
+
+    def fit(self, X: np.ndarray | Tensor, y: None = None, *, W: Any = None, H: Any = None) -> NMF:
+        """Learn W from ``(F, T)``, starting at the factors given; `y` has no meaning."""
         self.fit_transform(X, W=W, H=H)
         return self
 
-    def fit_transform(self, X: np.ndarray | Tensor, *, W: Any = None, H: Any = None) -> Any:
-        """Learn W from ``(F, T)`` and return its ``(J, T)`` activations."""
+    def fit_transform(
+        self, X: np.ndarray | Tensor, y: None = None, *, W: Any = None, H: Any = None
+    ) -> Any:
+        """Learn W from ``(F, T)`` and return its ``(J, T)`` activations; `y` has no meaning."""
         result = self._factorize(X, W=W, H=H)
         self.components_, self.history_ = result.W, result.history
         return result.H

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,32 +17,75 @@ from dds_fast.notes.names import note_name
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+logger = logging.getLogger("dds_fast")
+
+_OFF_SCREEN = ContextVar("off_screen", default=False)
+
+
+@contextmanager
+def off_screen() -> Iterator[None]:
+    """Figures drawn in the block are for files: pyplot and its backend know nothing of them."""
+    token = _OFF_SCREEN.set(True)
+    try:
+        yield
+    finally:
+        _OFF_SCREEN.reset(token)
+
+
+@contextmanager
+def beside_results(path: Path) -> Iterator[Path]:
+    """A picture that is drawn `off_screen` in the block and written to `path`, if it can be.
+
+    Whatever goes wrong is a warning: the results, of which it shows a part, are worth more.
+    """
+    try:
+        with off_screen():
+            yield path
+    except FileExistsError:
+        raise
+    except Exception as error:
+        with suppress(OSError):
+            path.unlink()  # of earlier results
+        logger.warning("%s is missing: %s", path, error)
+
+
+def subplots(*shape: int, **options: Any) -> Any:
+    """A figure and its Axes, as of pyplot, which shows them in notebooks."""
+    if not _OFF_SCREEN.get():
+        import matplotlib.pyplot as plt
+
+        return plt.subplots(*shape, **options)
+    from matplotlib.figure import Figure
+
+    figure = Figure(**{name: options.pop(name) for name in ("figsize", "layout")})
+    return figure, figure.subplots(*shape, **options)
+
 
 def axes(ax: Axes | None, figsize: tuple[float, float] = (6, 4)) -> Axes:
     """Where to draw: as asked, or in a new figure."""
     if ax is not None:
         return ax
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(figsize=figsize, layout="constrained")[1]
+    return subplots(figsize=figsize, layout="constrained")[1]
 
 
 def set_title(ax: Axes, title: str | None) -> None:
-    """The title, literally: a file may be named like a formula."""
+    """The title, literally: a file may be named like a formula, or in no encoding."""
     if title:
-        ax.set_title(title, parse_math=False)
+        ax.set_title(title.encode(errors="replace").decode(), parse_math=False)
 
 
 def named(source: int | str) -> str:
-    """A source as figures name it: the note of a MIDI number, or its own name."""
-    return note_name(int(source)) if isinstance(source, int | np.integer) else source
+    """A source as figures name it: the note of a MIDI number, or its own name, no formula."""
+    if isinstance(source, int | np.integer):
+        return note_name(int(source))
+    return source.replace("$", r"\$")
 
 
 def label_sources(ax: Axes, sources: Sequence[int | str]) -> None:
     """Names on the vertical axis: every C of a keyboard (all notes if few), or every label."""
     pitches = [s if isinstance(s, int) else None for s in sources]
     if None in pitches:
-        ax.set_yticks(range(len(sources)), [str(s) for s in sources])
+        ax.set_yticks(range(len(sources)), [named(s) for s in sources])
         ax.set_ylabel("source")
         return
     few = len(sources) <= 16
@@ -65,8 +111,10 @@ def save_figure(ax: Axes, path: str | Path, *, overwrite: bool = False) -> None:
         ...     [path.name for path in Path(folder).iterdir()]
         ['cost.png']
     """
-    import matplotlib.pyplot as plt
-
+    figure = ax.figure.figure
     with writing(path, overwrite) as temporary:
-        ax.figure.figure.savefig(temporary, dpi=110)
-    plt.close(ax.figure.figure)
+        figure.savefig(temporary, dpi=110)
+    if hasattr(figure, "number"):  # pyplot's
+        import matplotlib.pyplot as plt
+
+        plt.close(figure)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dds_fast.plots.figure import axes, label_sources, named
+from dds_fast.plots.figure import axes, label_sources, named, subplots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -160,9 +160,7 @@ def samples(
         >>> len(ax.figure.axes), len(ax.lines), ax.get_ylabel()
         (4, 5, 'C4')
     """
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(
+    figure, axes = subplots(
         len(sources),
         2,
         figsize=(9, 1.3 * len(sources) + 0.6),

@@ -63,6 +63,25 @@ def test_no_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not (tmp_path / "d").exists()
 
 
+@pytest.mark.parametrize("name", ["x.fit", "x.FIT", "folder", "file/d", "taken.safetensors"])
+def test_a_place_that_cannot_be_is_refused_before_the_training(
+    notes: Path,
+    tmp_path: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def never(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(sys.modules["dds_fast.fit"], "fit", never)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "taken.fit").touch()
+    assert main(["fit", str(notes), "-o", str(tmp_path / name), "--overwrite"]) == 1
+    assert str(tmp_path / name.partition("/")[0])[:-11] in capsys.readouterr().err
+
+
 def test_divergence_is_a_message_not_a_traceback(
     notes: Path,
     tmp_path: Path,

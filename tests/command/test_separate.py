@@ -48,7 +48,39 @@ def test_by_a_dictionary(tmp_path: Path, model: str) -> None:
     assert separate(tmp_path, *options, score=False) == 0
     assert separate(tmp_path, *options, "--by", "track", "--overwrite") == 0
     names = {path.stem for path in (tmp_path / "out" / "a").iterdir()}
-    assert names == {"left", "right", "low", "high"}
+    assert names == {"low", "high"}
+
+
+def test_old_stems_do_not_stay_among_new_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert separate(tmp_path, "--by", "hand") == 0
+    soundfile.write(tmp_path / "out" / "a" / "take.wav", np.zeros(9), 16000)
+    assert separate(tmp_path, "--by", "pitch", "--overwrite") == 0
+    assert "take.wav is no stem of dds-fast and stays" in capsys.readouterr().err
+    names = {path.stem for path in (tmp_path / "out" / "a").iterdir()}
+    assert names == {"A3", "C4", "A4", "take"}
+
+
+def test_the_recording_is_no_old_stem(tmp_path: Path, model: str) -> None:
+    assert separate(tmp_path) == 0
+    path = (tmp_path / "out" / "a" / "left.wav").rename(tmp_path / "out" / "a" / "a.wav")
+    arguments = ["separate", path, "-d", model, "-o", tmp_path / "out", "--overwrite"]
+    assert main(list(map(str, arguments))) == 0
+    assert {path.stem for path in (tmp_path / "out" / "a").iterdir()} == {"a", "left", "right"}
+
+
+@pytest.mark.parametrize("names", [("a/b", "a_b"), ("x" * 300, "x" * 301)], ids=["sign", "long"])
+def test_names_that_collide_are_an_error_before_any_work(
+    tmp_path: Path, names: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tracks.txt").write_text(f"0 0.2 57 64 {names[0]}\n0 0.3 60 64 {names[1]}\n")
+    path, score = recording(tmp_path / "a.wav"), tmp_path / "tracks.txt"
+    given = ["separate", path, score, "-o", tmp_path / "out", "--by", "track"]
+    assert main(list(map(str, given))) == 1
+    message = capsys.readouterr().err
+    assert "would both be" in message and "step" not in message
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.decomposition import non_negative_factorization
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from dds_fast import nmf
@@ -278,3 +283,23 @@ class TestEstimator:
     def test_not_fitted(self) -> None:
         with pytest.raises(ValueError, match="call fit first"):
             nmf.NMF(3).transform(np.ones((4, 5)))
+
+    def test_scikit_learn_takes_it_for_a_transformer(self) -> None:
+        X = start()[0]
+        model = nmf.NMF(3, loss="kl", n_steps=np.int64(5), device="cpu")
+        copy = clone(model.fit(X))
+        assert copy.get_params() == model.get_params() and copy.components_ is None
+        assert copy.set_params(n_components=4, loss="is") is copy
+        assert copy.get_params() == {**model.get_params(), "n_components": 4, "loss": "is"}
+        with pytest.raises(ValueError, match="no parameter 'rank'"):
+            copy.set_params(rank=3)
+        with pytest.raises(NotFittedError):
+            check_is_fitted(copy)
+        check_is_fitted(model)
+        pipeline = make_pipeline(
+            nmf.NMF(3, loss="kl", n_steps=5), FunctionTransformer(np.transpose)
+        )
+        np.testing.assert_array_equal(pipeline.fit_transform(X), model.fit_transform(X).T)
+        np.testing.assert_array_equal(pipeline.transform(X), model.transform(X).T)
+        assert pipeline.set_params(nmf__n_components=4).fit(X).transform(X).shape[1] == 4
+        assert clone(pipeline).get_params()["nmf__n_components"] == 4

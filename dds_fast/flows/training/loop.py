@@ -22,7 +22,7 @@ from tqdm import tqdm
 from dds_fast import scalars
 from dds_fast.choices import TRAINING_PRECISIONS
 from dds_fast.files import writing
-from dds_fast.flows.training import checkpoint, ranks
+from dds_fast.flows.training import checkpoint, interruption, ranks
 from dds_fast.flows.training.gradient import ClippedGradient
 
 logger = logging.getLogger("dds_fast")
@@ -205,7 +205,8 @@ def train(
 
     With a `folder`, every epoch is a line of its ``log.csv``, ``losses.png`` shows the losses, and
     a training that is killed goes on from its ``checkpoint.pt`` with the same bits (on a CPU with
-    the same number of threads).
+    the same number of threads). Ctrl-C writes one after the step that it meets, but not where
+    several ranks train together, which could not meet at one step.
 
     Args:
         task: the flow, its frames and its loss.
@@ -221,6 +222,7 @@ def train(
         FloatingPointError: a loss is not finite or exploded; the best parameters so far are put
             back, and stay in the checkpoint.
         ValueError: the folder holds the checkpoint of another training.
+        KeyboardInterrupt: Ctrl-C; says where the checkpoint is.
     """
     identity = {**asdict(config), **(identity or {})}
     # Dropout draws from the global generator.
@@ -255,6 +257,9 @@ class _Training:
             )
         self.best = BestEpochs(task.flow, len(task.groups))
         self.history: list[dict[str, float]] = []
+        self.losses: list[Tensor] = []  # of the epoch's steps so far
+        self.norms: list[Tensor] = []
+        self.generator = task.generator.get_state()  # where the epoch begins
         self.to_bits = 1 / (math.log(2) * task.n_dims)
         if folder is not None:
             state = checkpoint.load(folder, identity)
@@ -273,27 +278,39 @@ class _Training:
 
     def run(self, progress: bool) -> None:
         n_batches = self.task.n_batches
-        with tqdm(
-            total=self.config.max_epochs * n_batches,
-            initial=len(self.history) * n_batches,
-            disable=not (progress and ranks.is_first()),
-            unit="step",
-        ) as bar:
+        keeps = self.folder is not None and ranks.n_ranks() == 1
+        with (
+            interruption.held_back(keeps) as interrupted,
+            tqdm(
+                total=self.config.max_epochs * n_batches,
+                initial=len(self.history) * n_batches + len(self.losses),
+                disable=not (progress and ranks.is_first()),
+                unit="step",
+            ) as bar,
+        ):
             while not self.exhausted:
-                self._epoch(bar)
+                self._epoch(bar, interrupted)
                 recent = self.history[-1]
                 bar.set_postfix_str(
                     f"epoch {len(self.history)}, bits/dim: train {recent['training']:.3f}, "
                     f"validation {recent['validation']:.3f}"
                 )
                 self._keep(done=self.exhausted)
+            if interrupted():
+                self._stop_here("the end")
         self.best.restore()
 
-    def _epoch(self, bar: tqdm) -> None:
+    def _epoch(self, bar: tqdm, interrupted: Callable[[], bool]) -> None:
         task, epoch, start = self.task, len(self.history) + 1, time.monotonic()
-        losses, norms = [], []
-        n_checked, check_every = 0, STEPS_BETWEEN_CHECKS[task.device.type]
+        losses, norms = self.losses, self.norms
+        n_done = n_checked = len(losses)
+        check_every = STEPS_BETWEEN_CHECKS[task.device.type]
         for step, batch in enumerate(task.batches(), 1):
+            if step <= n_done:
+                continue  # before an interruption; drawn again for the generator's sake
+            if interrupted():
+                self._check_steps(losses, n_checked, epoch)
+                self._stop_here(f"epoch {epoch}, step {step}")
             batch_losses, norm = self.clipped_gradient(*batch)
             losses.append(batch_losses)
             norms.append(norm)
@@ -309,6 +326,7 @@ class _Training:
         validated = torch.where(task.validated, held, 0.0)
         self._check(validated, f"the validation of epoch {epoch}")
         self.best.offer(held, epoch, task.validated)
+        self.losses, self.norms, self.generator = [], [], task.generator.get_state()
         self.history.append(
             {
                 "epoch": epoch,
@@ -323,8 +341,18 @@ class _Training:
         per_dim = losses / self.task.n_dims
         return ~((per_dim > LOSSES[0]) & (per_dim < LOSSES[1]))
 
+    def _stop_here(self, where: str) -> None:
+        assert self.folder is not None
+        checkpoint.save(self.folder, self._state())
+        raise KeyboardInterrupt(
+            f"interrupted before {where}; the same call goes on there, with "
+            f"{self.folder / checkpoint.FILE}"
+        )
+
     def _check_steps(self, losses: list[Tensor], first: int, epoch: int) -> None:
         """`_check` the steps from the `first` on, waiting for the device once."""
+        if first == len(losses):
+            return
         wrong = self._wrong(torch.stack(losses[first:])).any(dim=1)
         if bool(wrong.any()):
             step = first + int(wrong.nonzero()[0])
@@ -351,6 +379,7 @@ class _Training:
         if self.folder is None:
             return
         from dds_fast import plots
+        from dds_fast.plots.figure import beside_results
 
         with writing(self.folder / "log.csv", overwrite=True) as path, path.open("w") as file:
             rows = csv.DictWriter(file, self.history[0])
@@ -359,7 +388,8 @@ class _Training:
         if not done and time.monotonic() - self.last_checkpoint < CHECKPOINT_SECONDS:
             return
         checkpoint.save(self.folder, self._state())
-        plots.save_figure(plots.losses(self.history), self.folder / "losses.png", overwrite=True)
+        with beside_results(self.folder / "losses.png") as path:
+            plots.save_figure(plots.losses(self.history), path, overwrite=True)
         self.last_checkpoint = time.monotonic()
 
     def _state(self) -> dict[str, Any]:
@@ -370,7 +400,8 @@ class _Training:
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
             "best": (self.best.state, self.best.losses, self.best.epochs),
             "history": self.history,
-            "generators": (self.task.generator.get_state(), torch.get_rng_state()),
+            "epoch": (self.losses, self.norms),
+            "generators": (self.generator, torch.get_rng_state()),
             "task": self.task.extra_state(),
         }
 
@@ -385,7 +416,10 @@ class _Training:
         for name, kept in self.best.state.items():
             kept.copy_(parameters[name])
         self.history = state["history"]
-        self.task.generator.set_state(state["generators"][0])
+        so_far = state.get("epoch", ([], []))
+        self.losses, self.norms = ([x.to(self.task.device) for x in of] for of in so_far)
+        self.generator = state["generators"][0]
+        self.task.generator.set_state(self.generator)
         torch.set_rng_state(state["generators"][1])
         self.task.restore_extra_state(state["task"])
         logger.info("going on after epoch %d", len(self.history))

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from dds_fast.flows import ConditionalGlow, RealNVPBank
 from dds_fast.flows.training import checkpoint, gradient, loop
 from dds_fast.flows.training.bank import BankTraining
 from dds_fast.flows.training.glow import GlowTraining
+from dds_fast.flows.training.interruption import held_back
 from dds_fast.flows.training.loop import TrainingConfig, train
 
 CONFIG = TrainingConfig(
@@ -66,17 +68,31 @@ def always_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, n_batches: int) -> None:
     """Ctrl-C in the middle of an epoch."""
-    count = 0
+    n_begun = 0
     original = gradient.clip_gradients
 
     def clip(*arguments: Any) -> torch.Tensor:
-        nonlocal count
-        count += 1
-        if count > n_batches:
+        nonlocal n_begun
+        n_begun += 1
+        if n_begun > n_batches:
             raise KeyboardInterrupt
         return original(*arguments)
 
     monkeypatch.setattr(gradient, "clip_gradients", clip)
+
+
+def press_ctrl_c_after(monkeypatch: pytest.MonkeyPatch, n_batches: int) -> Iterator[int]:
+    """Ctrl-C in the middle of a step; gives the number of steps begun."""
+    counter = count()
+    original = gradient.clip_gradients
+
+    def clip(*arguments: Any) -> torch.Tensor:
+        if next(counter) + 1 == n_batches:
+            signal.raise_signal(signal.SIGINT)
+        return original(*arguments)
+
+    monkeypatch.setattr(gradient, "clip_gradients", clip)
+    return counter
 
 
 @pytest.mark.usefixtures("always_kept")
@@ -96,6 +112,36 @@ class TestResuming:
         assert all(torch.equal(again[name], expected[name]) for name in expected)
         epochs = [row["epoch"] for row in csv.DictReader((tmp_path / "log.csv").open())]
         assert epochs == [str(epoch) for epoch in range(1, 7)]
+
+    @pytest.mark.parametrize("n_batches", [1, 10, 12])
+    @pytest.mark.parametrize("kind", ["dds2", "dds3"])
+    def test_ctrl_c_keeps_a_checkpoint_of_that_moment(
+        self, kind: str, n_batches: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 1e6)
+        config = config_of(kind)
+        expected = weights(kind, config)
+        with pytest.MonkeyPatch.context() as patch:
+            press_ctrl_c_after(patch, n_batches)
+            with pytest.raises(
+                KeyboardInterrupt, match=f"the same call goes on.*{checkpoint.FILE}"
+            ):
+                weights(kind, config, folder=tmp_path)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        n_steps = press_ctrl_c_after(monkeypatch, 10**9)
+        again = weights(kind, config, folder=tmp_path)
+        assert all(torch.equal(again[name], expected[name]) for name in expected)
+        assert next(n_steps) == 6 * task(kind, config).n_batches - n_batches
+
+    def test_ctrl_c_twice_does_not_wait(self, tmp_path: Path) -> None:
+        with held_back() as interrupted:
+            assert not interrupted()
+            signal.raise_signal(signal.SIGINT)
+            assert interrupted()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), held_back(wanted=False):
+            signal.raise_signal(signal.SIGINT)
 
     def test_a_finished_training_is_not_done_again(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

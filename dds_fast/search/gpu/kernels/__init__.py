@@ -8,3 +8,9 @@ Between a kernel's layers its vectors stay feature-major, ``(features, rows)``: 
 the first factor of every product, in the order in which they lie in memory, and few rows fill the
 second one.
 """
+
+import os
+
+from dds_fast import caches
+
+caches.ensure("TRITON_CACHE_DIR", os.environ.get("TRITON_HOME", "~") + "/.triton")

@@ -1,0 +1,87 @@
+"""Locks on files: the system lifts them when the process that holds one ends, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+def lock(descriptor: int) -> bool:
+    """Whether an open file is this process's alone from now on, until it is closed.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_left_over(path: Path) -> bool:
+    """Whether whoever locked a file has ended; False where that cannot be told."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return lock(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+CLAIM = ".claim"
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[bool]:
+    """Make a folder and claim it among all processes: whether it is this one's in the block.
+
+    The claim of a process that was killed is free. A folder that is still empty is removed in the
+    end. On file systems without locks, everybody gets what they ask for.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp()) / "a"
+        >>> with claimed(folder) as first, claimed(folder) as second:
+        ...     first, second
+        (True, False)
+        >>> folder.exists()
+        False
+    """
+    path = folder / CLAIM
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except FileNotFoundError:  # another process has just removed the folder
+            continue
+        try:
+            own = lock(descriptor)
+        except OSError:
+            own = True
+        if not own or _is(descriptor, path):
+            break
+        os.close(descriptor)  # of a claim that ended in between
+    try:
+        yield own
+    finally:
+        if own:
+            path.unlink(missing_ok=True)
+        os.close(descriptor)
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _is(descriptor: int, path: Path) -> bool:
+    """Whether a path still leads to an open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
