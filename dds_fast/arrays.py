@@ -100,13 +100,15 @@ def plain(name: str, tensor: Tensor) -> Tensor:
     """A dense tensor whose memory holds its values, as kernels read them; it keeps its graph.
 
     Raises:
-        ValueError: a sparse tensor.
+        ValueError: a sparse tensor, or something that is no tensor.
 
     Example:
         >>> plain("X", torch.eye(2).to_sparse())
         Traceback (most recent call last):
         ValueError: X must be a dense tensor, not a sparse one
     """
+    if not isinstance(tensor, Tensor):
+        raise ValueError(f"{name} must be a tensor, not {type(tensor).__name__}")
     if tensor.layout != torch.strided:
         raise ValueError(f"{name} must be a dense tensor, not a sparse one")
     return tensor.resolve_conj().resolve_neg()

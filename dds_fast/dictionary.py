@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from dds_fast import arrays, scalars
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.choices import KINDS
 from dds_fast.datasets.notes import NoteFrames
-from dds_fast.files import read_tensors, write_tensors
+from dds_fast.files import check_finite, field, named, read_tensors, write_tensors
 from dds_fast.flows import ConditionalGlow, RealNVPBank
 from dds_fast.flows.frozen import FrozenFlow
+from dds_fast.flows.stored import restored
 from dds_fast.notes.found import Detection, stored_detection
 from dds_fast.search.settings import DEFAULT, SearchSettings
 
@@ -49,7 +50,7 @@ class Dictionary:
         spectrogram: the `SpectrogramConfig` that recordings must be brought to.
         flow: the trainable `RealNVPBank` or `ConditionalGlow`, None for "nmf".
         W: ``(F, N)`` float32 tensor of training frames for "nmf", else None.
-        labels: ``(N,)`` source index of each column of W, None for flows.
+        labels: ``(N,)`` source index of each column of W, ascending; None for flows.
         codes: ``(S, M, D)`` latent codes of each source's own frames, where a staged search begins;
             None for "nmf" and where none were chosen.
         metadata: JSON-like record: "search" (settings by kind), "detection" (by kind),
@@ -80,14 +81,16 @@ class Dictionary:
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"a dictionary's kind must be one of {KINDS}, not {kind!r}")
-        sources = tuple(s.item() if isinstance(s, np.generic) else s for s in sources)
+        sources = tuple(_source(source) for source in sources)
         if len(set(sources)) != len(sources) or not sources:
             raise ValueError("a dictionary needs at least one source, each named once")
         W = None if W is None else arrays.as_tensor("W", W)
         labels = None if labels is None else arrays.as_tensor("labels", labels)
         codes = None if codes is None else arrays.as_tensor("codes", codes)
-        if W is not None and W.ndim != 2:
-            raise ValueError(f"W must be (F, N), not {tuple(W.shape)}")
+        if W is not None:
+            if W.ndim != 2 or not W.is_floating_point() or 0 in W.shape:
+                raise ValueError(f"W must be floats (F, N), not {W.dtype} {tuple(W.shape)}")
+            arrays.check_entries("W", W)
         features = W.shape[0] if W is not None else flow.n_features if flow is not None else None
         if features != spectrogram.n_features:
             raise ValueError(
@@ -272,6 +275,15 @@ def code_size(kind: str, flow: RealNVPBank | ConditionalGlow) -> int:
     return flow.n_features - (flow.n_sources if kind == "dds3" else 0)
 
 
+def _source(name: Any) -> int | str:
+    """A MIDI number, or a name that can be printed."""
+    if isinstance(name, str):
+        if not name.isprintable() or not name:
+            raise ValueError(f"a source's name must be printable, not {name!r}")
+        return str(name)
+    return scalars.integer("a source that has no name", name, 0, 127)
+
+
 def _check_codes(
     codes: Tensor, kind: str, flow: RealNVPBank | ConditionalGlow | None, n_sources: int
 ) -> None:
@@ -295,6 +307,8 @@ def _check_labels(W: Tensor, labels: Tensor | None, n_sources: int) -> None:
         raise ValueError(f"labels must be integers, not {labels.dtype}")
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n_sources:
         raise ValueError(f"labels must lie in 0..{n_sources - 1}")
+    if bool((labels.diff() < 0).any()):
+        raise ValueError("labels must ascend: searches find the entries of a source side by side")
 
 
 def _shrink_integers(tensor: Tensor) -> Tensor:
@@ -324,33 +338,54 @@ def load(path: str | Path) -> Dictionary:
     header, tensors = read_tensors(path)
     if header.get("kind") == "nae":
         raise ValueError(f"{path} holds an autoencoder; dds_fast.methods.nae.load reads it")
-    try:
+    with named(f"{path} is damaged or inconsistent"):
         return _from_parts(header, tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged or inconsistent: {error}") from error
 
 
-def _from_parts(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Dictionary:
-    known = {field.name for field in fields(SpectrogramConfig)}
-    config = SpectrogramConfig(**{k: v for k, v in header["spectrogram"].items() if k in known})
-    restored = {
-        name: t.float() if t.dtype in (torch.bfloat16, torch.float16) else t
-        for name, t in tensors.items()
-    }
-    restored = {name: t.long() if t.dtype == torch.int16 else t for name, t in restored.items()}
-    kind, sources, metadata = header["kind"], header["sources"], header["metadata"]
+def _from_parts(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Dictionary:
+    kind, sources = field(header, "kind", str), field(header, "sources", list)
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {KINDS}, not {kind!r}")
+    with named("spectrogram"):
+        config = SpectrogramConfig.stored(field(header, "spectrogram", dict))
+    metadata = field(header, "metadata", dict)
     if header["format_version"] == 1:
         # Settings and threshold of a search that is no longer the default.
         metadata = {k: v for k, v in metadata.items() if k not in ("search", "threshold")}
+    with named("metadata"):
+        _check_metadata(metadata)
+    tensors = {name: _single(name, tensor) for name, tensor in tensors.items()}
     if kind == "nmf":
-        return Dictionary(
-            kind, sources, config, W=restored["W"], labels=restored["labels"], metadata=metadata
-        )
-    if kind not in FLOWS:
-        raise ValueError(f"unknown kind {kind!r}")
-    with torch.device("meta"):
-        flow = FLOWS[kind](**header["flow"])
-    codes = restored.pop("codes", None)
-    flow.load_state_dict(restored, assign=True)
-    flow.requires_grad_(True)
+        if tensors.keys() != {"W", "labels"}:
+            raise ValueError(f"the tensors must be W and labels, not {sorted(tensors)}")
+        W, labels = tensors["W"], tensors["labels"]
+        return Dictionary(kind, sources, config, W=W, labels=labels, metadata=metadata)
+    codes = tensors.pop("codes", None)
+    with named("flow"):
+        flow = restored(FLOWS[kind], field(header, "flow", dict), tensors)
     return Dictionary(kind, sources, config, flow=flow, codes=codes, metadata=metadata)
+
+
+def _single(name: str, tensor: Tensor) -> Tensor:
+    """In float32, within whose range a float64 may not lie."""
+    if tensor.dtype != torch.float64:
+        return tensor
+    tensor = tensor.float()
+    check_finite(name, tensor)
+    return tensor
+
+
+def _check_metadata(metadata: Mapping[str, Any]) -> None:
+    """What searches and note lists will read later is legal for the kinds that it is told of."""
+    readers: dict[str, Callable[[str, Any], object]] = {
+        "search": lambda kind, settings: DEFAULT[kind].with_overrides(kind, **settings),
+        "detection": lambda _, detection: Detection(**detection),
+        "threshold": lambda _, threshold: Detection.at(threshold),
+    }
+    for name, read in readers.items():
+        for kind, value in field({name: {}, **metadata}, name, dict).items():
+            if kind not in KINDS:
+                raise ValueError(f"{name} must tell of kinds, not of {kind!r}")
+            with named(f"{name} of {kind}"):
+                read(kind, value)
+    field({"training": {}, **metadata}, "training", dict)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,11 @@ TEMPORARY = ".dds_fast-"
 """How the names of files begin that are being written."""
 ROOM = 2**20
 """Bytes; a disk with less has no room for what fails to be written."""
+
+STORED = {"BF16", "F16", "F32", "F64", "U8", "I8", "I16", "I32", "I64"}
+"""Dtypes that a file may hold, in safetensors' words: parameters, and indices."""
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -118,9 +124,14 @@ def write_tensors(
 def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The header and the tensors that `write_tensors` wrote; no code is executed.
 
+    Returns:
+        The header, a dict; and the tensors: floats as float32, or as float64 where they were stored
+        so, all finite; integers as int64.
+
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is truncated, foreign, of a newer format, or holds NaN or infinity.
+        ValueError: the file is truncated, foreign, of a newer format, or holds NaN, infinity or
+            tensors of another kind.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -130,19 +141,71 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+            names = list(file.keys())
+            dtypes = {name: file.get_slice(name).get_dtype() for name in names}
+            stored = {name: file.get_tensor(name) for name in names if dtypes[name] in STORED}
+    except (SafetensorError, RuntimeError) as error:  # torch's, of tensors that are not aligned
         raise ValueError(f"{path} is not a readable dictionary file: {error}") from error
     try:
         header = json.loads(metadata["dds_fast"])
-        version = int(header["format_version"])
-    except (KeyError, TypeError, ValueError) as error:
+        version = header["format_version"]
+        if type(version) is not int or version < 1:
+            raise ValueError("no version")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is a safetensors file, but not a dds_fast dictionary") from error
     if version > FORMAT_VERSION:
         raise ValueError(
             f"{path} has format version {version}; this dds_fast reads up to {FORMAT_VERSION}"
         )
-    for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise ValueError(f"{path} is damaged or inconsistent: {name} holds NaN or infinity")
-    return header, tensors
+    with named(f"{path} is damaged or inconsistent"):
+        for name in names:
+            if name not in stored:
+                raise ValueError(f"{name} must hold floats or integers, not {dtypes[name]}")
+        return header, {name: _widened(name, tensor) for name, tensor in stored.items()}
+
+
+def _widened(name: str, tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor.long()
+    tensor = tensor if tensor.dtype == torch.float64 else tensor.float()
+    check_finite(name, tensor)
+    return tensor
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor of a file that holds NaN or infinity with a ValueError."""
+    # What sums up to a finite number is finite: one pass, and rarely another one.
+    if not math.isfinite(float(tensor.sum())) and not bool(torch.isfinite(tensor).all()):
+        raise ValueError(f"{name} holds NaN or infinity")
+
+
+@contextmanager
+def named(place: str) -> Iterator[None]:
+    """Whatever goes wrong with what was read, as a ValueError that names the place.
+
+    Example:
+        >>> with named("dictionary.safetensors"), named("sources"):
+        ...     set([[60], [64]])
+        Traceback (most recent call last):
+        ValueError: dictionary.safetensors: sources: unhashable type: 'list'
+    """
+    try:
+        yield
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{place}: {error}") from error
+
+
+def field(header: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    """A field of a header that must be there and of a type.
+
+    Example:
+        >>> field({"sources": 3}, "sources", list)
+        Traceback (most recent call last):
+        ValueError: sources must be a list, not 3
+    """
+    if name not in header:
+        raise ValueError(f"{name} is missing")
+    value = header[name]
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be a {kind.__name__}, not {value!r}")
+    return value

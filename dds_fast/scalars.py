@@ -24,8 +24,8 @@ def plain(value: Any) -> Any:
     return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
-def integer(name: str, value: Any, least: int | None = None) -> int:
-    """A whole number, perhaps of at least so much; floats without a fraction are taken.
+def integer(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
+    """A whole number, perhaps within bounds; floats without a fraction are taken.
 
     Raises:
         ValueError: anything else; it names the argument.
@@ -44,6 +44,8 @@ def integer(name: str, value: Any, least: int | None = None) -> int:
         raise ValueError(f"{name} must be an integer, not {value!r}")
     if least is not None and number < least:
         raise ValueError(f"{name} must be at least {least}, not {value!r}")
+    if most is not None and number > most:
+        raise ValueError(f"{name} must be at most {most}, not {value!r}")
     return int(number)
 
 
@@ -135,4 +137,7 @@ def _number(name: str, value: Any) -> float:
     number = plain(value)
     if not isinstance(number, Real) or isinstance(number, bool):
         raise ValueError(f"{name} must be a number, not {value!r}")
-    return float(number)
+    try:
+        return float(number)
+    except OverflowError:  # a Python integer beyond all floats
+        return math.inf

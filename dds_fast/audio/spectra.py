@@ -7,7 +7,8 @@ about [0, 1] (DDS paper, section IV-A).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,10 @@ from dds_fast import scalars
 
 WINDOWS = {"hann": 1.0, "sqrt_hann": 0.5}
 """Powers of the Hann window, by name."""
+
+BOUNDS = {"sr": (1, 10**7), "n_fft": (4, 1 << 20), "hop": (1, 1 << 20)}
+GAMMAS = (1e-12, 1e12)
+"""Weaker compression is none; stronger, and its inverse, leave the range of float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +36,8 @@ class SpectrogramConfig:
         window: "hann", or "sqrt_hann" (whose square overlaps to a constant: for separation).
 
     Raises:
-        ValueError: a parameter that is not positive and finite (`gamma` may be 0), an odd `n_fft`
-            or an unknown `window`.
+        ValueError: a parameter that is no number within `BOUNDS` or `GAMMAS` (`gamma` may be 0), an
+            odd `n_fft` or an unknown `window`.
 
     Example:
         >>> config = SpectrogramConfig(n_fft=1024)
@@ -48,17 +53,35 @@ class SpectrogramConfig:
 
     def __post_init__(self) -> None:
         checked: dict[str, float] = {
-            name: scalars.integer(f"SpectrogramConfig: {name}", getattr(self, name), least)
-            for name, least in (("sr", 1), ("n_fft", 4), ("hop", 1))
+            name: scalars.integer(f"SpectrogramConfig: {name}", getattr(self, name), *bounds)
+            for name, bounds in BOUNDS.items()
         }
         checked["gamma"] = scalars.not_negative("SpectrogramConfig: gamma", self.gamma)
         self.__dict__.update(checked)  # frozen, but plain numbers from here on
+        if self.gamma != 0 and not GAMMAS[0] <= self.gamma <= GAMMAS[1]:
+            raise ValueError(
+                f"SpectrogramConfig: gamma must be 0 or within {GAMMAS}, not {self.gamma}"
+            )
         if self.window not in WINDOWS:
             raise ValueError(
                 f"SpectrogramConfig: window must be one of {tuple(WINDOWS)}, not {self.window!r}"
             )
         if self.n_fft % 2:
             raise ValueError(f"SpectrogramConfig: n_fft must be even, not {self.n_fft}")
+
+    @classmethod
+    def stored(cls, values: Mapping[str, Any]) -> SpectrogramConfig:
+        """That of a file's header; what it does not tell is no default.
+
+        Raises:
+            ValueError: a number is missing, or no legal one.
+        """
+        # The window alone came later than the first files.
+        known = [item.name for item in fields(cls) if item.name != "window" or "window" in values]
+        missing = [name for name in known if name not in values]
+        if missing:
+            raise ValueError(f"{', '.join(missing)} not told")
+        return cls(**{name: values[name] for name in known})
 
     @classmethod
     def for_features(cls, n_features: int) -> SpectrogramConfig:

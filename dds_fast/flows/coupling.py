@@ -11,19 +11,22 @@ from dds_fast import scalars
 from dds_fast.flows.frozen import Coupling
 from dds_fast.flows.reference import coupling as reference
 
+MOST = 1 << 20
+"""Of each size: a product of three of them still counts bytes in 64 bits."""
+
 
 def sizes(n_sources: int, n_features: int, n_steps: int, width: int, depth: int) -> dict[str, int]:
     """The sizes of a flow by name, if they are legal.
 
     Raises:
-        ValueError: one that is no integer or too small; names it.
+        ValueError: one that is no integer, too small or too large; names it.
     """
     return {
-        "n_sources": scalars.integer("n_sources", n_sources, least=1),
-        "n_features": scalars.integer("n_features", n_features, least=1),
-        "n_steps": scalars.integer("n_steps", n_steps, least=1),
-        "width": scalars.integer("width", width, least=1),
-        "depth": scalars.integer("depth", depth, least=0),
+        "n_sources": scalars.integer("n_sources", n_sources, 1, MOST),
+        "n_features": scalars.integer("n_features", n_features, 1, MOST),
+        "n_steps": scalars.integer("n_steps", n_steps, 1, MOST),
+        "width": scalars.integer("width", width, 1, MOST),
+        "depth": scalars.integer("depth", depth, 0, MOST),
     }
 
 

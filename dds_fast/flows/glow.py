@@ -95,10 +95,12 @@ class GlowStep(nn.Module):
         matrix, log_scale = self.mixing.matrix().double(), self.actnorm.log_scale.double()
         unmixing = torch.linalg.inv(matrix)
         condition = torch.linalg.matrix_norm(matrix, 1) * torch.linalg.matrix_norm(unmixing, 1)
-        dtype = self.actnorm.bias.dtype
+        mixing = (torch.exp(-log_scale)[:, None] * unmixing).to(self.actnorm.bias.dtype)
+        if not bool(torch.isfinite(mixing).all()):
+            raise ValueError(f"a Glow's step cannot be inverted in {mixing.dtype}: it overflows")
         step = FrozenStep(
             self.coupling.freeze(),
-            mixing=(torch.exp(-log_scale)[:, None] * unmixing).to(dtype)[None],
+            mixing=mixing[None],
             shift=self.actnorm.bias.clone()[None],
         )
         log_det = -log_scale.sum() - self.mixing.factors.diagonal().double().abs().log().sum()

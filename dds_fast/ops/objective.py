@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dds_fast import arrays
+from dds_fast import arrays, scalars
 from dds_fast.ops.once import once
 from dds_fast.search.problem import EPSILON_PER_FRAME, EPSILON_SHARED
 from dds_fast.search.reference import objective as reference
@@ -80,7 +80,8 @@ def objective(
         The cost, a float64 scalar tensor.
 
     Raises:
-        ValueError: shapes that do not fit together; unknown `backend`.
+        ValueError: shapes, dtypes or devices that do not fit together; illegal numbers; unknown
+            `backend`.
 
     Source: DDS paper (arXiv 2211.15524), section III.
 
@@ -93,9 +94,21 @@ def objective(
     """
     if backend not in ("auto", "reference"):
         raise ValueError(f"objective has no backend {backend!r}; it has reference")
-    X = arrays.plain("objective: X", X)
-    log_likelihoods = arrays.plain("objective: log_likelihoods", log_likelihoods)
+    given = {"X": X, "W": W, "H": H, "log_likelihoods": log_likelihoods}
+    X, W, H, log_likelihoods = (arrays.plain(f"objective: {n}", t) for n, t in given.items())
+    for name, tensor in given.items():
+        legal = X.dtype in (torch.float32, torch.float64)
+        if not legal or (tensor.dtype, tensor.device) != (X.dtype, X.device):
+            raise ValueError(
+                f"objective: X is {X.dtype} on {X.device}, {name} is {tensor.dtype} on "
+                f"{tensor.device}; they must be of one dtype, float32 or float64, on one device"
+            )
     per_frame = W.ndim == 3
+    if X.ndim != 2 or W.ndim not in (2, 3) or H.ndim != 2:
+        raise ValueError(
+            f"objective: X, W and H must be (F, T), (F, J) or (S, F, T), and (J, T), not "
+            f"{tuple(X.shape)}, {tuple(W.shape)} and {tuple(H.shape)}"
+        )
     F, T = X.shape
     expected = (H.shape[0], F, T) if per_frame else (F, H.shape[0])
     if tuple(W.shape) != expected or H.shape[1] != T:
@@ -110,4 +123,9 @@ def objective(
         )
     if epsilon is None:
         epsilon = EPSILON_PER_FRAME if per_frame else EPSILON_SHARED
+    penalty = scalars.not_negative("objective: penalty", penalty)
+    epsilon = scalars.not_negative("objective: epsilon", epsilon)
+    sparsity = scalars.not_negative("objective: sparsity", sparsity)
+    if penalty and not epsilon:
+        raise ValueError("objective: epsilon must be positive where there is a penalty")
     return _Objective.apply(W, H, log_likelihoods, X, penalty, epsilon, sparsity)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import ModuleType
 
+from dds_fast import arrays
 from dds_fast.search import cpu, reference
 from dds_fast.search.dispatch import Request, select
 from dds_fast.search.gpu import cuda, triton
@@ -35,6 +36,7 @@ def choose(problem: AnyProblem, precision: str | None = None, backend: str = "au
     return select("search", ENGINES, Request.of(problem.X, precision, problem.flow), backend)
 
 
+@arrays.isolated()
 def start(
     problems: Sequence[AnyProblem],
     schedules: Sequence[Schedule],
@@ -52,9 +54,15 @@ def start(
         backend: an engine's name, or "auto".
 
     Raises:
-        ValueError: unknown engine or precision.
+        ValueError: unknown engine or precision; no problems, not a schedule for each, or problems
+            of several kinds, dtypes or devices.
         RuntimeError: the engine asked for, or every engine, refuses; with the reasons.
     """
+    if not problems or len(problems) != len(schedules):
+        raise ValueError(f"{len(problems)} problems cannot begin with {len(schedules)} schedules")
+    kinds = {(type(p).__name__, p.X.dtype, p.X.device, p.flow is None) for p in problems}
+    if len(kinds) > 1:
+        raise ValueError(f"problems searched together must be of one kind, not {kinds}")
     request = Request.of(problems[0].X, precision, problems[0].flow)
     engine = select("search", ENGINES, request, backend)
     return engine.search(problems, schedules, request.precision)

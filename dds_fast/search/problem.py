@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dds_fast import scalars
+from dds_fast.arrays import plain
 from dds_fast.choices import LIKELIHOODS
 from dds_fast.flows.frozen import FrozenFlow
 from dds_fast.search.settings import SearchSettings
@@ -24,7 +27,7 @@ class Problem:
     given, latent codes Z, from where they are.
 
     Attributes:
-        X: ``(F, T)`` spectrogram.
+        X: ``(F, T)`` spectrogram, float32 or float64 as all tensors of a problem.
         H: ``(J, T)`` initial activations.
         epsilon: normaliser of the penalty's per-frame activation shares.
         penalty: weight lambda of the likelihood penalty.
@@ -37,6 +40,9 @@ class Problem:
             take no part in the likelihood.
         per_frame: one dictionary entry per source and frame (DDS-1).
         likelihood: "latent" (log-density of Z) or "data" (with the log-determinant).
+
+    Raises:
+        ValueError: tensors that do not fit together, illegal numbers.
 
     Example:
         >>> X, W = torch.rand(20, 9), torch.rand(20, 3)
@@ -58,7 +64,22 @@ class Problem:
     likelihood: str = "latent"
 
     def __post_init__(self) -> None:
-        _check(self.W, self.flow, self.likelihood)
+        checked = _dictionary(self)
+        F, T = checked["X"].shape
+        checked["H"] = _tensor("H", self.H, ("J", T), checked["X"]).contiguous()
+        J = len(self.H)
+        if scalars.flag("per_frame", self.per_frame):
+            _tensor("Z", self.Z, (J, T, F))
+        elif self.flow is None:
+            _tensor("W", self.W, (F, J))
+        elif checked["Z"].shape[:2].numel() != J:
+            shape = tuple(checked["Z"].shape)
+            raise ValueError(f"Z {shape} has not a row for each of {J} rows of H")
+        for name in ("epsilon", "penalty", "sparsity"):
+            checked[name] = scalars.not_negative(name, getattr(self, name))
+        if checked["penalty"] and not checked["epsilon"]:
+            raise ValueError("epsilon must be positive where there is a penalty: H may be silent")
+        self.__dict__.update(checked)  # frozen, but plain from here on
 
     @property
     def projected(self) -> bool:
@@ -80,6 +101,9 @@ class StagedProblem:
         Z: ``(G, R, F)`` latent codes of the entries, ``G R = J``.
         n_fixed: leading latent dims that are held (the Glow's z_s).
         likelihood: "latent" or "data".
+
+    Raises:
+        ValueError: tensors that do not fit together, illegal numbers.
 
     Example:
         >>> from dds_fast.search.settings import DEFAULT
@@ -104,17 +128,70 @@ class StagedProblem:
     epsilon = EPSILON_SHARED
 
     def __post_init__(self) -> None:
-        _check(self.W, self.flow, self.likelihood)
+        checked = _dictionary(self)
+        S = checked["n_sources"] = scalars.integer("n_sources", self.n_sources, 1, 1 << 20)
+        J = checked["W"].shape[1] if self.flow is None else checked["Z"].shape[:2].numel()
+        labels = checked["labels"] = plain("labels", self.labels).contiguous()
+        if labels.shape != (J,) or labels.dtype != torch.int64 or labels.device != self.X.device:
+            raise ValueError(
+                f"labels must be ({J},) int64 on {self.X.device}, not {tuple(labels.shape)} "
+                f"{labels.dtype} on {labels.device}"
+            )
+        if not bool(((labels >= 0) & (labels < S)).all() & (labels.diff() >= 0).all()):
+            raise ValueError(f"labels must ascend within 0..{S - 1}")
+        if self.flow is not None and self.flow.n_groups > 1:
+            own = torch.arange(S, device=labels.device).repeat_interleave(J // self.flow.n_groups)
+            if self.flow.n_groups != S or not torch.equal(labels, own):
+                raise ValueError(f"a bank of {self.flow.n_groups} flows has one for each source")
+        self.__dict__.update(checked)  # frozen, but plain from here on
 
 
 AnyProblem = Problem | StagedProblem
 
 
-def _check(W: Tensor | None, flow: FrozenFlow | None, likelihood: str) -> None:
+def _dictionary(problem: AnyProblem) -> dict[str, Any]:
+    """X and what explains it, as engines take them: they hand addresses over, and check no more."""
+    W, flow, Z = problem.W, problem.flow, problem.Z
     if (W is None) == (flow is None):
         raise ValueError("a problem has either a fixed dictionary W or a flow")
-    if likelihood not in LIKELIHOODS:
-        raise ValueError(f"likelihood must be one of {LIKELIHOODS}, not {likelihood!r}")
+    if (Z is None) != (flow is None):
+        raise ValueError("a problem has codes Z where it has a flow, and only there")
+    if problem.likelihood not in LIKELIHOODS:
+        raise ValueError(f"likelihood must be one of {LIKELIHOODS}, not {problem.likelihood!r}")
+    X = _tensor("X", problem.X, ("F", "T"))
+    if X.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"X must be float32 or float64, not {X.dtype}")
+    F = len(X)
+    most_fixed = 0 if flow is None else F - 1
+    checked: dict[str, Any] = {
+        "X": X,
+        "n_fixed": scalars.integer("n_fixed", problem.n_fixed, 0, most_fixed),
+    }
+    if flow is None:
+        return checked | {"W": _tensor("W", W, (F, "J"), X)}
+    if (flow.dtype, flow.device, flow.n_features) != (X.dtype, X.device, F):
+        raise ValueError(
+            f"the flow is {flow.dtype} on {flow.device} with F={flow.n_features}, X is {X.dtype} "
+            f"on {X.device} with F={F}"
+        )
+    return checked | {"Z": _tensor("Z", Z, (flow.n_groups, "R", F), X).contiguous()}
+
+
+def _tensor(
+    name: str, tensor: Any, shape: tuple[int | str, ...], X: Tensor | None = None
+) -> Tensor:
+    """A plain tensor of a shape, in which words stand for any size from 1 on; of X's kind."""
+    tensor = plain(name, tensor).detach()
+    sizes = zip(tensor.shape, shape, strict=False)
+    fits = all(n > 0 if isinstance(size, str) else n == size for n, size in sizes)
+    if tensor.ndim != len(shape) or not fits:
+        wanted = ", ".join(map(str, shape))
+        raise ValueError(f"{name} must be ({wanted}), not {tuple(tensor.shape)}")
+    if X is not None and (tensor.dtype, tensor.device) != (X.dtype, X.device):
+        raise ValueError(
+            f"{name} is {tensor.dtype} on {tensor.device}, X is {X.dtype} on {X.device}"
+        )
+    return tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,8 +37,13 @@ class Schedule:
     tolerance: float = 1e-15
 
     def __post_init__(self) -> None:
-        scalars.positive("step_size", self.step_size)
-        scalars.integer("max_steps", self.max_steps, least=0)
+        checked: dict[str, float] = {
+            name: scalars.integer(name, getattr(self, name), least=0)
+            for name in ("max_steps", "patience", "max_increases")
+        }
+        checked |= {n: scalars.positive(n, getattr(self, n)) for n in ("step_size", "factor")}
+        checked["tolerance"] = scalars.not_negative("tolerance", self.tolerance)
+        self.__dict__.update(checked)  # frozen, but plain numbers from here on
 
 
 @dataclass

@@ -12,6 +12,7 @@ from dds_fast.choices import PRESETS
 
 KINDS_WITH_COMPONENTS = ("dds2", "dds3")
 ALGORITHMS = ("staged", "gradient")
+MOST_STEPS = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,12 @@ class SearchSettings:
     floor: float = 0.05
     window_seconds: float = 30.0
 
+    def __post_init__(self) -> None:
+        if self.algorithm not in ALGORITHMS:
+            raise ValueError(f"algorithm must be one of {ALGORITHMS}, not {self.algorithm!r}")
+        checked = {name: check(name, getattr(self, name)) for name, check in _LEGAL.items()}
+        self.__dict__.update(checked)  # frozen, but plain numbers from here on
+
     def with_overrides(self, kind: str, **overrides: Any) -> SearchSettings:
         """The same settings with those that are not None replaced.
 
@@ -78,23 +85,21 @@ class SearchSettings:
         if kind == "nmf" and given.get("penalty", 0) != 0:
             raise ValueError("penalty has no meaning for an 'nmf' dictionary: it has no likelihood")
         settings = replace(self, **given)
-        if settings.algorithm not in ALGORITHMS:
-            raise ValueError(f"algorithm must be one of {ALGORITHMS}, not {settings.algorithm!r}")
         if settings.algorithm == "staged" and kind == "dds1":
             raise ValueError("a 'dds1' dictionary has no staged search")
-        legal = dict(_LEGAL)
-        if settings.n_components is None:
-            del legal["n_components"]
-        checked = {name: check(name, getattr(settings, name)) for name, check in legal.items()}
-        return replace(settings, **checked)
+        return settings
+
+
+def _n_components(name: str, value: Any) -> int | None:
+    return None if value is None else scalars.integer(name, value, 1, 1 << 16)
 
 
 _LEGAL: dict[str, Callable[[str, Any], Any]] = {
-    "max_steps": partial(scalars.integer, least=0),
-    **dict.fromkeys(
-        ("n_components", "updates_per_step", "fixed_updates", "smoothing"),
-        partial(scalars.integer, least=1),
-    ),
+    "max_steps": partial(scalars.integer, least=0, most=MOST_STEPS),
+    "n_components": _n_components,
+    "fixed_updates": partial(scalars.integer, least=1, most=MOST_STEPS),
+    "updates_per_step": partial(scalars.integer, least=1, most=1000),
+    "smoothing": partial(scalars.integer, least=1, most=1 << 16),
     **dict.fromkeys(("step_size", "floor"), scalars.positive),
     **dict.fromkeys(("penalty", "sparsity", "fixed_sparsity"), scalars.not_negative),
     "window_seconds": partial(scalars.real, least=1.0),

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from dds_fast import arrays
 from dds_fast.flows.frozen import FrozenFlow
 from dds_fast.search.problem import StagedProblem
 from dds_fast.search.schedule import Controller, Schedule
@@ -52,6 +53,7 @@ class Stages(Search):
         self.n_adapted = self.most_steps - self.n_fixed
         self.adapts = problem.flow is not None and problem.settings.adapt
 
+    @arrays.isolated()
     def advance(self, n_steps: int = 1) -> None:
         """Up to `n_steps` steps, of one stage after the other."""
         controller = self.controller

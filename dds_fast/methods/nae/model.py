@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
+from dataclasses import field as attribute
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dds_fast import scalars
 from dds_fast.arrays import Kind, as_tensor, isolated
 from dds_fast.audio import SpectrogramConfig
-from dds_fast.files import read_tensors, write_tensors
+from dds_fast.files import field, named, read_tensors, write_tensors
 from dds_fast.methods.nae.layers import ACTIVATIONS, divergence, through
 
 KIND = "nae"
+STOP_REASONS = ("max_steps", "converged", "non-finite", "interrupted")
 
 
 @dataclass(eq=False)
@@ -50,9 +54,9 @@ class NAE:
     activation: str
     scale: float
     spectrogram: SpectrogramConfig | None = None
-    history: np.ndarray = field(default_factory=lambda: np.empty(0))
+    history: np.ndarray = attribute(default_factory=lambda: np.empty(0))
     stop_reason: str = "max_steps"
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = attribute(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.weights = tuple(self.weights)
@@ -60,10 +64,13 @@ class NAE:
             raise ValueError(
                 f"NAE: activation must be one of {tuple(ACTIVATIONS)}, not {self.activation!r}"
             )
-        if not self.scale > 0:
-            raise ValueError(f"NAE: scale must be positive, not {self.scale!r}")
+        self.scale = scalars.positive("NAE: scale", self.scale)
+        kinds = {(W.dtype, W.device) for W in self.weights}
+        if len(kinds) > 1 or not all(W.is_floating_point() for W in self.weights):
+            raise ValueError(f"NAE: weights must be of one floating dtype on one device: {kinds}")
         shapes = [tuple(W.shape) for W in self.weights]
         fits = len(shapes) >= 2 and len(shapes) % 2 == 0 and all(len(s) == 2 for s in shapes)
+        fits = fits and not any(0 in shape for shape in shapes)
         fits = fits and all(b[1] == a[0] for a, b in zip(shapes, shapes[1:], strict=False))
         if not (fits and shapes[0][1] == shapes[-1][0]):
             raise ValueError(
@@ -186,21 +193,33 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> NAE:
             f"{path} holds a dictionary of kind {header.get('kind')!r}, not an autoencoder; "
             "dds_fast.load reads it"
         )
-    try:
-        config = header["spectrogram"]
-        return NAE(
-            _numbered(tensors),
-            header["activation"],
-            header["scale"],
-            None if config is None else SpectrogramConfig(**config),
-            tensors["history"].numpy(),
-            header["stop_reason"],
-            header["settings"],
-        ).to(device)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or inconsistent: {error}") from error
+    with named(f"{path} is damaged or inconsistent"):
+        return _from_parts(header, tensors).to(device)
 
 
-def _numbered(tensors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-    n_weights = sum(name.startswith("weights.") for name in tensors)
-    return tuple(tensors[f"weights.{i}"] for i in range(n_weights))
+def _from_parts(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> NAE:
+    config = None
+    if header.get("spectrogram", "") is not None:
+        with named("spectrogram"):
+            config = SpectrogramConfig.stored(field(header, "spectrogram", dict))
+    stop_reason = field(header, "stop_reason", str)
+    if stop_reason not in STOP_REASONS:
+        raise ValueError(f"stop_reason must be one of {STOP_REASONS}, not {stop_reason!r}")
+    history = tensors.pop("history", None)
+    if history is None or history.ndim != 1 or not history.is_floating_point():
+        raise ValueError("history must be there, a row of floats")
+    names = [f"weights.{i}" for i in range(len(tensors))]
+    if tensors.keys() != set(names):
+        raise ValueError(f"the tensors must be history and weights.0, ..., not {sorted(tensors)}")
+    if not all(W.is_floating_point() for W in tensors.values()):
+        raise ValueError("weights must hold floats")
+    widest = reduce(torch.promote_types, (W.dtype for W in tensors.values()), torch.float32)
+    return NAE(
+        tuple(tensors[name].to(widest) for name in names),
+        field(header, "activation", str),
+        scalars.positive("scale", field(header, "scale", object)),
+        config,
+        history.double().numpy(),
+        stop_reason,
+        field(header, "settings", dict),
+    )

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from dds_fast import _native
+from dds_fast import _native, arrays
 from dds_fast.search.cpu import adam
 from dds_fast.search.problem import Problem, State
 from dds_fast.search.schedule import Controller, Schedule
@@ -108,6 +108,7 @@ class FixedSearch(Search):
             cost += self.sparsity * float(self.H.sum(dtype=torch.float64))
         self.controller.observe(cost)
 
+    @arrays.isolated()
     def advance(self, n_steps: int = 1) -> None:
         """Gradient, Adam, projection, schedule; up to `n_steps` times."""
         for _ in range(n_steps):

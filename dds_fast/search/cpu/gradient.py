@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from dds_fast import _native
+from dds_fast import _native, arrays
 from dds_fast.search import survivors
 from dds_fast.search.cpu.weights import code_arguments, packed_flow, state_format
 from dds_fast.search.problem import Problem, State
@@ -66,6 +66,7 @@ class GradientSearch(Search):
             self.listed = alive.flatten().nonzero()[:, 0]
             self.native.keep(alive.data_ptr(), self.n_threads)
 
+    @arrays.isolated()
     def advance(self, n_steps: int = 1) -> None:
         """Z half-step, decode, H half-step, schedule; up to `n_steps` times."""
         controller = self.controller

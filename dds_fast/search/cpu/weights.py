@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dds_fast import _native
-from dds_fast.flows.frozen import Coupling, FrozenFlow, FrozenStep
+from dds_fast.flows.frozen import NOT_UNIFORM, Coupling, FrozenFlow, FrozenStep
 from dds_fast.search.dispatch import Request, accept
 from dds_fast.search.problem import Problem, StagedProblem
 from dds_fast.search.reference import decoder
@@ -33,6 +33,8 @@ def can_run(request: Request, raise_error: bool = False) -> bool:
             f"computes in {', '.join(FORMATS)} with float32 tensors, not in {request.precision} "
             f"with {str(request.dtype).removeprefix('torch.')} tensors"
         )
+    elif request.flow is not None and not request.flow.uniform:
+        reason = NOT_UNIFORM
     else:
         try:
             _native.cpu()
@@ -75,6 +77,8 @@ class PackedFlow:
     """A frozen flow in one direction at one precision."""
 
     def __init__(self, flow: FrozenFlow, direction: str, precision: str) -> None:
+        if not flow.uniform:
+            raise ValueError(f"the CPU's kernels: {NOT_UNIFORM}")
         first = flow.steps[0].coupling
         self.layout = _native.cpu().Layout(
             FORMATS[precision],
@@ -84,7 +88,7 @@ class PackedFlow:
             [w.shape[1] for w in first.weights[:-1]],
         )
         self.n_features, self.precision = flow.n_features, precision
-        self.constants = flow.log_det.float()
+        self.constants = flow.log_det.detach().float()
         steps = flow.steps if direction == "encode" else flow.steps[::-1]
         # The kernels hold addresses: the tensors must live as long as they.
         self.tensors = [self._step(step, direction) for step in steps]

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import ModuleType
 
+from dds_fast import arrays
 from dds_fast.flows.cuda_graph import Graphed
 from dds_fast.search import survivors
 from dds_fast.search.gpu.decoder import Decoder, rows_that_fit
@@ -92,6 +93,7 @@ class GradientSearch(Search):
         for recording in self.recordings:
             recording.schedule.fetch(recording.controller)
 
+    @arrays.isolated()
     def advance(self, n_steps: int = 1) -> None:
         """Up to `n_steps` update steps of those that go on; then look at their schedules."""
         if not self.running:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dds_fast.flows.frozen import FrozenFlow
+from dds_fast.flows.frozen import NOT_UNIFORM, FrozenFlow
 from dds_fast.search.dispatch import Request, accept
 
 PRECISIONS = ("float32", "tf32", "bf16x3", "bfloat16")
@@ -41,6 +41,8 @@ def can_run(request: Request, raise_error: bool = False) -> bool:
             f"computes in {', '.join(PRECISIONS)} with float32 tensors, not in "
             f"{request.precision} with {str(request.dtype).removeprefix('torch.')} tensors"
         )
+    elif request.flow is not None and not request.flow.uniform:
+        reason = NOT_UNIFORM
     elif importlib.util.find_spec("triton") is None:
         reason = "Triton is not installed: pip install 'dds-fast[gpu]'"
     return accept(reason, raise_error)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from dds_fast.flows.reference import flow
 from dds_fast.search.dispatch import Request, accept
 from dds_fast.search.problem import AnyProblem, Problem
@@ -20,7 +22,9 @@ TOGETHER = 1
 def can_run(request: Request, raise_error: bool = False) -> bool:
     """Plain PyTorch computes in the tensors' own dtype, on any device."""
     reason = None
-    if request.precision not in ("float64", "float32"):
+    if request.dtype not in (torch.float64, torch.float32):
+        reason = f"computes in float64 or float32, not {str(request.dtype).removeprefix('torch.')}"
+    elif request.precision not in ("float64", "float32"):
         reason = f"computes in float64 or float32, not {request.precision}"
     return accept(reason, raise_error)
 

@@ -31,7 +31,7 @@ class Decoder:
         # What can be dropped as a whole: the flows of a bank (dim 0), or the rows of a single flow.
         self.unit_dim = 0 if per_frame or flow.n_groups > 1 else 1
         self.fixed, self.free = Z.tensor_split([n_fixed], dim=-1)
-        self.free = self.free.clone()
+        self.free = self.free.clone(memory_format=torch.contiguous_format)
         row_bytes = flow_reference.stash_bytes_per_row(flow) * flow.n_groups
         self.chunk = max(1, STASH_BYTES // row_bytes)
         self.keep = self.chunk >= self.free.shape[1]

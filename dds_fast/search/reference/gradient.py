@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dds_fast import arrays
 from dds_fast.search import survivors
 from dds_fast.search.problem import Problem, State
 from dds_fast.search.reference import objective
@@ -27,7 +28,8 @@ class GradientSearch(Search):
         self.controllers = [Controller(schedule)]
         self.most_steps = schedule.max_steps
         self.Xt = problem.X.T.contiguous()
-        self.H = problem.H.clone()
+        # The fused Adam walks variables and gradients through memory, whatever their strides.
+        self.H = problem.H.clone(memory_format=torch.contiguous_format)
         self.survivors = Survivors(len(self.H), self.H.device)
         self.adam_H = self._adam(self.H)
         if problem.flow is not None:
@@ -73,7 +75,6 @@ class GradientSearch(Search):
 
     def _move(self, adam: torch.optim.Adam, variable: Tensor, gradient: Tensor) -> None:
         adam.param_groups[0]["lr"] = self.controller.step_size
-        # The fused Adam walks both through memory side by side, whatever their strides.
         variable.grad = gradient.contiguous()
         adam.step()
         variable.grad = None
@@ -133,6 +134,7 @@ class GradientSearch(Search):
         }
         return adam
 
+    @arrays.isolated()
     def advance(self, n_steps: int = 1) -> None:
         """Z half-step, decode, H half-step, schedule; up to `n_steps` times."""
         for _ in range(n_steps):
