@@ -193,12 +193,12 @@ def _average(file: soundfile.SoundFile) -> np.ndarray:
     means, energies, of_mean = [], np.zeros(file.channels), 0.0
     for block in _blocks(file):
         means.append(block.mean(axis=1))
-        energies += np.einsum("nc,nc->c", block, block, dtype=float)
-        of_mean += float(np.einsum("n,n->", means[-1], means[-1], dtype=float))
+        energies += [np.dot(channel, channel) for channel in block.T]
+        of_mean += float(np.dot(means[-1], means[-1]))
     channel = _louder_if_cancelled(energies, of_mean, file.name)
     if channel is not None:
         file.seek(0)
-        means = [block[:, channel] for block in _blocks(file)]
+        means = [block[:, channel].copy() for block in _blocks(file)]
     return np.concatenate(means) if means else np.empty(0, np.float32)
 
 
