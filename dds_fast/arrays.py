@@ -100,7 +100,7 @@ def plain(name: str, tensor: Tensor) -> Tensor:
     """A dense tensor whose memory holds its values, as kernels read them; it keeps its graph.
 
     Raises:
-        ValueError: a sparse tensor, or something that is no tensor.
+        ValueError: a sparse tensor, one without memory, or something that is no tensor.
 
     Example:
         >>> plain("X", torch.eye(2).to_sparse())
@@ -111,6 +111,8 @@ def plain(name: str, tensor: Tensor) -> Tensor:
         raise ValueError(f"{name} must be a tensor, not {type(tensor).__name__}")
     if tensor.layout != torch.strided:
         raise ValueError(f"{name} must be a dense tensor, not a sparse one")
+    if tensor.is_meta:
+        raise ValueError(f"{name} must hold values, not lie on the meta device")
     return tensor.resolve_conj().resolve_neg()
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import struct
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -99,7 +100,7 @@ def change_header(random: Random, header: dict[str, Any], _: dict[str, Tensor]) 
     how = random.choice(("drop", "retype", "retype", "rename"))
     value = holder.pop(key)
     if how == "retype":
-        value = random.choice(ODD)
+        value = deepcopy(random.choice(ODD))
         if isinstance(holder, dict):
             holder[key] = value
         else:
@@ -115,7 +116,7 @@ def change_tensor(random: Random, _: dict[str, Any], tensors: dict[str, Tensor])
     how = random.choice(tuple(TENSOR_CHANGES))
     try:
         changed = TENSOR_CHANGES[how](random, tensor)
-    except (RuntimeError, IndexError):  # there is no such change of this one
+    except (RuntimeError, IndexError, ValueError):  # there is no such change of this one
         changed = tensor
     if changed is not None:
         tensors[name + (" again" if how == "rename" else "")] = changed.contiguous()

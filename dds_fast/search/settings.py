@@ -91,7 +91,7 @@ class SearchSettings:
 
 
 def _n_components(name: str, value: Any) -> int | None:
-    return None if value is None else scalars.integer(name, value, 1, 1 << 16)
+    return None if value is None else scalars.integer(name, value, 1, 1 << 48)
 
 
 _LEGAL: dict[str, Callable[[str, Any], Any]] = {

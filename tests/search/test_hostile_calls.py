@@ -211,7 +211,7 @@ def spoil(random: Random, at: Arguments) -> str:
                 random.setstate(state)  # all to one dtype
                 at[name] = TENSORS[how](random, value)
         if how == "cast" and "log_det" in at:
-            at["log_det"] = at["log_det"].double()
+            at["log_det"] = at["log_det"].real.double()
         return f"{how} all"
     name = random.choice(sorted(at))
     value = at[name]
@@ -255,6 +255,8 @@ def check(case: int) -> str | None:
         return words
     except Exception as error:
         raise AssertionError(f"{words}: {error!r}") from error
+    if any(isinstance(value, int | float) and value > 1e6 for value in at.values()):
+        return None  # single and double precision part
     expected = call(exact(at))
     bound = {"bfloat16": 0.1, "bf16x3": 1e-2}.get(at.get("precision"), 1e-3)
     if call is call_least_squares:
