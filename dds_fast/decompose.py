@@ -73,7 +73,7 @@ class BatchError(ValueError):
         ...     dds_fast.decompose([good, "gone.wav"], dictionary)
         ... except dds_fast.BatchError as error:
         ...     error.results[0].n_frames, error.results[1], error.errors
-        (9, None, {1: FileNotFoundError('no such file: gone.wav')})
+        (9, None, {1: FileNotFoundError('no such audio file: gone.wav')})
     """
 
     def __init__(self, results: list[Decomposition | None], errors: dict[int, Exception]) -> None:

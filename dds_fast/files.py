@@ -20,7 +20,7 @@ from dds_fast import locks
 
 FORMAT_VERSION = 2
 TEMPORARY = ".dds_fast-"
-"""How the names of files begin that are being written."""
+"""How the names of folders begin in which files are being written."""
 ROOM = 2**20
 """Bytes; a disk with less has no room for what fails to be written."""
 
@@ -32,9 +32,9 @@ T = TypeVar("T")
 
 @contextmanager
 def writing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it when the block ends without an error.
+    """A temporary path, renamed to `path` when the block ends without an error.
 
-    What killed processes left half written in the folder is removed.
+    What killed processes left half written beside `path` is removed.
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is false.
@@ -48,39 +48,42 @@ def writing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     for other in path.parent.glob(f"{TEMPORARY}*"):
         if locks.is_left_over(other):
-            other.unlink(missing_ok=True)
-    descriptor, temporary = _temporary(path)
+            shutil.rmtree(other, ignore_errors=True)
+    descriptor, folder = _temporary(path.parent)
+    temporary = folder / f"file{path.suffix[-16:]}"
     try:
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno is not None and error.filename in (None, str(temporary)):
-            error.filename, error.filename2 = str(path), None
-        raise
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     except Exception as error:
         # libsndfile, torch and safetensors have errors of their own for a full disk.
         if isinstance(error, ValueError | TypeError) or shutil.disk_usage(path.parent).free > ROOM:
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
 
 
-def _temporary(path: Path) -> tuple[int, Path]:
-    """A new file beside `path`, open and locked while it is written."""
+def _temporary(beside: Path) -> tuple[int, Path]:
+    """A new folder, open and locked while a file is written in it, perhaps by way of others."""
     while True:
-        descriptor, name = tempfile.mkstemp(
-            dir=path.parent, prefix=TEMPORARY, suffix=path.suffix[-16:]
-        )
+        folder = Path(tempfile.mkdtemp(dir=beside, prefix=TEMPORARY))
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # swept before it was locked
         try:
             own = locks.lock(descriptor)
         except OSError:
             own = True  # no locks here, and nobody sweeps
-        if own and os.path.exists(name):
-            return descriptor, Path(name)
-        os.close(descriptor)  # swept between its making and its lock
+        if own and folder.exists():
+            return descriptor, folder
+        os.close(descriptor)
 
 
 def probe(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Locks on files: the system lifts them when the process that holds one ends, however it ends."""
+"""Locks on files and folders: the system lifts them when the process that holds one ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def lock(descriptor: int) -> bool:
-    """Whether an open file is this process's alone from now on, until it is closed.
+    """Whether an open file or folder is this process's alone from now on, until it is closed.
 
     Raises:
         OSError: the file system has no locks.
@@ -23,9 +23,9 @@ def lock(descriptor: int) -> bool:
 
 
 def is_left_over(path: Path) -> bool:
-    """Whether whoever locked a file has ended; False where that cannot be told."""
+    """Whether whoever locked a folder has ended; False where that cannot be told."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
