@@ -80,7 +80,11 @@ class Problems:
     def floats(self, F: int, T: int) -> int:
         """Floats that the search of ``(F, T)`` keeps."""
         dictionary, settings = self.dictionary, self.settings
-        J = len(self.labels)
-        if dictionary.W is None and settings.algorithm == "staged":
-            J = len(dictionary.sources) * dictionary.start_codes(self.random_state).shape[1]
+        S = len(dictionary.sources)
+        if dictionary.W is not None:
+            J = dictionary.W.shape[1]
+        elif settings.algorithm == "staged":
+            J = S * dictionary.start_codes(self.random_state).shape[1]
+        else:
+            J = S * (settings.n_components or 1)
         return memory.needed(dictionary.kind, settings.algorithm, J, F, T)

@@ -181,9 +181,8 @@ def test_recordings_searched_together(triton_device: torch.device, kind: str) ->
     """Each goes its own way, to its own stop."""
     first = on_device(draw(kind), triton_device)
     shorter = slice(0, 4)
-    second = replace(first, X=first.X[:, shorter] * 2, H=first.H[:, shorter])
-    if kind == "dds1":
-        second = replace(second, Z=second.Z[:, shorter])
+    Z = first.Z[:, shorter] if kind == "dds1" else first.Z
+    second = replace(first, X=first.X[:, shorter] * 2, H=first.H[:, shorter], Z=Z)
     schedules = [replace(SCHEDULE, max_steps=n) for n in (3, 2)]
     together = gradient.GradientSearch([first, second], schedules, "float32", triton.flow)
     together.advance(4)

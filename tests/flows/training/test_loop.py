@@ -60,6 +60,14 @@ def weights(kind: str, config: TrainingConfig, **options: Any) -> dict[str, torc
     return {name: p.detach().clone() for name, p in trained.flow.named_parameters()}
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_interrupts() -> Iterator[None]:
+    """As in a shell; worker processes of the tests are deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def always_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint after every epoch."""
