@@ -24,7 +24,7 @@ import torch
 from report import markdown
 from sklearn.decomposition import non_negative_factorization
 
-from dds_fast.nmf import factorize as nmf
+from dds_fast import nmf
 
 SIZES = {
     "tutorial: F = 500, T = 1000, J = 20": (500, 1000, 20),
@@ -51,7 +51,7 @@ def libfmp_nmf() -> Callable[..., Any]:
 
 
 def the_rule(X: np.ndarray, W: np.ndarray, H: np.ndarray) -> Factors:
-    """Spec. 11.1."""
+    """Lee and Seung's updates, with the small number in their denominators."""
     eps = np.finfo(np.float32).eps
     for _ in range(N_STEPS):
         H = H * (W.T @ X) / (W.T @ W @ H + eps)
@@ -67,9 +67,12 @@ def ours(X: np.ndarray, W: np.ndarray, H: np.ndarray) -> Factors:
     return result.W, result.H
 
 
-def scikit_learn(X: np.ndarray, W: np.ndarray, H: np.ndarray) -> Factors:
+def scikit_learn(
+    X: np.ndarray, W: np.ndarray, H: np.ndarray, n_steps: int = N_STEPS, **options: Any
+) -> Factors:
+    """Multiplicative updates of the transposed problem: it too moves H first."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it stops at its last step
+        warnings.simplefilter("ignore")  # that it stops at its last step, and starts at its own H
         Ht, Wt, _ = non_negative_factorization(
             X.T,
             W=np.ascontiguousarray(H.T),
@@ -77,8 +80,9 @@ def scikit_learn(X: np.ndarray, W: np.ndarray, H: np.ndarray) -> Factors:
             n_components=W.shape[1],
             init="custom",
             solver="mu",
-            max_iter=N_STEPS,
+            max_iter=n_steps,
             tol=0,
+            **options,
         )
     return Wt.T, Ht.T
 

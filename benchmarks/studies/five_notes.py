@@ -18,10 +18,10 @@ from report import save
 from scipy.optimize import linear_sum_assignment
 
 import dds_fast
-from dds_fast import audio, plots
+from dds_fast import audio, nmf
 from dds_fast.methods import nae
-from dds_fast.nmf import factorize as nmf
 from dds_fast.notes.found import Detection, Note, find_notes
+from dds_fast.notes.names import note_name
 
 CONFIG = dds_fast.SpectrogramConfig(sr=8000, n_fft=1024, hop=256, gamma=0)
 PITCHES = (62, 63, 67, 66, 67)
@@ -124,7 +124,7 @@ def by_autoencoder(X: np.ndarray, penalty: float) -> Explanation:
 def plot(results: dict[str, Explanation], path: Path) -> None:
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     axes = figure.subplots(len(results), 2, sharex="col")
-    names = [plots.note_name(pitch) for pitch in TEMPLATES]
+    names = [note_name(pitch) for pitch in TEMPLATES]
     shown = CONFIG.frequencies < 2000
     for (title, result), (left, right) in zip(results.items(), axes, strict=True):
         times = CONFIG.times(result.H.shape[1])

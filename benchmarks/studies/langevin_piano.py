@@ -23,7 +23,7 @@ import torch
 from studies.wave_priors import compare
 
 import dds_fast
-from dds_fast import audio, metrics
+from dds_fast import audio, metrics, nmf
 from dds_fast.audio import masks as separation
 from dds_fast.datasets import NoteFrames, find_notes, load_notes
 from dds_fast.fit import PRESETS
@@ -32,7 +32,6 @@ from dds_fast.flows.training.bank import BankTraining
 from dds_fast.flows.training.loop import train
 from dds_fast.methods import langevin
 from dds_fast.methods.priors import BankPrior
-from dds_fast.nmf import factorize as nmf
 
 TRAINING = ("real_steinway", "sf_fluid", "real_c3close", "real_oldbacon")
 TEST = "real_c5"

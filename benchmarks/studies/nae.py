@@ -26,9 +26,8 @@ from report import markdown, save
 from studies import speech
 
 import dds_fast
-from dds_fast import audio, metrics
+from dds_fast import audio, metrics, nmf
 from dds_fast.methods import nae
-from dds_fast.nmf import factorize as nmf
 
 CONFIG = dds_fast.SpectrogramConfig(n_fft=512, hop=128, gamma=0, window="sqrt_hann")
 METHODS = ("NMF", "shallow", "deep")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.decomposition import non_negative_factorization
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
+from studies.factorize import ratio, scikit_learn
 from torch import Tensor
 
 from dds_fast import nmf
@@ -83,35 +81,11 @@ def start(F: int = 40, J: int = 5, T: int = 60) -> tuple[np.ndarray, np.ndarray,
     return rng.random((F, T)) + 0.1, rng.random((F, J)) + 0.1, rng.random((J, T)) + 0.1
 
 
-def sklearn_factors(
-    X: np.ndarray, W: np.ndarray, H: np.ndarray, n: int, **options: object
-) -> tuple[np.ndarray, np.ndarray]:
-    """scikit-learn's multiplicative updates of the transposed problem: it too moves H first."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it stops at n steps, and starts at its own H
-        Ht, Wt, _ = non_negative_factorization(
-            X.T,
-            W=np.ascontiguousarray(H.T),
-            H=np.ascontiguousarray(W.T),
-            n_components=W.shape[1],
-            init="custom",
-            solver="mu",
-            max_iter=n,
-            tol=0,
-            **options,
-        )
-    return Wt.T, Ht.T
-
-
-def ratio(actual: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
-
-
 class TestFactorize:
     @pytest.mark.parametrize("loss", LOSSES)
     def test_agrees_with_scikit_learn(self, loss: str) -> None:
         X, W, H = start()
-        expected = sklearn_factors(X, W, H, 50, beta_loss=BETA[loss])
+        expected = scikit_learn(X, W, H, 50, beta_loss=BETA[loss])
         found = nmf.factorize(X, loss=loss, W=W, H=H, n_steps=50, tolerance=0)
         assert found.W.dtype == np.float64
         assert ratio(found.W, expected[0]) < 1e-5 and ratio(found.H, expected[1]) < 1e-5
@@ -125,7 +99,7 @@ class TestFactorize:
         W /= np.linalg.norm(W, axis=0)
         H = np.full_like(H, np.sqrt(X.mean() / 5))  # where it starts if the other factor is fixed
         options = {"alpha_W": 0.4 / len(X), "alpha_H": 0.0, "l1_ratio": 1.0, "update_H": False}
-        expected = sklearn_factors(X, W, H, n, beta_loss=BETA[loss], **options)[1]
+        expected = scikit_learn(X, W, H, n, beta_loss=BETA[loss], **options)[1]
         found = nmf.factorize(
             X, loss=loss, W=W, H=H, fixed="W", sparsity=0.4, n_steps=n, tolerance=0
         )

@@ -23,7 +23,7 @@ SCHEDULE = Schedule(step_size=1e-2, max_steps=STEPS)
 def autograd_cost(
     kind: str, flow: RealNVPBank | ConditionalGlow, X: Tensor, Z: Tensor, H: Tensor, data: bool
 ) -> Tensor:
-    """Spec 6.1 and the l1 norm of H as most people would write it."""
+    """The objective (docs/method.md) and the l1 norm of H as most people would write it."""
     if kind == "dds3":
         z_s = torch.eye(S, dtype=Z.dtype).repeat_interleave(K, 0)
         x, log_det = flow.decode(torch.cat([z_s, Z], 1))

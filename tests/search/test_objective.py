@@ -23,7 +23,7 @@ def draw(per_frame: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def formula(X: Tensor, W: Tensor, H: Tensor, log_likelihoods: Tensor, epsilon: float) -> Tensor:
-    """Spec 6.1 and the l1 norm of H, written with loops."""
+    """The objective (docs/method.md) and the l1 norm of H, written with loops."""
     W, H = torch.relu(W), torch.relu(H)
     approximation = torch.zeros_like(X)
     penalty = torch.zeros((), dtype=torch.float64)

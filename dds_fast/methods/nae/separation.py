@@ -77,7 +77,7 @@ def separate(
             sum to the mixture (Eq. 10), or "model" for the magnitudes that the models give
             themselves. Both with the mixture's phase.
         n_steps: most steps of the search for the activations.
-        tolerance: see `activations` and `dds_fast.nmf.factorize.activations`.
+        tolerance: see `activations` and `dds_fast.nmf.activations`.
         progress: show a progress bar; autoencoders only.
 
     Returns:
