@@ -77,11 +77,7 @@ def _temporary(beside: Path) -> tuple[int, Path]:
             descriptor = os.open(folder, os.O_RDONLY)
         except FileNotFoundError:
             continue  # swept before it was locked
-        try:
-            own = locks.lock(descriptor)
-        except OSError:
-            own = True  # no locks here, and nobody sweeps
-        if own and folder.exists():
+        if locks.lock(descriptor) and folder.exists():
             return descriptor, folder
         os.close(descriptor)
 

@@ -9,16 +9,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-def lock(descriptor: int) -> bool:
+def lock(descriptor: int, *, without: bool = True) -> bool:
     """Whether an open file or folder is this process's alone from now on, until it is closed.
 
-    Raises:
-        OSError: the file system has no locks.
+    Args:
+        descriptor: of the file or folder.
+        without: the answer where the file system has no locks.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError:
+        return without
     return True
 
 
@@ -29,9 +32,7 @@ def is_left_over(path: Path) -> bool:
     except OSError:
         return False
     try:
-        return lock(descriptor)
-    except OSError:
-        return False
+        return lock(descriptor, without=False)
     finally:
         os.close(descriptor)
 
@@ -62,10 +63,7 @@ def claimed(folder: Path) -> Iterator[bool]:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except FileNotFoundError:  # another process has just removed the folder
             continue
-        try:
-            own = lock(descriptor)
-        except OSError:
-            own = True
+        own = lock(descriptor)
         if not own or _is(descriptor, path):
             break
         os.close(descriptor)  # of a claim that ended in between
