@@ -99,7 +99,7 @@ def test_wavenet_reaches_both_ways_as_far_as_its_dilations() -> None:
     net = WaveNet(1, 1, 1, width=3, n_layers=3).double()
     with torch.no_grad():
         for parameter in net.parameters():
-            parameter.add_(0.1)
+            parameter.fill_(0.1)
     x = torch.zeros(1, 1, 1, 61, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(net(x)[0, 0, 0, 30], x)
     reached = gradient[0, 0, 0].nonzero()[:, 0]
