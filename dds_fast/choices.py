@@ -14,6 +14,9 @@ TRAINING_PRECISIONS = ("float32", "tf32", "bfloat16")
 PRESETS = ("fast", "paper")
 FIT_PRESETS = ("small", "paper-512", "paper-1024")
 
+SOURCES = ("key", "name", "folder", "folder/key")
+"""What of a file of isolated sound tells its source."""
+
 LIKELIHOODS = ("latent", "data")
 """Density of the codes, or of the spectra."""
 

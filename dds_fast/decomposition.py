@@ -17,6 +17,7 @@ from dds_fast.audio.windows import Window
 from dds_fast.files import writing
 from dds_fast.notes import found
 from dds_fast.notes.found import Detection
+from dds_fast.notes.general_midi import Numbers, numbers
 
 if TYPE_CHECKING:
     import pretty_midi
@@ -202,7 +203,7 @@ class Decomposition:
         Raises:
             ValueError: a value that is negative or not finite, or `lower` above `upper`.
         """
-        asked = {
+        asked: dict[str, Any] = {
             "upper": upper,
             "lower": lower,
             "min_duration": min_duration,
@@ -216,13 +217,18 @@ class Decomposition:
             replace(self.note_detection(), **given),
         )
 
-    def to_midi(self, **options: Any) -> pretty_midi.PrettyMIDI:
-        """The notes as a MIDI file; `options` as for `notes`.
+    def to_midi(self, midi: Numbers | None = None, **options: Any) -> pretty_midi.PrettyMIDI:
+        """The notes as a MIDI file, a track for each instrument.
+
+        Args:
+            midi: notes of drums and programs of instruments where their names do not tell them, see
+                `dds_fast.notes.general_midi.numbers`.
+            **options: as for `notes`.
 
         Raises:
-            ValueError: the sources are not MIDI numbers.
+            ValueError: `midi` names no source, or is no MIDI number.
         """
-        return found.to_midi(self.notes(**options))
+        return found.to_midi(self.notes(**options), numbers(self.sources, midi))
 
     def plot(self, ax: Axes | None = None, *, notes: bool = True, **options: Any) -> Axes:
         """Draw the source activations as a piano-roll, by default with the notes found in them.

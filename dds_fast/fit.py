@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,17 @@ from dds_fast import arrays, scalars
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.choices import FIT_PRESETS, KINDS_LEARNED
 from dds_fast.codes import N_CODES, add_codes
+from dds_fast.datasets.note_files import search
 from dds_fast.datasets.notes import NoteFrames, load_notes
+from dds_fast.datasets.percussion import are_drums
 from dds_fast.dictionary import Dictionary
 from dds_fast.flows import ConditionalGlow, RealNVPBank
 from dds_fast.flows.training.bank import BankTraining
 from dds_fast.flows.training.glow import GlowTraining
 from dds_fast.flows.training.loop import TrainingConfig, ranks, train
 from dds_fast.inspection import inspect
+from dds_fast.notes import names
+from dds_fast.notes.found import Detection
 
 logger = logging.getLogger("dds_fast")
 
@@ -33,13 +38,17 @@ class Preset:
 
     Attributes:
         n_fft: window of the spectrogram, 2 F.
+        drums: window of the spectrogram of drums.
         training: settings of the training by kind.
         sizes: steps, width and depth of the flow by kind, from F.
+        fewest_steps: training steps by kind, where frames are too few for as many in the epochs.
     """
 
     n_fft: int
+    drums: int
     training: Mapping[str, TrainingConfig]
     sizes: Mapping[str, Callable[[int], tuple[int, int, int]]]
+    fewest_steps: Mapping[str, int] = field(default_factory=dict)
 
 
 _PAPER_TRAINING = {
@@ -60,6 +69,7 @@ _PAPER_SIZES = {"dds2": lambda F: (16, F // 4, 4), "dds3": lambda F: (32, 2 * F,
 
 _SMALL = Preset(
     1024,
+    2048,
     {
         "dds2": TrainingConfig(
             max_epochs=150, learning_rate=1e-3, one_cycle=True, equalizer_db=5.0
@@ -69,11 +79,32 @@ _SMALL = Preset(
         ),
     },
     {"dds2": lambda F: (8, F // 8, 4), "dds3": lambda F: (8, F // 2, 3)},
+    {"dds2": 300, "dds3": 600},
 )
-_PAPER_512, _PAPER_1024 = (Preset(n_fft, _PAPER_TRAINING, _PAPER_SIZES) for n_fft in (1024, 2048))
+_PAPER_512, _PAPER_1024 = (
+    Preset(n_fft, n_fft, _PAPER_TRAINING, _PAPER_SIZES) for n_fft in (1024, 2048)
+)
 PRESETS = dict(zip(FIT_PRESETS, (_SMALL, _PAPER_512, _PAPER_1024), strict=True))
 """Minutes on two cores for a few ten thousand frames; or the DDS paper's training (section IV-B)
 at F = 512 and F = 1024, which wants a GPU."""
+
+FEWEST_FRAMES = 5
+"""Of a source, to learn a flow from and validate it on."""
+
+SOFTER = (-10.0,)
+"""Decibels: hits of drums, and sources of a single take, are learned at this level too."""
+
+SPREAD = 1.3
+"""Frames of a hit: ever fewer of its decay, of which most look alike."""
+
+DRUMS: dict[str, Any] = {"sr": 44100, "hop": 882}
+"""Cymbals sound above 8 kHz, and sixteenths are 0.1 s apart."""
+
+DRUM_SEARCH = {"sparsity": 0.25, "floor": 0.2}
+"""Drums sound together, soft ones beside loud ones, which a weaker penalty leaves there."""
+
+HIT = 0.15
+"""By which share of a hit's own strength an activation rises in one."""
 
 
 @arrays.isolated()
@@ -81,6 +112,7 @@ def fit(
     notes: str | Path | Iterable[str | Path] | NoteFrames | Mapping[int | str, np.ndarray],
     kind: str = "dds2",
     *,
+    sources: str | None = None,
     preset: str = "small",
     spectrogram: SpectrogramConfig | None = None,
     max_epochs: int | None = None,
@@ -96,16 +128,24 @@ def fit(
 ) -> Dictionary:
     """Learn a dictionary from isolated notes.
 
-    Under ``torchrun`` every process takes a share of each batch.
+    Sources without a pitch that sound like drums (see `datasets.percussion`) are described by a
+    spectrogram that shows them, and their notes are found as hits. Where a source has a single
+    take, the middle of that is held out in place of a recording. Under ``torchrun`` every process
+    takes a share of each batch.
 
     Args:
-        notes: a folder (or several) of recordings whose file names begin with a MIDI number or a
-            note name; a `dds_fast.datasets.NoteFrames`; or ``{source: (frames, F) array}`` with
-            spectra of the given config.
+        notes: a folder (or several) of recordings, one file per take; a
+            `dds_fast.datasets.NoteFrames`; or ``{source: (frames, F) array}`` with spectra of the
+            given config.
+        sources: what tells the source of a file: "key" (a note name or MIDI number in its name),
+            "name" (``kick_01.wav`` and ``kick_02.wav`` are "kick"), "folder", or "folder/key" (a
+            source "guitar/60" for each key of each folder). By default "key" where most names hold
+            a note, else "name".
         kind: "dds2" (a flow per source; serves dds1 too), "dds3" (one conditional flow) or "nmf"
             (the frames themselves).
         preset: "small" (minutes on a CPU), "paper-512" or "paper-1024" (F and flows of the paper).
-        spectrogram: by default the preset's F at 16 kHz; for arrays, F decides.
+        spectrogram: by default the preset's F at 16 kHz, at 44.1 kHz for drums; for arrays, F
+            decides.
         max_epochs, learning_rate, batch_size, precision: override the preset's; precision is
             that of the couplings' products, "float32", "tf32" or "bfloat16".
         n_codes: codes per source that are chosen among the training frames once the flow is
@@ -124,7 +164,8 @@ def fit(
 
     Raises:
         ValueError: no notes, an unknown kind, preset or option, bad arrays, `n_codes` for "nmf";
-            `folder` holds the checkpoint of another training.
+            `sources` for frames; names that differ by case alone; fewer than 5 frames of a source
+            for a flow; `folder` holds the checkpoint of another training.
         FloatingPointError: the training diverged; names the step and the source.
         RuntimeError: the device or precision is not to be had.
 
@@ -150,10 +191,18 @@ def fit(
     random_state = scalars.integer("random_state", random_state, least=0)
     sizes = {name: scalars.integer(name, size, least=0) for name, size in sizes.items()}
     recipe = PRESETS[preset]
-    frames, spectrogram = _frames(notes, spectrogram, recipe.n_fft)
+    frames, spectrogram, provenance = _frames(notes, sources, spectrogram, recipe)
+    names.check_case(frames.sources)
     logger.info("%d frames of %d sources", len(frames.frames), len(frames.sources))
+    metadata: dict[str, Any] = {"training": provenance}
+    drums = provenance.get("drums", False)
+    if drums:
+        metadata["detection"] = {kind: asdict(_hits(frames))}
+        metadata["search"] = {kind: DRUM_SEARCH}
     if kind == "nmf":
-        return Dictionary.from_frames(frames, spectrogram, {"training": _provenance(frames)})
+        frames = frames.at_levels(SOFTER, spectrogram) if drums else frames
+        return Dictionary.from_frames(frames, spectrogram, metadata)
+    _check_enough(frames)
     overrides: dict[str, Any] = {
         "max_epochs": max_epochs,
         "learning_rate": learning_rate,
@@ -169,7 +218,7 @@ def fit(
     n_steps, width, depth = recipe.sizes[kind](F)
     sizes = {"n_steps": n_steps, "width": max(1, width), "depth": depth, **sizes}
     device = ranks.rank_device(device)
-    split = frames.split(config.validation, config.random_state)
+    split = _split(frames, config, spectrogram, drums, provenance)
     task: BankTraining | GlowTraining
     with ranks.process_group(device):
         if kind == "dds2":
@@ -178,6 +227,9 @@ def fit(
         else:
             glow = ConditionalGlow(S, F, **sizes, random_state=random_state)
             task = GlowTraining(glow, *split, config, device, spectrogram.gamma)
+        if max_epochs is None:
+            enough = math.ceil(recipe.fewest_steps.get(kind, 0) / task.n_batches)
+            config = replace(config, max_epochs=max(config.max_epochs, enough))
         record = train(
             task,
             config,
@@ -185,7 +237,7 @@ def fit(
             folder=None if folder is None else Path(folder),
             progress=progress,
         )
-    metadata: dict[str, Any] = {"training": {**_provenance(frames), **record}}
+    metadata["training"] = {**provenance, **record}
     made = Dictionary.from_flow(task.flow.cpu(), frames.sources, spectrogram, metadata)
     add_codes(made, split[0], n_codes, random_state)
     if len(split[1].frames):
@@ -204,23 +256,72 @@ def _n_codes(asked: int | None, kind: str) -> int:
 
 
 def _frames(
-    notes: Any, spectrogram: SpectrogramConfig | None, n_fft: int
-) -> tuple[NoteFrames, SpectrogramConfig]:
+    notes: Any, sources: str | None, spectrogram: SpectrogramConfig | None, recipe: Preset
+) -> tuple[NoteFrames, SpectrogramConfig, dict[str, Any]]:
+    """Spectra, their config, and where they come from."""
     if isinstance(notes, NoteFrames | Mapping):
+        if sources is not None:
+            raise ValueError("sources tells what names the files of a folder: frames have theirs")
         frames = notes if isinstance(notes, NoteFrames) else NoteFrames.from_mapping(notes)
         F = frames.frames.shape[1]
         if spectrogram is None:
             spectrogram = SpectrogramConfig.for_features(F)
         if F != spectrogram.n_features:
             raise ValueError(f"the frames have {F} bins, the config {spectrogram.n_features}")
-        return frames, spectrogram
-    if spectrogram is None:
-        spectrogram = SpectrogramConfig(n_fft=n_fft)
-    return load_notes(notes, spectrogram), spectrogram
+        return frames, spectrogram, _provenance(frames)
+    recordings, problems, told_by = search(notes, None, sources)
+    drums = are_drums(recordings)
+    if drums:
+        logger.info("they sound like drums: notes are found as hits")
+        spectrogram = spectrogram or SpectrogramConfig(n_fft=recipe.drums, **DRUMS)
+    spectrogram = spectrogram or SpectrogramConfig(n_fft=recipe.n_fft)
+    spread = SPREAD if drums else 1.0
+    frames = load_notes(recordings, spectrogram, spread=spread, problems=problems)
+    return frames, spectrogram, {**_provenance(frames), "sources": told_by, "drums": drums}
 
 
 def _provenance(frames: NoteFrames) -> dict[str, Any]:
     return {"n_frames": len(frames.frames), "n_recordings": int(len(np.unique(frames.origins)))}
+
+
+def _hits(frames: NoteFrames) -> Detection:
+    """What is a hit, in units of how strong the hits that were learned are."""
+    norms = np.linalg.norm(frames.frames, axis=1)
+    strengths = [norms[frames.origins == origin].max() for origin in np.unique(frames.origins)]
+    upper = HIT * float(np.median(strengths))
+    return Detection(upper, upper, min_duration=0.05, max_gap=0.05, hits=True)
+
+
+def _check_enough(frames: NoteFrames) -> None:
+    """Of a single frame a flow learns nothing, and there would be none to validate it on."""
+    counts = np.bincount(frames.labels, minlength=len(frames.sources)).tolist()
+    for source, n in zip(frames.sources, counts, strict=True):
+        if n < FEWEST_FRAMES:
+            raise ValueError(
+                f"source {source!r} has {n} frame{'s' * (n > 1)}: a flow is learned from "
+                f"{FEWEST_FRAMES} at least; take a longer recording, a smaller hop or kind 'nmf'"
+            )
+
+
+def _split(
+    frames: NoteFrames,
+    config: TrainingConfig,
+    spectrogram: SpectrogramConfig,
+    drums: bool,
+    provenance: dict[str, Any],
+) -> tuple[NoteFrames, NoteFrames]:
+    """Training and validation frames, and what was held out in the record."""
+    single = frames.single_takes
+    provenance["held_out"] = "recordings"
+    if single:
+        what = f"the middle of the only take of {len(single)} of {len(frames.sources)} sources"
+        others = "; recordings of the others" * (len(single) < len(frames.sources))
+        provenance["held_out"] = what + others
+        logger.info("held out for validation: %s%s", what, others)
+    training, validation = frames.split(config.validation, config.random_state)
+    if drums or single:
+        training = training.at_levels(SOFTER, spectrogram)
+    return training, validation
 
 
 def _fingerprint(frames: NoteFrames) -> str:

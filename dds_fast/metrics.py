@@ -171,11 +171,11 @@ def evaluate(
 ) -> dict[str, float]:
     """All scores of a decomposition against reference notes.
 
-    Frames in which no reference note sounds are not scored, nor are reference notes whose pitch
-    is no source of the decomposition.
+    Frames in which no reference note sounds are not scored, nor are reference notes that are of no
+    source of the decomposition (see `dds_fast.datasets.Labels.rows`).
 
     Args:
-        decomposition: its sources must be MIDI numbers.
+        decomposition: its sources may be MIDI numbers or names.
         labels: the reference notes.
         label_delay: seconds by which the sound comes after the labels (about 0.05 for the MAPS
             Disklavier).
@@ -186,7 +186,7 @@ def evaluate(
         it); the best threshold of single frames and its F1; note F1 (onset; onset and offset).
 
     Raises:
-        ValueError: the sources are not MIDI numbers, or no reference note sounds.
+        ValueError: no reference note sounds.
 
     Example:
         >>> import dds_fast
@@ -200,9 +200,7 @@ def evaluate(
         >>> scores["psa"], scores["frame_recall"]
         (1.0, 1.0)
     """
-    sources = [s for s in decomposition.sources if isinstance(s, int)]
-    if len(sources) != len(decomposition.sources):
-        raise ValueError("only decompositions whose sources are MIDI numbers can be evaluated")
+    sources = decomposition.sources
     labels = labels.only(sources).shifted(scalars.real("label_delay", label_delay))
     roll = labels.roll(sources, decomposition.times)
     live = roll.any(axis=0)
@@ -220,7 +218,10 @@ def evaluate(
     scores["best_threshold"], scores["frame_f1_at_best_threshold"] = best_threshold(
         activations, roll
     )
-    found = note_scores(labels.intervals, labels.pitches, notes.intervals, notes.pitches)
+    # Any numbers that tell sources apart do as pitches.
+    found = note_scores(
+        labels.intervals, labels.rows(sources), notes.intervals, notes.rows(sources)
+    )
     return scores | {f"note_{name}": value for name, value in found.items()}
 
 

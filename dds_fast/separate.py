@@ -41,7 +41,7 @@ def separate(
         source: as for `decompose`, but not a Spectrogram: stems need its phase.
         score: the notes, or the path of a MIDI file or note list.
         by: "hand" ("left" below `split`, "right" from there), "pitch", "track" or "note". Without a
-            score, "note" sorts by the notes found and "track" is not known.
+            score, "note" sorts by the notes found, and "track" is the instrument of a named source.
         groups: notes or sources by name of the stem, in place of `by`; see
             `Decomposition.separate`.
         split: lowest MIDI number of the right hand.
@@ -100,12 +100,5 @@ def groups_of(
 
 
 def found_notes(result: Decomposition) -> Labels:
-    """The notes of a decomposition as if they were a score.
-
-    Raises:
-        ValueError: its sources are not MIDI numbers.
-    """
-    notes = result.notes()
-    if not all(isinstance(note.source, int) for note in notes):
-        raise ValueError("stems by note need sources that are MIDI numbers")
-    return to_labels(notes)
+    """The notes of a decomposition as if they were a score."""
+    return to_labels(result.notes())

@@ -22,6 +22,8 @@ from dds_fast.datasets import Labels
 from dds_fast.decomposition import source_activations
 from dds_fast.notes import found
 from dds_fast.notes.found import Detection, Note
+from dds_fast.notes.general_midi import numbers
+from dds_fast.notes.score import load_labels
 
 matplotlib.use("Agg")
 
@@ -179,10 +181,45 @@ class TestNoteFiles:
         (piano,) = handmade(H).to_midi(upper=0.5, lower=0.5).instruments
         assert [(n.pitch, n.velocity) for n in piano.notes] == [(64, 127)]
 
-    @pytest.mark.parametrize("source", ["kick", 128, -1])
+    @pytest.mark.parametrize("source", [128, -1])
     def test_midi_needs_midi_numbers(self, source: int | str) -> None:
         with pytest.raises(ValueError, match=f"{source}.*MIDI number"):
             found.to_midi([Note(0, 1, source, 64)])
+
+    NAMED = (
+        Note(0.0, 0.05, "kick", 127),
+        Note(0.1, 0.2, "guitar/60", 100),
+        Note(0.1, 0.3, "piano/60", 90),
+        Note(0.3, 0.35, "blip", 80),
+    )
+
+    def test_names_are_a_column(self, tmp_path: Path) -> None:
+        found.write_notes(tmp_path / "n.csv", self.NAMED)
+        rows = (tmp_path / "n.csv").read_text().splitlines()
+        assert rows[:3] == [
+            "start_time_s,end_time_s,pitch_midi,velocity,source",
+            "0.0000,0.0500,,127,kick",
+            "0.1000,0.2000,60,100,guitar/60",
+        ]
+        labels = load_labels(tmp_path / "n.csv")
+        sources = ["blip", "guitar/60", "kick", "piano/60"]
+        assert labels.rows(sources).tolist() == [2, 1, 3, 0]
+
+    @pytest.mark.parametrize("named", [None, {"blip": "Cowbell", "guitar": 26}])
+    def test_a_track_for_each_instrument(
+        self, tmp_path: Path, named: dict[str, int | str] | None
+    ) -> None:
+        sources = ["blip", "guitar/60", "kick", "piano/60", "snare"]
+        given = numbers(sources, named)
+        found.write_midi(tmp_path / "n.mid", self.NAMED, given)
+        tracks = {i.name: i for i in pretty_midi.PrettyMIDI(str(tmp_path / "n.mid")).instruments}
+        assert {name for name, track in tracks.items() if track.is_drum} == {"blip", "kick"}
+        programs = tracks["guitar"].program, tracks["piano"].program
+        notes = [tracks[name].notes[0].pitch for name in ("kick", "blip", "guitar")]
+        assert (programs, notes) == (((24, 0), [36, 82, 60]), ((26, 0), [36, 56, 60]))[bool(named)]
+        labels = load_labels(tmp_path / "n.mid", drums={n: given[n] for n in ("kick", "blip")})
+        assert labels.rows(sources).tolist() == [2, 1, 3, 0]
+        assert len(load_labels(tmp_path / "n.mid")) == 2
 
     @pytest.mark.parametrize("write", [found.write_notes, found.write_midi])
     def test_existing_files_are_kept(self, tmp_path: Path, write: Any) -> None:

@@ -16,6 +16,7 @@ import dds_fast
 from dds_fast import Dictionary, SpectrogramConfig, fit
 from dds_fast.codes import choose
 from dds_fast.datasets import NoteFrames
+from dds_fast.fit import FEWEST_FRAMES
 from dds_fast.flows.training import bank as bank_training
 from dds_fast.flows.training import glow as glow_training
 from dds_fast.flows.training import loop, losses
@@ -96,10 +97,14 @@ class TestInput:
         assert dds_fast.load(tmp_path / "d").sources == (60, 64)
 
     @pytest.mark.parametrize("kind", ["dds2", "dds3"])
-    def test_one_frame_per_source_is_enough(self, kind: str) -> None:
-        notes = {source: frames[:1] for source, frames in toy_notes().items()}
+    def test_few_frames(self, kind: str) -> None:
+        notes = {source: frames[:FEWEST_FRAMES] for source, frames in toy_notes().items()}
         made = learn(kind, notes, max_epochs=1)
         assert all(torch.isfinite(p).all() for p in made.flow.parameters())
+        notes[64] = notes[64][:1]
+        with pytest.raises(ValueError, match="source 64 has 1 frame: .* from 5 at least"):
+            learn(kind, notes)
+        assert learn("nmf", notes).W.shape[1] == FEWEST_FRAMES + 1
 
     def test_one_source(self) -> None:
         made = learn("dds2", {60: toy_notes()[60]}, max_epochs=2)
@@ -279,7 +284,7 @@ class TestOptions:
             fit(toy_notes(), "nmf", spectrogram=CONFIG)
 
     def test_a_glow_needs_more_bins_than_sources(self) -> None:
-        notes = {source: np.ones((4, 8), np.float32) for source in range(8)}
+        notes = {source: np.ones((5, 8), np.float32) for source in range(8)}
         with pytest.raises(ValueError, match="F=8.*S=8"):
             fit(notes, "dds3", spectrogram=SpectrogramConfig(n_fft=16, hop=8))
 

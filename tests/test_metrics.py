@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import librosa
@@ -238,10 +239,17 @@ class TestEvaluate:
         with pytest.raises(ValueError, match="no reference note"):
             evaluate(decomposition(np.ones((3, 60))), wrong)
 
-    def test_named_sources(self) -> None:
-        named = decomposition(np.ones((3, 60)), sources=("a", "b", "c"))
-        with pytest.raises(ValueError, match="MIDI numbers"):
-            evaluate(named, labels((10, 30, 60)))
+    def test_names_score_as_numbers_do(self) -> None:
+        H = np.random.default_rng(0).random((3, 60))
+        given = labels((10, 30, 60), (20, 50, 67))
+        named = replace(given, pitches=np.full(2, -1), tracks=np.array(["Kick", "hat"]))
+        instruments = replace(given, tracks=np.array(["a", "b"]))
+        scores = evaluate(decomposition(H), given)
+        assert evaluate(decomposition(H, sources=("kick", "snare", "hat")), named) == scores
+        keys = "a/60", "a/67", "b/67"
+        assert evaluate(decomposition(H, sources=keys), instruments) == scores
+        with pytest.raises(ValueError, match="no reference note"):
+            evaluate(decomposition(H, sources=keys), named)
 
 
 def sources(n: int = 2000) -> np.ndarray:

@@ -108,22 +108,21 @@ def note_shares(
 
     Args:
         groups: notes by name of the stem.
-        sources: the S sources of the decomposition, MIDI numbers.
+        sources: the S sources of the decomposition.
         times: ``(T,)`` seconds.
         lead: how long before its onset a note begins to own its source, in seconds.
 
     Raises:
         ValueError: no note belongs to any source.
     """
-    row = {source: index for index, source in enumerate(sources)}
     notes = [
-        (number, row[int(pitch)], onset - lead, offset)
+        (number, row, onset - lead, offset)
         for number, labels in enumerate(groups.values())
-        for pitch, (onset, offset) in zip(labels.pitches, labels.intervals, strict=True)
-        if int(pitch) in row
+        for row, (onset, offset) in zip(labels.rows(sources), labels.intervals, strict=True)
+        if row >= 0
     ]
     if not notes:
-        raise ValueError("no note of these groups has a pitch that is a source")
+        raise ValueError("no note of these groups is of a source of the decomposition")
     shape = len(sources), len(times)
     sounding = np.zeros(shape, bool)
     last = np.full(shape, np.inf)  # onset of the last note begun, or of the first

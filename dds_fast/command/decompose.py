@@ -44,6 +44,12 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the search")
     parser.add_argument("--backend", default="auto", help="auto or a name that dds-fast info shows")
     parser.add_argument("--seed", type=int, default=0, help="of the initial activations")
+    parser.add_argument(
+        "--midi",
+        metavar="NAME=NUMBER,...",
+        help="drum notes and programs of named sources in notes.mid, by number or General MIDI "
+        "name; or a JSON file of them",
+    )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace existing results")
     existing.add_argument(
@@ -61,6 +67,7 @@ def _tuning(text: str) -> float | str:
 def run(options: argparse.Namespace) -> int:
     from dds_fast.command import files
     from dds_fast.decompose import resolve_dictionary
+    from dds_fast.notes import general_midi
 
     jobs = files.plan(
         options.inputs,
@@ -73,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
         resolve_dictionary(options.dictionary),
         overwrite=options.overwrite,
         skip_existing=options.skip_existing,
+        midi=None if options.midi is None else general_midi.read(options.midi),
         n_components=options.components,
         max_steps=options.max_steps,
         step_size=options.step_size,

@@ -7,9 +7,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dds_fast.notes.score_midi import SUFFIXES
+
+if TYPE_CHECKING:
+    from dds_fast.notes.general_midi import Numbers
 
 HEADINGS = {
     "upper_threshold": "upper thr.",
@@ -34,6 +37,11 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--label-delay", type=float, default=0.0, metavar="S", help="sound after label, seconds"
     )
+    parser.add_argument(
+        "--midi",
+        metavar="NAME=NUMBER,...",
+        help="drum notes of named sources in MIDI labels, as of decompose",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
     parser.add_argument("--overwrite", action="store_true", help="replace the JSON file")
     return parser
@@ -41,8 +49,10 @@ def add(commands: Any) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     from dds_fast.files import writing
+    from dds_fast.notes import general_midi
 
-    scores = evaluate(options.output, options.labels, label_delay=options.label_delay)
+    midi = None if options.midi is None else general_midi.read(options.midi)
+    scores = evaluate(options.output, options.labels, label_delay=options.label_delay, midi=midi)
     print(table(scores))
     print(f"label delay {options.label_delay:g} s")
     if options.json is not None:
@@ -53,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def evaluate(
-    output: Path, labels: Path, *, label_delay: float = 0.0
+    output: Path, labels: Path, *, label_delay: float = 0.0, midi: Numbers | None = None
 ) -> dict[str, dict[str, float]]:
     """Scores of each result below a folder that ``dds-fast decompose`` wrote.
 
@@ -62,6 +72,7 @@ def evaluate(
         labels: folder with ``<stem>.mid`` or ``<stem>.txt`` for each result, or one label file
             for a single result.
         label_delay: see `dds_fast.metrics.evaluate`.
+        midi: notes of drums in MIDI files, see `dds_fast.notes.general_midi.numbers`.
 
     Returns:
         Scores by stem.
@@ -73,6 +84,7 @@ def evaluate(
     from dds_fast import metrics
     from dds_fast.command.files import ACTIVATIONS
     from dds_fast.decomposition import Decomposition
+    from dds_fast.notes.general_midi import numbers
     from dds_fast.notes.score import load_labels
 
     results = sorted(output.glob(f"*/{ACTIVATIONS}"))
@@ -84,11 +96,12 @@ def evaluate(
         raise ValueError(f"{labels} is one file, but {output} holds {len(results)} results")
     scores = {}
     for path in results:
-        stem = path.parent.name
+        stem, result = path.parent.name, Decomposition.load(path)
+        label_file = labels if labels.is_file() else _labels_of(stem, labels)
+        number_of = numbers(result.sources, midi)
+        drums = {s: number_of[s] for s in result.sources if isinstance(s, str) and s in number_of}
         scores[stem] = metrics.evaluate(
-            Decomposition.load(path),
-            load_labels(labels if labels.is_file() else _labels_of(stem, labels)),
-            label_delay=label_delay,
+            result, load_labels(label_file, drums=drums), label_delay=label_delay
         )
     return scores
 

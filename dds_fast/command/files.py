@@ -15,11 +15,12 @@ from dds_fast.dictionary import Dictionary
 from dds_fast.files import probe
 from dds_fast.locks import claimed
 from dds_fast.notes.found import write_midi, write_notes
+from dds_fast.notes.general_midi import Numbers, numbers
 
 ACTIVATIONS = "activations.npz"
 PICTURE = "activations.png"
-ALWAYS_WRITTEN = (ACTIVATIONS, "notes.csv")
-FILES = (*ALWAYS_WRITTEN, PICTURE, "notes.mid")
+ALWAYS_WRITTEN = (ACTIVATIONS, "notes.csv", "notes.mid")
+FILES = (*ALWAYS_WRITTEN, PICTURE)
 SMALL_GAIN = 6.0
 """Decibels; recordings that were raised by more are reported."""
 
@@ -85,9 +86,6 @@ def is_finished(folder: Path) -> bool:
         result = Decomposition.load(folder / ACTIVATIONS)
     except ValueError:
         return False
-    midi = all(isinstance(source, int) for source in result.sources)
-    if midi and not (folder / "notes.mid").is_file():
-        return False
     return result.stop_reason not in ("interrupted", "non-finite")
 
 
@@ -110,6 +108,7 @@ def run(
     *,
     overwrite: bool = False,
     skip_existing: bool = False,
+    midi: Numbers | None = None,
     **options: Any,
 ) -> int:
     """Decompose and write each recording; a bad one is reported and the rest goes on.
@@ -123,6 +122,7 @@ def run(
         overwrite: replace existing files.
         skip_existing: leave alone what another process has finished, or claimed, since `plan`;
             otherwise that is an error.
+        midi: see `write`.
         **options: for `dds_fast.decompose`.
 
     Returns:
@@ -130,8 +130,10 @@ def run(
 
     Raises:
         OSError: the folders cannot be made; before any work.
+        ValueError: `midi` names no source, or is no MIDI number; before any work.
     """
     failures = 0
+    midi = numbers(dictionary.sources, midi)
     for output in {job.folder.parent for job in jobs}:
         probe(output)
     for number, job in enumerate(jobs, start=1):
@@ -146,7 +148,7 @@ def run(
                 result = decompose(job.path, dictionary, progress=True, **options)
                 assert isinstance(result, Decomposition)
                 check_finite(result, job.path)
-                write(result, job.folder, title=job.path.stem, overwrite=overwrite)
+                write(result, job.folder, midi, title=job.path.stem, overwrite=overwrite)
         except Exception as error:  # whatever it is, it is this recording's
             print(f"dds-fast: {str(error) or repr(error)}", file=sys.stderr)
             failures += 1
@@ -174,11 +176,24 @@ def _made_up_for(result: Decomposition) -> str:
     return said
 
 
-def write(result: Decomposition, folder: Path, *, title: str, overwrite: bool = False) -> None:
+def write(
+    result: Decomposition,
+    folder: Path,
+    midi: Numbers | None = None,
+    *,
+    title: str,
+    overwrite: bool = False,
+) -> None:
     """Write activations.npz, notes.csv, notes.mid and activations.png into a folder.
 
-    Recordings whose sources are not MIDI numbers get no MIDI file, and those whose picture cannot
-    be drawn no picture; then none of earlier results stays.
+    Recordings whose picture cannot be drawn get none; then none of earlier results stays.
+
+    Args:
+        result: of one recording.
+        folder: for its files.
+        midi: as of `Decomposition.to_midi`.
+        title: of the picture.
+        overwrite: replace existing files.
     """
     from dds_fast.plots.figure import beside_results, save_figure
 
@@ -189,7 +204,4 @@ def write(result: Decomposition, folder: Path, *, title: str, overwrite: bool = 
         save_figure(result.plot(title=title), path, overwrite=overwrite)
     notes = result.notes()
     write_notes(folder / "notes.csv", notes, overwrite=overwrite)
-    if all(isinstance(source, int) for source in result.sources):
-        write_midi(folder / "notes.mid", notes, overwrite=overwrite)
-    else:
-        (folder / "notes.mid").unlink(missing_ok=True)
+    write_midi(folder / "notes.mid", notes, numbers(result.sources, midi), overwrite=overwrite)

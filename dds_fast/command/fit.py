@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dds_fast.choices import FIT_PRESETS, KINDS_LEARNED, TRAINING_PRECISIONS
+from dds_fast.choices import FIT_PRESETS, KINDS_LEARNED, SOURCES, TRAINING_PRECISIONS
 
 FOLDER = ".fit"
 
@@ -22,6 +22,12 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("notes", nargs="+", type=Path, metavar="NOTES", help="folder of notes")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     parser.add_argument("--kind", choices=KINDS_LEARNED, default="dds2")
+    parser.add_argument(
+        "--sources",
+        choices=SOURCES,
+        help="what tells the source of a file: the key in its name, the name itself (kick_01.wav), "
+        "its folder, or both folder and key (default: key where most names hold one, else name)",
+    )
     parser.add_argument("--preset", choices=sorted(FIT_PRESETS), default="small")
     parser.add_argument("--max-epochs", type=int)
     parser.add_argument("--learning-rate", type=float)
@@ -42,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     dictionary = fit(
         options.notes,
         options.kind,
+        sources=options.sources,
         preset=options.preset,
         max_epochs=options.max_epochs,
         learning_rate=options.learning_rate,

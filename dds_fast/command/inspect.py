@@ -50,11 +50,13 @@ def _described_codes(dictionary: Dictionary) -> str:
 
 
 def _report(dictionary: Dictionary, options: argparse.Namespace) -> None:
-    from dds_fast.datasets import load_notes
+    from dds_fast.datasets import find_notes, load_notes
     from dds_fast.inspection import inspect
 
-    pitches = [source for source in dictionary.sources if isinstance(source, int)]
-    notes = load_notes(options.data, dictionary.spectrogram, pitches=pitches)
+    told_by = dictionary.metadata.get("training", {}).get("sources", "key")
+    recordings = find_notes(options.data, sources=told_by)
+    own = [recording for recording in recordings if recording.source in dictionary.sources]
+    notes = load_notes(own, dictionary.spectrogram)
     inspection = inspect(dictionary, notes)
     print(json.dumps(inspection.summary(), indent=1))
     if options.out is not None:

@@ -169,7 +169,8 @@ def _random_notes(
 def _by_pitch(recordings: Sequence[Recording]) -> dict[int, list[Recording]]:
     found: dict[int, list[Recording]] = {}
     for recording in recordings:
-        found.setdefault(recording.pitch, []).append(recording)
+        if recording.pitch is not None:
+            found.setdefault(recording.pitch, []).append(recording)
     return found
 
 

@@ -14,6 +14,10 @@ from dds_fast import arrays, audio
 from dds_fast.audio.waveforms import cut_short, open_file
 from dds_fast.datasets.note_files import Note, Recording, report, search
 from dds_fast.datasets.pitch_check import contradicting_pitch
+from dds_fast.notes.names import in_order
+
+GAP = 2
+"""Frames on either side of what is held out of a single take that are in no part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,15 +101,15 @@ class NoteFrames:
         return cls.from_rows(rows)
 
     @classmethod
-    def from_rows(cls, rows: Sequence[tuple[int, str, np.ndarray]]) -> NoteFrames:
-        """From MIDI number, origin and ``(frames, F)`` spectra of each note; at least one."""
-        pitches, origins, spectra = zip(*rows, strict=True)
+    def from_rows(cls, rows: Sequence[tuple[int | str, str, np.ndarray]]) -> NoteFrames:
+        """From source, origin and ``(frames, F)`` spectra of each note; at least one."""
+        named, origins, spectra = zip(*rows, strict=True)
         counts = [len(values) for values in spectra]
-        sources, labels = np.unique(pitches, return_inverse=True)
+        sources = in_order(named)
         return cls(
             np.concatenate(spectra),
-            tuple(int(source) for source in sources),
-            np.repeat(labels, counts),
+            tuple(sources),
+            np.repeat([sources.index(source) for source in named], counts),
             np.repeat(np.unique(origins, return_inverse=True)[1], counts),
         )
 
@@ -124,8 +128,9 @@ class NoteFrames:
     def split(self, fraction: float, random_state: int = 0) -> tuple[NoteFrames, NoteFrames]:
         """Training and validation frames, by recording; every source keeps a training recording.
 
-        About `fraction` of each source's recordings go to validation, none of a source that has
-        only one.
+        About `fraction` of each source's recordings go to validation. Of a source that has only one
+        (`single_takes`) the middle of it does, less a few frames on either side, which are in
+        neither part: they share samples with both. A source of one frame has none to validate on.
         """
         labels_of: dict[int, set[int]] = {}
         for label, origin in set(zip(self.labels.tolist(), self.origins.tolist(), strict=True)):
@@ -141,8 +146,45 @@ class NoteFrames:
                 held_out.append(origin)
                 left[own] -= 1
                 wanted[own] -= 1
-        mask = np.isin(self.origins, held_out)
-        return self.select(~mask), self.select(mask)
+        held = np.isin(self.origins, held_out)
+        left_out = np.zeros(len(held), dtype=bool)
+        for source in self.single_takes:
+            take = np.flatnonzero(self.labels == self.sources.index(source))
+            n_held = min(max(1, round(fraction * len(take))), len(take) // 2)
+            gap = min(GAP, (len(take) - n_held) // 4)
+            first = (len(take) - n_held) // 2
+            left_out[take[first - gap : first + n_held + gap]] = True
+            held[take[first : first + n_held]] = True
+        return self.select(~held & ~left_out), self.select(held)
+
+    @property
+    def single_takes(self) -> tuple[int | str, ...]:
+        """The sources that have one recording, and share it with no other."""
+        pairs = np.unique(np.stack([self.labels, self.origins]), axis=1)
+        origins, shared = np.unique(pairs[1], return_counts=True)
+        own = np.isin(pairs[1], origins[shared == 1])
+        n_recordings = np.bincount(pairs[0], minlength=len(self.sources))
+        n_own = np.bincount(pairs[0][own], minlength=len(self.sources))
+        once = (n_recordings == 1) & (n_own == 1)
+        return tuple(s for s, single in zip(self.sources, once, strict=True) if single)
+
+    def at_levels(self, gains_db: Iterable[float], config: audio.SpectrogramConfig) -> NoteFrames:
+        """Each recording at several levels: compressed spectra of soft sounds have another shape.
+
+        Args:
+            gains_db: levels beside the own one, 0.
+            config: of the frames.
+        """
+        magnitudes = audio.expand(self.frames, config)
+        gains = (0.0, *gains_db)
+        levels = [audio.compress(magnitudes * 10 ** (gain / 20), config) for gain in gains]
+        step = int(self.origins.max(initial=0)) + 1
+        return NoteFrames(
+            np.concatenate(levels).astype(np.float32),
+            self.sources,
+            np.tile(self.labels, len(gains)),
+            np.concatenate([self.origins + index * step for index in range(len(gains))]),
+        )
 
 
 def note_spectra(
@@ -151,10 +193,13 @@ def note_spectra(
     *,
     floor_db: float = 60.0,
     gains_db: Iterable[float] = (0.0,),
+    spread: float = 1.0,
 ) -> np.ndarray:
     """``(frames, F)`` spectra of one note, at each gain, without its silence.
 
-    Frames whose energy lies more than `floor_db` below the loudest one's are silence.
+    Frames whose energy lies more than `floor_db` below the loudest one's are silence. With a
+    `spread` above 1, a frame is taken that lies by this factor further from the first than the one
+    before: all of the attack, ever fewer of the decay.
 
     Raises:
         ValueError: the waveform is silent, or shorter than one window.
@@ -164,8 +209,18 @@ def note_spectra(
     if not energy.max() > 0:
         raise ValueError("the recording is silent")
     magnitude = magnitude[:, energy > energy.max() * 10 ** (-floor_db / 10)]
+    magnitude = magnitude[:, _spread(magnitude.shape[1], spread)]
     levels = [audio.compress(magnitude * 10 ** (gain / 20), config).T for gain in gains_db]
     return np.concatenate(levels).astype(np.float32)
+
+
+def _spread(n_frames: int, factor: float) -> list[int]:
+    """Indices of the frames taken, each by the factor after the one before, at least by one."""
+    taken, place = [], 0.0
+    while round(place) < n_frames:
+        taken.append(round(place))
+        place = max(round(place) + 1, place * factor)
+    return taken
 
 
 def load_notes(
@@ -173,21 +228,27 @@ def load_notes(
     config: audio.SpectrogramConfig,
     *,
     pitches: Iterable[int] | None = None,
+    sources: str | None = "key",
     floor_db: float = 60.0,
     gains_db: Iterable[float] = (0.0,),
+    spread: float = 1.0,
+    problems: Iterable[str] = (),
 ) -> NoteFrames:
-    """Spectra of isolated notes, sorted by pitch.
+    """Spectra of isolated notes, sorted by source.
 
     Files of any sampling rate and length. One warning names every file that is missing, unreadable,
-    cut short or without a note in its name; they are skipped and the rest goes on. It also names
+    cut short or without a source in its name; they are skipped and the rest goes on. It also names
     the files that clearly sound like another note than their name says; those are kept.
 
     Args:
         notes: a folder of notes or several, see `find_notes`; or the recordings that it found.
         config: the spectrogram to make.
         pitches: the MIDI numbers wanted; all by default.
+        sources: what tells the source of a file, see `find_notes`.
         floor_db: frames this far below the loudest of their note are silence and left out.
         gains_db: each note is taken at each of these levels.
+        spread: above 1, ever fewer frames are taken of a decay, see `note_spectra`.
+        problems: with the files, that are known already; reported with the others.
 
     Raises:
         FileNotFoundError: a folder does not exist.
@@ -202,7 +263,8 @@ def load_notes(
         >>> notes.sources, notes.frames.shape[1], len(set(notes.origins.tolist()))
         ((60, 64), 512, 8)
     """
-    recordings, problems = _recordings(notes, pitches)
+    recordings, found = _recordings(notes, pitches, sources)
+    problems = [*problems, *found]
     gains_db = tuple(gains_db)
     rows = []
     contradictions: dict[Recording, int] = {}
@@ -210,25 +272,30 @@ def load_notes(
         try:
             _check_complete(recording.path)
             waveform = audio.load(recording.path, config.sr)
-            spectra = note_spectra(waveform, config, floor_db=floor_db, gains_db=gains_db)
+            spectra = note_spectra(
+                waveform, config, floor_db=floor_db, gains_db=gains_db, spread=spread
+            )
         except (ValueError, OSError) as error:
             reason = str(error).removeprefix(f"{recording.path}: ")
             problems.append(f"{recording.path}: {reason}; skipped")
             continue
-        heard = contradicting_pitch(waveform, config.sr, recording.pitch)
-        if heard is not None:
-            contradictions[recording] = heard
-        rows.append((recording.pitch, recording.origin, spectra))
+        if (pitch := recording.pitch) is not None:
+            heard = contradicting_pitch(waveform, config.sr, pitch)
+            if heard is not None:
+                contradictions[recording] = heard
+        rows.append((recording.source, recording.origin, spectra))
     report(problems + _describe(contradictions, recordings))
     if not rows:
         raise ValueError("none of the note files could be read")
     return NoteFrames.from_rows(rows)
 
 
-def _recordings(notes: Any, pitches: Iterable[int] | None) -> tuple[list[Recording], list[str]]:
+def _recordings(
+    notes: Any, pitches: Iterable[int] | None, sources: str | None
+) -> tuple[list[Recording], list[str]]:
     notes = [notes] if isinstance(notes, str | Path) else list(notes)
     if not all(isinstance(note, Recording) for note in notes):
-        return search(notes, pitches)
+        return search(notes, pitches, sources)[:2]
     wanted = None if pitches is None else set(pitches)
     return [note for note in notes if wanted is None or note.pitch in wanted], []
 
@@ -242,10 +309,11 @@ def _check_complete(path: Path) -> None:
             raise ValueError(f"the file is cut short: {cut[0]} of {cut[1]} bytes of sound")
 
 
-def _describe(contradictions: Mapping[Recording, int], recordings: list[Recording]) -> list[str]:
+def _describe(heard: Mapping[Recording, int], recordings: list[Recording]) -> list[str]:
     """A line per file, or one for a folder where most are off by the same interval."""
+    contradictions = [(r, r.pitch, sounds) for r, sounds in heard.items() if r.pitch is not None]
     sizes = Counter(recording.path.parent for recording in recordings)
-    shifts = Counter((r.path.parent, heard - r.pitch) for r, heard in contradictions.items())
+    shifts = Counter((r.path.parent, sounds - pitch) for r, pitch, sounds in contradictions)
     lines = []
     for (folder, shift), count in shifts.items():
         if count > 1 and 2 * count > sizes[folder]:
@@ -253,11 +321,9 @@ def _describe(contradictions: Mapping[Recording, int], recordings: list[Recordin
                 f"{folder}: {count} of {sizes[folder]} files sound {abs(shift)} semitones "
                 f"{'above' if shift > 0 else 'below'} their names (here C4 is 60); kept"
             )
-    for recording, heard in contradictions.items():
-        folder, shift = recording.path.parent, heard - recording.pitch
-        count = shifts[folder, shift]
+    for recording, pitch, sounds in contradictions:
+        folder = recording.path.parent
+        count = shifts[folder, sounds - pitch]
         if not (count > 1 and 2 * count > sizes[folder]):
-            lines.append(
-                f"{recording.path}: named {recording.pitch}, but sounds like {heard}; kept"
-            )
+            lines.append(f"{recording.path}: named {pitch}, but sounds like {sounds}; kept")
     return lines

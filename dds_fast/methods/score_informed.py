@@ -21,6 +21,7 @@ from dds_fast.audio.recordings import Given, Source, read
 from dds_fast.audio.windows import Window
 from dds_fast.choices import CONSTRAINTS
 from dds_fast.decomposition import Decomposition, source_activations
+from dds_fast.notes.names import NO_PITCH
 from dds_fast.notes.score import Labels, load_labels
 
 CONFIG = SpectrogramConfig(gamma=0, window="sqrt_hann")
@@ -285,6 +286,8 @@ def _placed(labels: Labels, given: Given, align: bool, silent: bool) -> Labels:
     """The notes that lie within a recording, in its own time if asked."""
     if len(labels) == 0:
         raise ValueError("the score holds no notes")
+    if NO_PITCH in labels.pitches:
+        raise ValueError("the score holds drums: templates are made of pitches")
     stft, config = given.stft, given.config
     if align:
         if stft is None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dds_fast import scalars
 from dds_fast.files import writing
+from dds_fast.notes import hits
+from dds_fast.notes.general_midi import Numbers, numbers
+from dds_fast.notes.names import NO_PITCH, in_order, parts
 from dds_fast.notes.score import Labels
 
 if TYPE_CHECKING:
@@ -52,23 +55,29 @@ class Detection:
         upper: threshold of a note's peak, in the units of the source activations.
         lower: threshold of all its frames, likewise.
         min_duration: shorter notes are dropped, in seconds.
-        max_gap: a source that pauses no longer than this goes on with the same note, in seconds.
+        max_gap: a source that pauses no longer than this goes on with the same note, in seconds;
+            hits of a source are further apart.
+        hits: notes are hits, as of drums: an activation that rises by `upper` begins one, even
+            where it has not died away; it lasts at least `min_duration`.
 
     Raises:
         ValueError: a value that is negative or not finite, or `lower` above `upper`.
 
     Example:
         >>> Detection(upper=0.4, lower=0.1)
-        Detection(upper=0.4, lower=0.1, min_duration=0.1, max_gap=0.07)
+        Detection(upper=0.4, lower=0.1, min_duration=0.1, max_gap=0.07, hits=False)
     """
 
     upper: float
     lower: float
     min_duration: float = 0.1
     max_gap: float = 0.07
+    hits: bool = False
 
     def __post_init__(self) -> None:
-        checked = {n: scalars.not_negative(f"Detection: {n}", v) for n, v in asdict(self).items()}
+        given = asdict(self)
+        checked: dict[str, Any] = {"hits": scalars.flag("Detection: hits", given.pop("hits"))}
+        checked |= {n: scalars.not_negative(f"Detection: {n}", v) for n, v in given.items()}
         self.__dict__.update(checked)  # frozen, but plain numbers from here on
         if self.lower > self.upper:
             raise ValueError(f"Detection: lower ({self.lower}) is above upper ({self.upper})")
@@ -91,13 +100,13 @@ def _finite(activations: np.ndarray) -> np.ndarray:
 
 
 def stored_detection(
-    detection: Mapping[str, float] | None, threshold: float | None
+    detection: Mapping[str, Any] | None, threshold: float | None
 ) -> Detection | None:
     """What a file says: a `Detection`'s fields, or, if it is an old one, a single threshold.
 
     Example:
         >>> stored_detection(None, 0.3)
-        Detection(upper=0.3, lower=0.3, min_duration=0.1, max_gap=0.07)
+        Detection(upper=0.3, lower=0.3, min_duration=0.1, max_gap=0.07, hits=False)
     """
     if detection is not None:
         return Detection(**detection)
@@ -112,7 +121,8 @@ def find_notes(
 ) -> list[Note]:
     """Runs of frames in which a source is active, as `Detection` defines it.
 
-    A run's note begins and ends half a frame outside its first and last frame.
+    A run's note begins and ends half a frame outside its first and last frame, a hit where it rises
+    most.
 
     Args:
         source_activations: ``(S, T)``.
@@ -129,20 +139,39 @@ def find_notes(
         [Note(start=0.05, end=0.35, source=60, velocity=127)]
     """
     source_activations = _finite(source_activations)
-    active = source_activations > detection.lower
     found = []
-    for row, source in enumerate(sources):
-        for first, end in runs(active[row], int(detection.max_gap * frame_rate)):
-            peak = float(source_activations[row, first:end].max())
-            span = max(0.0, first - 0.5) / frame_rate, (end - 0.5) / frame_rate
-            if peak >= detection.upper and span[1] - span[0] >= detection.min_duration:
-                found.append((*span, source, peak))
+    for activation, source in zip(source_activations, sources, strict=True):
+        for start, end, peak in (_hits if detection.hits else _sustained)(
+            activation, frame_rate, detection
+        ):
+            found.append((start, end, source, peak))
     strongest = max((peak for *_, peak in found), default=0.0)
     notes = [
         Note(start, end, source, max(1, round(127 * peak / strongest)))
         for start, end, source, peak in found
     ]
     return sorted(notes, key=lambda note: (note.start, str(note.source)))
+
+
+Span = tuple[float, float, float]
+"""Start and end of a note in seconds, and its peak."""
+
+
+def _sustained(activation: np.ndarray, frame_rate: float, detection: Detection) -> Iterator[Span]:
+    active = activation > detection.lower
+    for first, end in runs(active, int(detection.max_gap * frame_rate)):
+        peak = float(activation[first:end].max())
+        start, stop = max(0.0, first - 0.5) / frame_rate, (end - 0.5) / frame_rate
+        if peak >= detection.upper and stop - start >= detection.min_duration:
+            yield start, stop, peak
+
+
+def _hits(activation: np.ndarray, frame_rate: float, detection: Detection) -> Iterator[Span]:
+    thresholds = detection.upper, detection.lower, detection.max_gap
+    for first, end in hits.spans(activation, frame_rate, *thresholds):
+        start = first / frame_rate
+        stop = max((end - 0.5) / frame_rate, start + detection.min_duration)
+        yield start, stop, float(activation[first:end].max(initial=0.0))
 
 
 def runs(active: np.ndarray, max_gap: int = 0) -> list[tuple[int, int]]:
@@ -163,22 +192,27 @@ def runs(active: np.ndarray, max_gap: int = 0) -> list[tuple[int, int]]:
 
 
 def to_labels(notes: Sequence[Note]) -> Labels:
-    """Notes found, as `dds_fast.datasets.Labels`; their sources must be MIDI numbers.
+    """Notes found, as `dds_fast.datasets.Labels`; names of sources are tracks.
 
     Example:
         >>> labels = to_labels([Note(0.5, 1.0, source=60, velocity=100)])
         >>> labels.pitches, labels.intervals
         (array([60]), array([[0.5, 1. ]]))
     """
+    told = [parts(note.source) for note in notes]
+    tracks = [track for track, _ in told]
     return Labels(
         np.array([(note.start, note.end) for note in notes]).reshape(-1, 2),
-        np.array([note.source for note in notes], dtype=int),
+        np.array([NO_PITCH if pitch is None else pitch for _, pitch in told], dtype=int),
         np.array([note.velocity for note in notes], dtype=float),
+        np.array(tracks) if any(tracks) else None,
     )
 
 
 def write_notes(path: str | Path, notes: Iterable[Note], *, overwrite: bool = False) -> None:
     """Write notes as CSV with the columns ``start_time_s,end_time_s,pitch_midi,velocity``.
+
+    Where sources have names, these are a fifth column, ``source``; drums have no pitch there.
 
     Raises:
         FileExistsError: the file exists and `overwrite` is false.
@@ -193,16 +227,24 @@ def write_notes(path: str | Path, notes: Iterable[Note], *, overwrite: bool = Fa
     """
     with writing(path, overwrite) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(NOTE_COLUMNS)
+        notes = list(notes)
+        named = any(isinstance(note.source, str) for note in notes)
+        writer.writerow(NOTE_COLUMNS + ("source",) * named)
         for note in notes:
-            writer.writerow([f"{note.start:.4f}", f"{note.end:.4f}", note.source, note.velocity])
+            span = f"{note.start:.4f}", f"{note.end:.4f}"
+            writer.writerow([*span, parts(note.source)[1], note.velocity, *[note.source] * named])
 
 
-def to_midi(notes: Iterable[Note]) -> pretty_midi.PrettyMIDI:
-    """Notes as one piano track.
+def to_midi(notes: Iterable[Note], midi: Numbers | None = None) -> pretty_midi.PrettyMIDI:
+    """Notes as a track for each instrument and each drum, MIDI numbers as one of a piano.
+
+    Args:
+        notes: of one recording.
+        midi: notes of drums and programs of instruments, see `notes.general_midi.numbers`; names
+            without notes are left out.
 
     Raises:
-        ValueError: a source is not a MIDI number.
+        ValueError: a source is no number from 0 to 127, or a value of `midi` is none.
 
     Example:
         >>> midi = to_midi([Note(0.5, 1.0, source=60, velocity=100)])
@@ -211,22 +253,41 @@ def to_midi(notes: Iterable[Note]) -> pretty_midi.PrettyMIDI:
     """
     import pretty_midi
 
-    midi = pretty_midi.PrettyMIDI()
-    piano = pretty_midi.Instrument(program=0, name="dds_fast")
-    for note in notes:
-        if not isinstance(note.source, int) or not 0 <= note.source <= 127:
+    notes = list(notes)
+    sources = in_order(note.source for note in notes)
+    names = {parts(source)[0] for source in sources}
+    number_of = numbers(sources, {name: v for name, v in (midi or {}).items() if name in names})
+    tracks: dict[str, pretty_midi.Instrument] = {}
+    for note in sorted(notes, key=lambda note: parts(note.source)[0]):
+        instrument, pitch = parts(note.source)
+        if instrument not in tracks:
+            program = 0 if pitch is None else number_of.get(instrument, 0)
+            tracks[instrument] = pretty_midi.Instrument(
+                program, is_drum=pitch is None, name=instrument or "dds_fast"
+            )
+        played = number_of[instrument] if pitch is None else pitch
+        if not 0 <= played <= 127:
             raise ValueError(f"source {note.source!r} is not a MIDI number")
-        piano.notes.append(pretty_midi.Note(note.velocity, note.source, note.start, note.end))
-    midi.instruments.append(piano)
-    return midi
+        tracks[instrument].notes.append(
+            pretty_midi.Note(note.velocity, played, note.start, note.end)
+        )
+    made = pretty_midi.PrettyMIDI()
+    made.instruments += tracks.values()
+    return made
 
 
-def write_midi(path: str | Path, notes: Iterable[Note], *, overwrite: bool = False) -> None:
-    """Write notes as a MIDI file.
+def write_midi(
+    path: str | Path,
+    notes: Iterable[Note],
+    midi: Numbers | None = None,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write notes as a MIDI file, see `to_midi`.
 
     Raises:
         FileExistsError: the file exists and `overwrite` is false.
-        ValueError: a source is not a MIDI number.
+        ValueError: as of `to_midi`.
 
     Example:
         >>> import tempfile
@@ -236,6 +297,6 @@ def write_midi(path: str | Path, notes: Iterable[Note], *, overwrite: bool = Fal
         ...     load_labels(f"{folder}/notes.mid").intervals
         array([[0.5, 1. ]])
     """
-    midi = to_midi(notes)
+    made = to_midi(notes, midi)
     with writing(path, overwrite) as temporary:
-        midi.write(str(temporary))
+        made.write(str(temporary))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from dds_fast.notes.names import NO_PITCH, parts
 from dds_fast.notes.score_midi import is_midi, read_midi
 from dds_fast.notes.score_text import read_text
 
@@ -18,9 +19,9 @@ class Labels:
 
     Attributes:
         intervals: ``(n, 2)`` onset and offset in seconds.
-        pitches: ``(n,)`` MIDI numbers.
+        pitches: ``(n,)`` MIDI numbers, `NO_PITCH` where a note has none.
         velocities: ``(n,)`` MIDI velocities (64 where the file gives none).
-        tracks: ``(n,)`` name of each note's track, None if nothing is known.
+        tracks: ``(n,)`` name of each note's track, instrument or drum, None if nothing is known.
 
     Example:
         >>> intervals = np.array([[0.0, 1.0], [0.5, 1.5]])
@@ -49,22 +50,38 @@ class Labels:
         tracks = None if self.tracks is None else self.tracks[keep]
         return Labels(self.intervals[keep], self.pitches[keep], self.velocities[keep], tracks)
 
-    def only(self, sources: Sequence[int]) -> Labels:
-        """The notes whose pitch is one of the sources."""
-        return self.select(np.isin(self.pitches, np.asarray(sources)))
+    def rows(self, sources: Sequence[int | str]) -> np.ndarray:
+        """``(n,)``: which of the sources each note is of, -1 for none.
+
+        Tracks tell instruments and drums apart: a note of 60 in the track "guitar" is of the source
+        "guitar/60", a note in the track "kick" of "kick", capitals or not. A note is of a MIDI
+        number whatever its track.
+        """
+        row = {}
+        for index, (instrument, pitch) in enumerate(map(parts, sources)):
+            row[instrument.casefold(), NO_PITCH if pitch is None else pitch] = index
+        tracks = [""] * len(self) if self.tracks is None else self.tracks.tolist()
+        found = []
+        for track, pitch in zip(tracks, self.pitches.tolist(), strict=True):
+            of_track = row.get((track.casefold(), pitch), row.get((track.casefold(), NO_PITCH), -1))
+            found.append(of_track if of_track >= 0 else row.get(("", pitch), -1))
+        return np.array(found, dtype=int)
+
+    def only(self, sources: Sequence[int | str]) -> Labels:
+        """The notes that are of one of the sources, see `rows`."""
+        return self.select(self.rows(sources) >= 0)
 
     def roll(self, sources: Sequence[int | str], times: np.ndarray) -> np.ndarray:
         """Binary piano-roll ``(S, T)``: True where a source sounds at a frame's centre.
 
         Args:
-            sources: MIDI number of each row; that of a name stays empty.
+            sources: the source of each row, see `rows`.
             times: ``(T,)`` frame centres in seconds.
         """
         roll = np.zeros((len(sources), len(times)), dtype=bool)
-        rows = {source: row for row, source in enumerate(sources)}
-        for (onset, offset), pitch in zip(self.intervals, self.pitches, strict=True):
-            if pitch in rows:
-                roll[rows[pitch], (times >= onset) & (times < offset)] = True
+        for (onset, offset), row in zip(self.intervals, self.rows(sources), strict=True):
+            if row >= 0:
+                roll[row, (times >= onset) & (times < offset)] = True
         return roll
 
 
@@ -72,15 +89,18 @@ Row = tuple[float, float, float, float, str]
 """Onset, offset, pitch, velocity, track."""
 
 
-def load_labels(path: str | Path, *, pedal: bool = False) -> Labels:
+def load_labels(
+    path: str | Path, *, pedal: bool = False, drums: Mapping[str, int] | None = None
+) -> Labels:
     """Read reference notes.
 
     Args:
         path: a MIDI file (``.mid``, ``.midi``, ``.kar``, ``.smf``, ``.rmi``), or text with the
             columns ``onset offset pitch`` and perhaps ``velocity`` and ``track`` (seconds, MIDI
             numbers, a name), separated by tabs, semicolons, spaces or commas. A header line may
-            name them in any order, with ``duration`` for the offset or ``frequency`` (Hz) for the
-            pitch; other columns are left out.
+            name them in any order, with ``duration`` for the offset, ``frequency`` (Hz) for the
+            pitch, or ``source`` for the track; other columns are left out. Drums need no pitch and
+            no offset: ``onset source``, or lines like ``0.5 kick`` without a header.
         pedal: a note lasts until its channel's sustain pedal is released or its key is struck
             again; needs a MIDI file.
 
@@ -103,7 +123,7 @@ def load_labels(path: str | Path, *, pedal: bool = False) -> Labels:
         raise FileNotFoundError(f"no such label file: {path}")
     content = path.read_bytes()
     if is_midi(path, content):
-        rows = read_midi(path, content, pedal)
+        rows = read_midi(path, content, pedal, drums or {})
     elif pedal:
         raise ValueError(f"{path} is no MIDI file: it says nothing of the pedal")
     else:

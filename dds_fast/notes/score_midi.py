@@ -6,9 +6,11 @@ import bisect
 import logging
 import struct
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from dds_fast.notes.names import NO_PITCH
 
 if TYPE_CHECKING:
     import mido
@@ -33,7 +35,7 @@ def is_midi(path: Path, content: bytes) -> bool:
     return magic or path.suffix.lower() in SUFFIXES
 
 
-def read_midi(path: Path, content: bytes, pedal: bool) -> list[Row]:
+def read_midi(path: Path, content: bytes, pedal: bool, drums: Mapping[str, int]) -> list[Row]:
     """Rows of a file; see `dds_fast.notes.score.load_labels`."""
     import pretty_midi
 
@@ -52,18 +54,19 @@ def read_midi(path: Path, content: bytes, pedal: bool) -> list[Row]:
     # pretty_midi makes an instrument of each track, channel and program.
     names = [instrument.name.strip() or "track" for instrument in midi.instruments]
     ends = _pedalled(midi, changes) if pedal else {}
-    return sorted(
-        (
-            note.start,
-            ends.get(id(note), note.end),
-            float(note.pitch),
-            float(note.velocity),
-            names[index] if names.count(names[index]) == 1 else f"{names[index]} {index + 1}",
-        )
-        for index, instrument in enumerate(midi.instruments)
-        if not instrument.is_drum
-        for note in instrument.notes
-    )
+    rows = []
+    for index, instrument in enumerate(midi.instruments):
+        name = names[index] if names.count(names[index]) == 1 else f"{names[index]} {index + 1}"
+        drum_of = {} if names[index] in drums else {note: drum for drum, note in drums.items()}
+        for note in instrument.notes:
+            pitch, track = note.pitch, name
+            if instrument.is_drum:
+                pitch, track = NO_PITCH, drum_of.get(note.pitch, names[index])
+                if track not in drums:
+                    continue
+            span = note.start, ends.get(id(note), note.end)
+            rows.append((*span, float(pitch), float(note.velocity), track))
+    return sorted(rows)
 
 
 def _chunks(content: bytes) -> tuple[float, bool, int, list[bytes]]:

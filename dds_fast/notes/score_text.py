@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dds_fast.notes.names import NO_PITCH, parts
+
 if TYPE_CHECKING:
     from dds_fast.notes.score import Row
 
@@ -23,7 +25,7 @@ _NAMES = {
         "pitch": "pitch midipitch pitchmidi note notenumber midi midinote midinumber",
         "frequency": "frequency freq hz f0 pitchhz fundamental",
         "velocity": "velocity vel midivelocity onsetvelocity",
-        "track": "track trackname part instrument",
+        "track": "track trackname part instrument source drum",
     }.items()
     for name in names.split()
 }
@@ -37,6 +39,9 @@ _SPACED = re.compile(r"([-+]?\d+([.,]\d+)?(\s+|$)){3}", re.ASCII)
 _MUSICNET = {"start_time", "end_time", "start_beat", "end_beat", "note_value"}
 _SAMPLE = 1 / 44100
 """Seconds: the unit of MusicNet's times."""
+
+HIT = 0.05
+"""Seconds that a note lasts whose end nothing tells: that of a drum."""
 
 _LOWEST = 12
 """16 Hz. That all pitches are below means, without a header, that another column is read."""
@@ -113,11 +118,16 @@ def _split(line: str) -> tuple[list[str], str]:
             problem = error
             continue
         fields = [field.strip() for field in row]
-        if len(fields) >= 3 or separator == " ":
+        if len(fields) >= 3 or separator == " " or _is_hit(fields):
             while fields and not fields[-1]:
                 fields.pop()
             return fields, separator
     raise ValueError(problem)
+
+
+def _is_hit(fields: list[str]) -> bool:
+    """Whether a line is a time and a drum, or their header."""
+    return len(fields) == 2 and fields[1][:1].isalpha()
 
 
 def _named(fields: list[str]) -> Columns:
@@ -132,8 +142,10 @@ def _named(fields: list[str]) -> Columns:
             raise ValueError(f"two columns of the header may be the {column}")
         if column:
             found[column] = index, 1e-3 if unit.startswith("m") else 1.0
-    for either in (("onset",), ("offset", "duration"), ("pitch", "frequency")):
+    for either in (("onset",), ("pitch", "frequency", "track"), ("offset", "duration")):
         if not any(column in found for column in either):
+            if either[0] == "offset" and not {"pitch", "frequency"} & found.keys():
+                continue
             raise ValueError(f"the header names no {' or '.join(either)}")
     if _MUSICNET <= set(lower):
         found |= {column: (found[column][0], _SAMPLE) for column in ("onset", "offset")}
@@ -171,24 +183,32 @@ def _row(fields: list[str], columns: Columns) -> Row:
         return fields[index] if index < len(fields) else ""
 
     def number(name: str) -> float:
-        field, scale = text(name), columns[name][1]
+        field, scale = text(name), columns.get(name, (0, 1.0))[1]
         pattern = re.compile(r"\d+") if scale == _SAMPLE else _NUMBER
         value = float(field.replace(",", ".")) if pattern.fullmatch(field) else math.nan
         if not math.isfinite(value):
             raise ValueError(f"the {name} is no number: {field!r}" if field else f"no {name}")
         return value * scale
 
+    if columns is _STANDARD and _is_hit(fields):
+        columns = {"onset": (0, 1.0), "track": (1, 1.0)}
     onset = number("onset")
-    offset = number("offset") if "offset" in columns else onset + number("duration")
-    if "pitch" in columns:
-        pitch = number("pitch")
-    elif (frequency := number("frequency")) > 0:
-        pitch = float(round(69 + 12 * math.log2(frequency / 440)))
+    if "offset" in columns:
+        offset = number("offset")
     else:
-        raise ValueError(f"the frequency is {frequency:g} Hz")
-    if not (0 <= pitch <= 127 and pitch.is_integer()):
+        offset = onset + (number("duration") if "duration" in columns else HIT)
+    track, key = parts(text("track"))
+    if "frequency" in columns and "pitch" not in columns:
+        if (frequency := number("frequency")) <= 0:
+            raise ValueError(f"the frequency is {frequency:g} Hz")
+        pitch = float(round(69 + 12 * math.log2(frequency / 440)))
+    elif text("pitch") or not track:
+        pitch = number("pitch")
+    else:  # a drum, or a key of an instrument
+        pitch = float(NO_PITCH if key is None else key)
+    if (text("pitch") or pitch != NO_PITCH) and not (0 <= pitch <= 127 and pitch.is_integer()):
         raise ValueError(f"the pitch is no MIDI number from 0 to 127 but {pitch:g}")
     velocity = number("velocity") if text("velocity") else 64.0
     if not 1 <= velocity <= 127:
         raise ValueError(f"the velocity is {velocity:g}, not from 1 to 127")
-    return onset, offset, pitch, velocity, text("track")
+    return onset, offset, pitch, velocity, track

@@ -9,10 +9,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dds_fast.files import writing
-from dds_fast.notes.names import note_name
+from dds_fast.notes.names import parts, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,25 +74,24 @@ def set_title(ax: Axes, title: str | None) -> None:
 
 def named(source: int | str) -> str:
     """A source as figures name it: the note of a MIDI number, or its own name, no formula."""
-    if isinstance(source, int | np.integer):
-        return note_name(int(source))
-    return source.replace("$", r"\$")
+    return shown(source).replace("$", r"\$")
 
 
 def label_sources(ax: Axes, sources: Sequence[int | str]) -> None:
-    """Names on the vertical axis: every C of a keyboard (all notes if few), or every label."""
-    pitches = [s if isinstance(s, int) else None for s in sources]
-    if None in pitches:
-        ax.set_yticks(range(len(sources)), [named(s) for s in sources])
-        ax.set_ylabel("source")
-        return
-    few = len(sources) <= 16
-    ticks = [i for i, p in enumerate(pitches) if p is not None and (few or p % 12 in (0, 5, 9))]
+    """Names on the vertical axis: every C of a keyboard (all notes if few), and what has no pitch.
+
+    Lines part octaves and instruments.
+    """
+    told = [parts(source) for source in sources]
+    n_pitched = sum(pitch is not None for _, pitch in told)
+    labelled = range(12) if n_pitched <= 16 else (0, 5, 9) if n_pitched <= 88 else (0,)
+    ticks = [i for i, (_, p) in enumerate(told) if p is None or p % 12 in labelled]
     ax.set_yticks(ticks, [named(sources[i]) for i in ticks])
-    for i, p in enumerate(pitches):
-        if p is not None and p % 12 == 0:
-            ax.axhline(i - 0.5, color="0.85", linewidth=0.6, zorder=0.5)
-    ax.set_ylabel("note")
+    for i, (instrument, pitch) in enumerate(told):
+        other = i > 0 and pitch is not None and instrument != told[i - 1][0]
+        if other or (pitch is not None and pitch % 12 == 0):
+            ax.axhline(i - 0.5, color="0.4" if other else "0.85", linewidth=0.6, zorder=0.5)
+    ax.set_ylabel("note" if all(isinstance(s, int) for s in sources) else "source")
 
 
 def save_figure(ax: Axes, path: str | Path, *, overwrite: bool = False) -> None:

@@ -82,12 +82,25 @@ def test_unknown_values(tmp_path: Path, model: str, options: str) -> None:
     assert raised.value.code == 2
 
 
-def test_named_sources_get_no_midi_file(tmp_path: Path) -> None:
+def test_drums_by_name_and_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, out = tmp_path / "drums.safetensors", tmp_path / "out"
     dictionary("nmf", ("kick", "snare", "hat")).save(model)
     path = recording(tmp_path / "a.wav")
-    assert decompose(path, "-d", model, "-o", out, "--max-steps", 1) == 0
-    assert {path.name for path in (out / "a").iterdir()} == FILES - {"notes.mid"}
+    arguments = [path, "-d", model, "-o", out, "--max-steps", 1, "--midi"]
+    assert decompose(*arguments, "drum=36") == 1
+    assert "'drum' is no source; there are kick, snare, hat" in capsys.readouterr().err
+    assert not out.exists()
+    (tmp_path / "midi.json").write_text('{"kick": 35, "hat": "Open Hi Hat"}')
+    assert decompose(*arguments, tmp_path / "midi.json") == 0
+    assert {path.name for path in (out / "a").iterdir()} == FILES
+    midi = pretty_midi.PrettyMIDI(str(out / "a" / "notes.mid"))
+    notes = {track.name: {note.pitch for note in track.notes} for track in midi.instruments}
+    assert notes == {"kick": {35}, "snare": {38}, "hat": {46}}
+    capsys.readouterr()
+    mapping = ["--midi", "kick=35,hat=46"]
+    assert main(["evaluate", str(out / "a"), str(out / "a" / "notes.mid"), *mapping]) == 0
+    header, row, _ = capsys.readouterr().out.splitlines()
+    assert header.split()[-2:] == ["note", "F1"] and row.split()[-1] == "1.000"
 
 
 def test_refuses_to_overwrite(

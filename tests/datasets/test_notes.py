@@ -368,9 +368,12 @@ class TestSplit:
     ) -> None:
         training, validation = notes.split(fraction, random_state)
         assert set(training.labels) == set(range(len(notes.sources)))
-        assert not set(training.origins) & set(validation.origins)
+        single = np.isin(np.array(notes.sources), notes.single_takes)
+        assert not set(training.origins) & set(validation.origins[~single[validation.labels]])
         together = np.concatenate([training.frames, validation.frames])[:, 0]
-        np.testing.assert_array_equal(np.sort(together), notes.frames[:, 0])
+        assert len(set(together)) == len(together)
+        of_several = notes.frames[~single[notes.labels], 0]
+        assert set(of_several) <= set(together) <= set(notes.frames[:, 0])
         assert training.sources == validation.sources == notes.sources
 
     def test_about_the_asked_fraction(self) -> None:
@@ -390,10 +393,22 @@ class TestSplit:
         assert not set(training.origins) & set(validation.origins)
         assert all((validation.origins == o).sum() == 3 for o in set(validation.origins))
 
-    def test_a_single_recording_is_for_training(self) -> None:
-        notes = NoteFrames(np.zeros((9, 1), np.float32), (60,), np.zeros(9, int), np.zeros(9, int))
-        training, validation = notes.split(0.5)
-        assert (len(training.frames), len(validation.frames)) == (9, 0)
+    @pytest.mark.parametrize(
+        ("n", "held", "left_out"),
+        [(1, [], []), (2, [0], []), (5, [2], [1, 3]), (40, [*range(16, 24)], [14, 15, 24, 25])],
+    )
+    def test_the_middle_of_a_single_take(
+        self, n: int, held: list[int], left_out: list[int]
+    ) -> None:
+        frames = np.arange(n + 6, dtype=np.float32)[:, None]
+        labels = np.repeat([0, 1], [n, 6])
+        notes = NoteFrames(frames, ("kick", "snare"), labels, labels + (np.arange(n + 6) > n + 2))
+        assert notes.single_takes == ("kick",)
+        training, validation = notes.split(0.2)
+        assert validation.frames[validation.labels == 0, 0].tolist() == held
+        others = set(range(n)) - set(held) - set(left_out)
+        assert set(training.frames[training.labels == 0, 0].tolist()) == others
+        assert (validation.labels == 1).sum() == 3
 
     def test_seeds(self) -> None:
         notes = NoteFrames.from_mapping({60: np.zeros((50, 1)), 61: np.zeros((50, 1))})

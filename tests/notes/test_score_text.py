@@ -116,6 +116,34 @@ def test_tracks(tmp_path: Path, text: str, track: str) -> None:
     assert labels.pitches.tolist() == [69]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.5 kick\n",
+        "0.5\tkick\n",
+        "0,5;kick\n",
+        "onset,source\n0.5,kick\n",
+        "start_time_s,end_time_s,pitch_midi,velocity,source\n0.5,0.55,,64,kick\n",
+        "onset,drum,duration\n0.5,kick,0.05\n",
+    ],
+    ids=repr,
+)
+def test_drums_need_no_pitch(tmp_path: Path, text: str) -> None:
+    labels = read(tmp_path, text)
+    assert labels.intervals.tolist() == [pytest.approx([0.5, 0.55])]
+    assert labels.tracks is not None and labels.tracks.tolist() == ["kick"]
+    assert labels.pitches.tolist() == [-1]
+
+
+def test_keys_of_an_instrument(tmp_path: Path) -> None:
+    labels = read(tmp_path, "onset,offset,source\n0.5,1,guitar/60\n0.7,1,guitar/61\n")
+    assert labels.pitches.tolist() == [60, 61]
+    assert labels.tracks is not None and labels.tracks.tolist() == ["guitar"] * 2
+    assert labels.rows(["Guitar/61", "guitar/60", 60, "kick"]).tolist() == [1, 0]
+    assert labels.rows([60, "guitar"]).tolist() == [1, 1]
+    assert labels.rows([60, "piano/61"]).tolist() == [0, -1]
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.tuples(st.floats(0, 1e4), st.floats(0, 99), st.integers(0, 127), st.integers(1, 127)),
@@ -152,5 +180,6 @@ def test_anything_is_read_or_refused(
     except ValueError as error:
         assert "notes.txt" in str(error)
     else:
-        assert ((labels.pitches >= 0) & (labels.pitches <= 127)).all()
+        assert ((labels.pitches >= -1) & (labels.pitches <= 127)).all()
+        assert labels.tracks is None or (labels.tracks[labels.pitches < 0] != "").all()
         assert (labels.intervals[:, 0] <= labels.intervals[:, 1]).all()
