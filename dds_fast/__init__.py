@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dds_fast import (  # noqa: F401
         audio,
+        calibration,
         codes,
         datasets,
         decomposition,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         ops,
         plots,
         search,
+        temporal,
     )
     from dds_fast._public import (
         PIANO,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         Dictionary,
         Spectrogram,
         SpectrogramConfig,
+        calibrate,
         decompose,
         fit,
         load,
@@ -49,6 +52,7 @@ __all__ = [
     "PIANO",
     "Spectrogram",
     "SpectrogramConfig",
+    "calibrate",
     "decompose",
     "fit",
     "load",
@@ -56,8 +60,17 @@ __all__ = [
 ]
 
 _MODULES = (
-    *("audio", "codes", "datasets", "decomposition", "dictionary", "flows", "inspection"),
-    *("methods", "metrics", "nmf", "notes", "ops", "plots", "search"),
+    *(
+        "audio",
+        "calibration",
+        "codes",
+        "datasets",
+        "decomposition",
+        "dictionary",
+        "flows",
+        "inspection",
+    ),
+    *("methods", "metrics", "nmf", "notes", "ops", "plots", "search", "temporal"),
 )
 
 

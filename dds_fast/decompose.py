@@ -216,7 +216,7 @@ def decompose(
         for index, one in enumerate(sources):
             try:
                 given = read(one, sr, dictionary.spectrogram, tuning)
-                recording = Recording(given, settings, len(dictionary.sources), keep_components)
+                recording = Recording(given, settings, dictionary, keep_components)
                 recordings.append(recording)
                 bar.total += given.seconds
                 yield from recording.pieces()
@@ -274,7 +274,7 @@ def decompose(
     recordings = [one for one in recordings if isinstance(one, Exception) or one.was_tried]
     record = {**asdict(settings), **options}
     results = [
-        one.result(dictionary, record) if isinstance(one, Recording) and one.error is None else None
+        one.result(record) if isinstance(one, Recording) and one.error is None else None
         for one in recordings
     ]
     of_each = (one.error if isinstance(one, Recording) else one for one in recordings)

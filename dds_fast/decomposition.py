@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from dds_fast import audio
+from dds_fast import audio, scalars
 from dds_fast.arrays import as_numpy, concatenated, isolated, zeros_like
 from dds_fast.audio import SpectrogramConfig, frequency_ratio, windows
 from dds_fast.audio.windows import Window
@@ -18,6 +18,8 @@ from dds_fast.files import writing
 from dds_fast.notes import found
 from dds_fast.notes.found import Detection
 from dds_fast.notes.general_midi import Numbers, numbers
+from dds_fast.temporal import states
+from dds_fast.temporal.network import Evidence
 
 if TYPE_CHECKING:
     import pretty_midi
@@ -57,7 +59,8 @@ class Decomposition:
     Attributes:
         windows: what was found, in order; one for a short recording.
         source_activations: ``(S, T)``, activations rescaled by the norms of their components and
-            summed per source.
+            summed per source; of a calibrated dictionary times the probability that the source
+            sounds.
         sources: S MIDI numbers or names.
         kind: kind of the dictionary.
         config: the spectrogram's config.
@@ -65,6 +68,7 @@ class Decomposition:
         stop_reason: "max_steps", "converged", "diverged", "interrupted", "callback", "silent" or
             "non-finite".
         detection: what of an activation is a note, None if not calibrated.
+        evidence: what speaks for notes; None where the dictionary is not calibrated for that.
         settings: the search settings used.
         gain: factor that brought the recording to the level at which it was decomposed; 1 for a
             spectrogram source.
@@ -96,6 +100,7 @@ class Decomposition:
     history: np.ndarray
     stop_reason: str
     detection: Detection | None = None
+    evidence: Evidence | None = field(default=None, repr=False)
     settings: dict[str, Any] = field(default_factory=dict)
     gain: float = 1.0
     tuning: float = 0.0
@@ -184,14 +189,21 @@ class Decomposition:
     def notes(
         self,
         *,
+        sensitivity: float = 0.0,
         upper: float | None = None,
         lower: float | None = None,
         min_duration: float | None = None,
         max_gap: float | None = None,
     ) -> list[found.Note]:
-        """Notes found where source activations exceed `lower` and somewhere reach `upper`.
+        """The notes found.
+
+        A calibrated dictionary's are those that the evidence speaks for, see
+        `dds_fast.temporal.states`. Otherwise, or where a threshold is given, a note is where source
+        activations exceed `lower` and somewhere reach `upper`.
 
         Args:
+            sensitivity: of a calibrated dictionary: above 0 more notes are found, below 0 fewer; in
+                log odds.
             upper: as of `notes.found.Detection`; what is None is that of `note_detection()`.
             lower: likewise.
             min_duration: likewise, in seconds.
@@ -201,8 +213,10 @@ class Decomposition:
             Notes sorted by start; see `dds_fast.notes.found.Note`.
 
         Raises:
-            ValueError: a value that is negative or not finite, or `lower` above `upper`.
+            ValueError: a value that is negative or not finite, `lower` above `upper`, or a
+                sensitivity beside thresholds or of a dictionary that is not calibrated.
         """
+        sensitivity = scalars.real("sensitivity", sensitivity)
         asked: dict[str, Any] = {
             "upper": upper,
             "lower": lower,
@@ -210,6 +224,13 @@ class Decomposition:
             "max_gap": max_gap,
         }
         given = {name: value for name, value in asked.items() if value is not None}
+        if self.evidence is not None and not given:
+            return states.notes(self.evidence, self.sources, self.frame_rate, sensitivity)
+        if sensitivity:
+            raise ValueError(
+                "sensitivity is that of a calibrated dictionary: "
+                + ("pass thresholds or sensitivity" if given else "this one has thresholds")
+            )
         return found.find_notes(
             as_numpy(self.source_activations),
             self.sources,
@@ -364,6 +385,9 @@ class Decomposition:
             for name in _OF_A_WINDOW
             if (value := getattr(window, name)) is not None
         }
+        if self.evidence is not None:
+            told = vars(self.evidence).items()
+            arrays |= {name: value.astype(np.float16) for name, value in told}
         with writing(path, overwrite) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
@@ -392,6 +416,11 @@ class Decomposition:
                 detection = found.stored_detection(
                     header.pop("detection", None), header.pop("threshold", None)
                 )
+                evidence = None
+                if "sounding" in file:
+                    evidence = Evidence(
+                        *(file[one.name].astype(np.float32) for one in fields(Evidence))
+                    )
                 return cls(
                     tuple(
                         _window(file, _suffix(index), first)
@@ -404,6 +433,7 @@ class Decomposition:
                         "sources": tuple(header["sources"]),
                         "config": SpectrogramConfig(**header["config"]),
                         "detection": detection,
+                        "evidence": evidence,
                     },
                 )
         except Exception as error:  # zip, zlib, npy and JSON readers each raise their own

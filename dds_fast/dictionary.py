@@ -22,6 +22,7 @@ from dds_fast.flows.frozen import FrozenFlow
 from dds_fast.flows.stored import restored
 from dds_fast.notes.found import Detection, stored_detection
 from dds_fast.search.settings import DEFAULT, SearchSettings
+from dds_fast.temporal.network import NoteNetwork
 
 FLOWS: dict[str, type[RealNVPBank | ConditionalGlow]] = {
     "dds1": RealNVPBank,
@@ -35,6 +36,9 @@ CODE_SHRINKAGE = 0.6
 
 N_DRAWN = 24
 """Codes per source that are drawn where a dictionary holds none."""
+
+_TEMPORAL = "temporal."
+"""How the names of the network's tensors begin in a file."""
 
 PIANO = Path(__file__).parent / "models" / "piano.safetensors"
 
@@ -53,6 +57,8 @@ class Dictionary:
         labels: ``(N,)`` source index of each column of W, ascending; None for flows.
         codes: ``(S, M, D)`` latent codes of each source's own frames, where a staged search begins;
             None for "nmf" and where none were chosen.
+        temporal: what tells notes from activations over time (see `dds_fast.calibrate`); None if
+            not calibrated.
         metadata: JSON-like record: "search" (settings by kind), "detection" (by kind),
             "training" and whatever else was stored.
 
@@ -77,6 +83,7 @@ class Dictionary:
         W: Tensor | None = None,
         labels: Tensor | None = None,
         codes: Tensor | None = None,
+        temporal: NoteNetwork | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         if kind not in KINDS:
@@ -108,6 +115,7 @@ class Dictionary:
         self.spectrogram = spectrogram
         self.flow = flow
         self.W, self.labels, self.codes = W, labels, codes
+        self.temporal = temporal
         self.metadata = dict(metadata or {})
         self._frozen: dict[tuple[torch.dtype, str], FrozenFlow] = {}
         self._drawn: dict[int, Tensor] = {}
@@ -179,6 +187,7 @@ class Dictionary:
             W=self.W,
             labels=self.labels,
             codes=self.codes,
+            temporal=self.temporal,
             metadata=self.metadata,
         )
 
@@ -261,6 +270,9 @@ class Dictionary:
         }
         if self.codes is not None:
             stored["codes"] = self.codes.to(torch.bfloat16)
+        if self.temporal is not None:
+            own = self.temporal.state_dict()
+            stored |= {f"{_TEMPORAL}{name}": tensor for name, tensor in own.items()}
         stored = {name: _shrink_integers(t).contiguous() for name, t in stored.items()}
         write_tensors(path, stored, header, overwrite=overwrite)
 
@@ -355,15 +367,22 @@ def _from_parts(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Dictio
     with named("metadata"):
         _check_metadata(metadata)
     tensors = {name: _single(name, tensor) for name, tensor in tensors.items()}
+    own = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_TEMPORAL)}
+    temporal = None
+    if own:
+        with named("temporal"):
+            temporal = NoteNetwork.restored({n.removeprefix(_TEMPORAL): t for n, t in own.items()})
     if kind == "nmf":
         if tensors.keys() != {"W", "labels"}:
             raise ValueError(f"the tensors must be W and labels, not {sorted(tensors)}")
         W, labels = tensors["W"], tensors["labels"]
-        return Dictionary(kind, sources, config, W=W, labels=labels, metadata=metadata)
+        parts: dict[str, Any] = {"W": W, "labels": labels}
+        return Dictionary(kind, sources, config, **parts, temporal=temporal, metadata=metadata)
     codes = tensors.pop("codes", None)
     with named("flow"):
         flow = restored(FLOWS[kind], field(header, "flow", dict), tensors)
-    return Dictionary(kind, sources, config, flow=flow, codes=codes, metadata=metadata)
+    parts = {"flow": flow, "codes": codes}
+    return Dictionary(kind, sources, config, **parts, temporal=temporal, metadata=metadata)
 
 
 def _single(name: str, tensor: Tensor) -> Tensor:
@@ -388,4 +407,5 @@ def _check_metadata(metadata: Mapping[str, Any]) -> None:
                 raise ValueError(f"{name} must tell of kinds, not of {kind!r}")
             with named(f"{name} of {kind}"):
                 read(kind, value)
-    field({"training": {}, **metadata}, "training", dict)
+    for name in ("training", "calibration"):
+        field({name: {}, **metadata}, name, dict)

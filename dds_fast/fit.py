@@ -15,9 +15,10 @@ import torch
 
 from dds_fast import arrays, scalars
 from dds_fast.audio import SpectrogramConfig
+from dds_fast.calibration import FEWEST_MIXTURES, N_MIXTURES, calibrate, instruments
 from dds_fast.choices import FIT_PRESETS, KINDS_LEARNED
 from dds_fast.codes import N_CODES, add_codes
-from dds_fast.datasets.note_files import search
+from dds_fast.datasets.note_files import Recording, search
 from dds_fast.datasets.notes import NoteFrames, load_notes
 from dds_fast.datasets.percussion import are_drums
 from dds_fast.dictionary import Dictionary
@@ -120,6 +121,7 @@ def fit(
     batch_size: int | None = None,
     precision: str | None = None,
     n_codes: int | None = None,
+    n_mixtures: int | None = None,
     device: str | torch.device | None = None,
     random_state: int = 0,
     folder: str | Path | None = None,
@@ -150,6 +152,9 @@ def fit(
             that of the couplings' products, "float32", "tf32" or "bfloat16".
         n_codes: codes per source that are chosen among the training frames once the flow is
             learned, 40 by default; searches begin there (see `dds_fast.codes.choose`).
+        n_mixtures: mixtures of the recordings, those held out where a source has some, on which
+            the dictionary is calibrated once the flow is learned (see `dds_fast.calibrate`): 40 by
+            default, none for frames, drums and "nmf"; 0 for none.
         device: where to train; by default a GPU if there is one.
         random_state: seed of weights, split, shuffles and codes.
         folder: where to write ``log.csv``, ``losses.png`` and a checkpoint, with which the same
@@ -164,8 +169,8 @@ def fit(
 
     Raises:
         ValueError: no notes, an unknown kind, preset or option, bad arrays, `n_codes` for "nmf";
-            `sources` for frames; names that differ by case alone; fewer than 5 frames of a source
-            for a flow; `folder` holds the checkpoint of another training.
+            `sources` or `n_mixtures` for frames; names that differ by case alone; fewer than 5
+            frames of a source for a flow; `folder` holds the checkpoint of another training.
         FloatingPointError: the training diverged; names the step and the source.
         RuntimeError: the device or precision is not to be had.
 
@@ -191,7 +196,8 @@ def fit(
     random_state = scalars.integer("random_state", random_state, least=0)
     sizes = {name: scalars.integer(name, size, least=0) for name, size in sizes.items()}
     recipe = PRESETS[preset]
-    frames, spectrogram, provenance = _frames(notes, sources, spectrogram, recipe)
+    frames, spectrogram, provenance, recordings = _frames(notes, sources, spectrogram, recipe)
+    n_mixtures = _n_mixtures(n_mixtures, kind, recordings, provenance)
     names.check_case(frames.sources)
     logger.info("%d frames of %d sources", len(frames.frames), len(frames.sources))
     metadata: dict[str, Any] = {"training": provenance}
@@ -201,7 +207,13 @@ def fit(
         metadata["search"] = {kind: DRUM_SEARCH}
     if kind == "nmf":
         frames = frames.at_levels(SOFTER, spectrogram) if drums else frames
-        return Dictionary.from_frames(frames, spectrogram, metadata)
+        made = Dictionary.from_frames(frames, spectrogram, metadata)
+        if n_mixtures:
+            takes = instruments(recordings, spectrogram.sr)
+            calibrate(
+                made, takes, n_mixtures=n_mixtures, random_state=random_state, progress=progress
+            )
+        return made
     _check_enough(frames)
     overrides: dict[str, Any] = {
         "max_epochs": max_epochs,
@@ -245,6 +257,10 @@ def fit(
         made.metadata["held_out"] = inspection.summary()
         if folder is not None and ranks.is_first():
             inspection.save(folder, overwrite=True)
+    if n_mixtures and ranks.is_first():
+        held_out = {frames.names[origin] for origin in np.unique(split[1].origins)}
+        takes = instruments(recordings, spectrogram.sr, held_out)
+        calibrate(made, takes, n_mixtures=n_mixtures, random_state=random_state, progress=progress)
     return made
 
 
@@ -255,10 +271,21 @@ def _n_codes(asked: int | None, kind: str) -> int:
     return N_CODES if asked is None else scalars.integer("n_codes", asked, least=1)
 
 
+def _n_mixtures(
+    asked: int | None, kind: str, recordings: list[Recording], provenance: dict[str, Any]
+) -> int:
+    """Checked before a training."""
+    if asked is None:
+        return N_MIXTURES if recordings and kind != "nmf" and not provenance["drums"] else 0
+    if asked and not recordings:
+        raise ValueError("n_mixtures needs recordings of the notes: frames cannot be mixed")
+    return scalars.integer("n_mixtures", asked, least=FEWEST_MIXTURES) if asked else 0
+
+
 def _frames(
     notes: Any, sources: str | None, spectrogram: SpectrogramConfig | None, recipe: Preset
-) -> tuple[NoteFrames, SpectrogramConfig, dict[str, Any]]:
-    """Spectra, their config, and where they come from."""
+) -> tuple[NoteFrames, SpectrogramConfig, dict[str, Any], list[Recording]]:
+    """Spectra, their config, where they come from, and their files."""
     if isinstance(notes, NoteFrames | Mapping):
         if sources is not None:
             raise ValueError("sources tells what names the files of a folder: frames have theirs")
@@ -268,7 +295,7 @@ def _frames(
             spectrogram = SpectrogramConfig.for_features(F)
         if F != spectrogram.n_features:
             raise ValueError(f"the frames have {F} bins, the config {spectrogram.n_features}")
-        return frames, spectrogram, _provenance(frames)
+        return frames, spectrogram, _provenance(frames), []
     recordings, problems, told_by = search(notes, None, sources)
     drums = are_drums(recordings)
     if drums:
@@ -277,7 +304,8 @@ def _frames(
     spectrogram = spectrogram or SpectrogramConfig(n_fft=recipe.n_fft)
     spread = SPREAD if drums else 1.0
     frames = load_notes(recordings, spectrogram, spread=spread, problems=problems)
-    return frames, spectrogram, {**_provenance(frames), "sources": told_by, "drums": drums}
+    provenance = {**_provenance(frames), "sources": told_by, "drums": drums}
+    return frames, spectrogram, provenance, [r for r in recordings if r.origin in frames.names]
 
 
 def _provenance(frames: NoteFrames) -> dict[str, Any]:

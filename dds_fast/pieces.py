@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from dds_fast.arrays import as_numpy
 from dds_fast.audio import windows
 from dds_fast.audio.recordings import Given
 from dds_fast.audio.windows import Window
 from dds_fast.decomposition import Decomposition, source_activations
 from dds_fast.dictionary import Dictionary
 from dds_fast.search import Controller, Schedule, SearchSettings, State
+from dds_fast.temporal.features import N_SUBFRAMES, features, subframe_span, subframes
+from dds_fast.temporal.network import Evidence
 
 
 class Piece:
@@ -40,14 +43,26 @@ class Piece:
         return Schedule(settings.step_size, 0 if self.silent else settings.max_steps)
 
 
+def features_of(
+    given: Given, span: tuple[int, int], W: Any, H: Any, labels: Any, by_source: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """`temporal.features.features` of some frames of a recording and what was found in them."""
+    X = as_numpy(given.frames(*span))
+    fine = given.between(*subframe_span(*span), N_SUBFRAMES)
+    found = (as_numpy(one) for one in (W, H, labels, by_source))
+    return features(X, subframes(X) if fine is None else fine, *found)
+
+
 class Recording:
     """A recording on its way to its decomposition, window by window."""
 
     def __init__(
-        self, given: Given, settings: SearchSettings, n_sources: int, keep_components: bool
+        self, given: Given, settings: SearchSettings, dictionary: Dictionary, keep_components: bool
     ) -> None:
         self.given, self.settings = given, settings
-        self.n_sources, self.keep_components = n_sources, keep_components
+        self.dictionary, self.keep_components = dictionary, keep_components
+        self.n_sources = len(dictionary.sources)
+        self.evidence: Evidence | None = None
         self.summed: Tensor | None = None
         rate = given.config.frame_rate
         self.overlap = max(1, round(windows.OVERLAP * rate))
@@ -76,18 +91,20 @@ class Recording:
         first, end = piece.span
         labels = (labels if state.labels is None else state.labels).to(state.H.device)
         rises, falls = piece.index > 0, piece.index < len(self.spans) - 1
-        H = state.H
-        if rises or falls:
-            fade = windows.fade(end - first, self.overlap, rises=rises, falls=falls)
-            H = H * H.new_tensor(fade)
+        fade = windows.fade(end - first, self.overlap, rises=rises, falls=falls)
+        weights = state.H.new_tensor(fade)
+        by_source = source_activations(state.W, state.H, labels, self.n_sources)
         if self.summed is None:
-            self.summed = H.new_zeros(self.n_sources, self.given.n_frames)
-        self.summed[:, first:end] += source_activations(state.W, H, labels, self.n_sources)
+            self.summed = by_source.new_zeros(self.n_sources, self.given.n_frames)
+        if self.dictionary.temporal is not None and state.W.ndim == 2:
+            evidence = self._hear(piece, state, labels, by_source, fade)
+            by_source = by_source * by_source.new_tensor(evidence.probability)
+        self.summed[:, first:end] += by_source * weights
         give_back = self.given.kind.give_back
         self.windows.append(
             Window(
                 give_back(state.W) if self.keep_components else None,
-                give_back(H),
+                give_back(state.H * weights if rises or falls else state.H),
                 labels.cpu().numpy(),
                 give_back(state.log_likelihoods),
                 first,
@@ -95,6 +112,24 @@ class Recording:
         )
         self.history += controller.history[1 if self.history else 0 :]
         self.stop_reasons.append("silent" if piece.silent else str(controller.stop_reason))
+
+    def _hear(
+        self, piece: Piece, state: State, labels: Tensor, by_source: Tensor, fade: np.ndarray
+    ) -> Evidence:
+        """What a window says of notes."""
+        assert self.dictionary.temporal is not None
+        found = self.dictionary.temporal.evidence(
+            *features_of(self.given, piece.span, state.W, state.H, labels, by_source),
+            self.n_sources,
+        )
+        if self.evidence is None:
+            self.evidence = Evidence.nothing(self.n_sources, self.given.n_frames)
+        nothing = Evidence.nothing(self.n_sources, len(fade))
+        for whole, part, none in zip(
+            self.evidence.arrays, found.arrays, nothing.arrays, strict=True
+        ):
+            whole[:, slice(*piece.span)] += fade * (part - none)
+        return found
 
     def _stop_reason(self) -> str:
         """What stopped a window before its time, if anything did."""
@@ -104,9 +139,9 @@ class Recording:
         audible = [reason for reason in self.stop_reasons if reason != "silent"]
         return audible[-1] if audible else "silent"
 
-    def result(self, dictionary: Dictionary, settings: dict[str, Any]) -> Decomposition:
+    def result(self, settings: dict[str, Any]) -> Decomposition:
         """The decomposition, of the windows that were searched."""
-        given, stop_reason = self.given, self._stop_reason()
+        given, dictionary, stop_reason = self.given, self.dictionary, self._stop_reason()
         if stop_reason == "silent":
             warnings.warn("the recording is silent: all activations are zero", stacklevel=4)
         return Decomposition(
@@ -118,6 +153,7 @@ class Recording:
             history=np.array(self.history),
             stop_reason=stop_reason,
             detection=dictionary.detection,
+            evidence=self.evidence,
             settings=settings,
             gain=given.gain,
             tuning=given.tuning,

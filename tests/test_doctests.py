@@ -22,11 +22,12 @@ MODULES = [
     if not info.name.rpartition(".")[2].startswith("_c")
 ]
 PUBLIC = (
-    *("dds_fast", "arrays", "audio", "codes", "datasets", "datasets.soundfont"),
-    *("datasets.synthetic", "decomposition", "dictionary", "flows", "inspection"),
-    *("methods.langevin", "methods.nae", "methods.priors", "methods.score_informed"),
-    *("methods.variational", "metrics", "nmf", "notes.found", "notes.grouping", "notes.names"),
-    *("notes.score", "ops", "plots", "scalars", "search"),
+    *("dds_fast", "arrays", "audio", "calibration", "codes", "datasets", "datasets.mixtures"),
+    *("datasets.soundfont", "datasets.synthetic", "decomposition", "dictionary", "flows"),
+    *("inspection", "methods.langevin", "methods.nae", "methods.priors"),
+    *("methods.score_informed", "methods.variational", "metrics", "nmf", "notes.found"),
+    *("notes.grouping", "notes.names", "notes.score", "ops", "plots", "scalars", "search"),
+    *("temporal.features", "temporal.network", "temporal.states"),
 )
 CANNOT_RUN = {
     "musdb18": "needs a data set and the package that reads it",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -70,6 +70,20 @@ class Given:
         stft = audio.stft(self.recording, self.config, (first, end))
         X = audio.compress(np.abs(stft[1:]) * self.gain, self.config)
         return torch.from_numpy(X).to(self.kind.device or "cpu")
+
+    def between(self, first: int, end: int, per_frame: int) -> np.ndarray | None:
+        """``(F, n)``: spectra `per_frame` times as dense, from `first` to `end` of their own count.
+
+        Beyond the recording the outermost ones go on. None for a spectrogram, or where the hop
+        cannot be divided so.
+        """
+        if self.recording is None or self.config.hop % per_frame:
+            return None
+        dense = replace(self.config, hop=self.config.hop // per_frame)
+        inside = max(0, first), min(end, audio.n_frames(len(self.recording), dense))
+        stft = audio.stft(self.recording, dense, inside)
+        X = audio.compress(np.abs(stft[1:]) * self.gain, dense)
+        return np.pad(X, ((0, 0), (inside[0] - first, end - inside[1])), mode="edge")
 
     @property
     def X(self) -> Tensor:

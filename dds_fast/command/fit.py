@@ -34,6 +34,13 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, help="frames per step (per source for dds2)")
     parser.add_argument("--precision", choices=TRAINING_PRECISIONS, help="of products")
     parser.add_argument("--codes", type=int, metavar="M", help="codes per source (default: 40)")
+    parser.add_argument(
+        "--mixtures",
+        type=int,
+        metavar="N",
+        help="mixtures of the notes on which the dictionary is calibrated (default: 40, none for "
+        "drums and nmf; 0: none)",
+    )
     parser.add_argument("--device", help="cpu, cuda (default: a GPU if there is one)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
@@ -55,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         precision=options.precision,
         n_codes=options.codes,
+        n_mixtures=options.mixtures,
         device=options.device,
         random_state=options.seed,
         folder=folder,

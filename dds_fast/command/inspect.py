@@ -33,7 +33,9 @@ def run(options: argparse.Namespace) -> int:
     print(dictionary.search)
     print(_described_codes(dictionary))
     print(dictionary.detection or "Notes: thresholds not calibrated, relative to the recording")
+    print(*_expected(dictionary), sep="\n")
     dictionary.metadata.get("training", {}).pop("history", None)  # a line per epoch is too long
+    dictionary.metadata.pop("calibration", None)
     print(json.dumps(dictionary.metadata, indent=1))
     if options.data:
         _report(dictionary, options)
@@ -47,6 +49,26 @@ def _described_codes(dictionary: Dictionary) -> str:
         return "Codes: none stored, searches begin at draws of the flow"
     rms = float(dictionary.codes.square().mean().sqrt())
     return f"Codes: {dictionary.codes.shape[1]} per source, root mean square {rms:.2f}"
+
+
+def _expected(dictionary: Dictionary) -> list[str]:
+    """How well notes are found, as far as mixtures of the dictionary's own notes can tell."""
+    record = dictionary.metadata.get("calibration", {}).get(dictionary.kind)
+    if record is None or dictionary.temporal is None:
+        return ["Calibration: none"]
+    shown = [f"Calibration: on {record['n_mixtures']} mixtures of its own notes"]
+    by_polyphony = record["frames"]["by_polyphony"]
+    for count, rates in enumerate(by_polyphony, start=1):
+        if rates is not None:
+            more = " or more" * (count == len(by_polyphony))
+            shown.append(
+                f"  {count}{more} sounding: precision {rates['precision']:.2f}, "
+                f"recall {rates['recall']:.2f}"
+            )
+    scores = "onset F1 {onset_f1:.2f}, with offsets {onset_offset_f1:.2f}".format(**record)
+    correlation = record["velocity_correlation"]
+    told = "" if correlation is None else f", velocities correlate by {correlation:.2f}"
+    return [*shown, f"  {scores}{told}"]
 
 
 def _report(dictionary: Dictionary, options: argparse.Namespace) -> None:

@@ -185,7 +185,8 @@ def _strike(mix: np.ndarray, path: Path, onset: float, held: float, velocity: in
     mix[first : first + len(note)] += note
 
 
-def damped(note: np.ndarray, held: float, sr: int) -> np.ndarray:
+def damped(note: np.ndarray, held: float, sr: float, damping: float = DAMPING) -> np.ndarray:
+    """A note that loses 60 dB in `damping` seconds once it has been held so long."""
     seconds = np.arange(len(note)) / sr
-    decay_db = np.maximum(0, seconds - held) * (60 / DAMPING)
+    decay_db = np.maximum(0, seconds - held) * (60 / damping)
     return note * (10 ** (-decay_db / 20)).astype(np.float32)

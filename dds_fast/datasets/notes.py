@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class NoteFrames:
         sources: the S sources, MIDI numbers or names.
         labels: ``(N,)`` index of each frame's source.
         origins: ``(N,)`` index of the physical recording that each frame comes from.
+        names: of the recordings, where they are known.
 
     Example:
         >>> notes = NoteFrames.from_mapping({60: np.ones((30, 8)), 64: np.ones((20, 8))})
@@ -43,6 +44,7 @@ class NoteFrames:
     sources: tuple[int | str, ...]
     labels: np.ndarray
     origins: np.ndarray
+    names: tuple[str, ...] = ()
 
     @classmethod
     def from_mapping(cls, notes: Mapping[int | str, np.ndarray]) -> NoteFrames:
@@ -111,11 +113,14 @@ class NoteFrames:
             tuple(sources),
             np.repeat([sources.index(source) for source in named], counts),
             np.repeat(np.unique(origins, return_inverse=True)[1], counts),
+            tuple(np.unique(origins).tolist()),
         )
 
     def select(self, mask: np.ndarray) -> NoteFrames:
         """The frames where `mask` ``(N,)`` is true; the sources stay."""
-        return NoteFrames(self.frames[mask], self.sources, self.labels[mask], self.origins[mask])
+        return replace(
+            self, frames=self.frames[mask], labels=self.labels[mask], origins=self.origins[mask]
+        )
 
     def frame_by_frame(self) -> NoteFrames:
         """The same, each frame a recording of its own: `split` then divides frames, as papers do.
