@@ -15,6 +15,9 @@ from dds_fast import metrics
 from dds_fast.datasets import Labels
 
 
+NOTE_SCORES = ("onset_f1", "onset_offset_f1")
+
+
 @dataclass(frozen=True)
 class Recording:
     """What is scored.
@@ -95,16 +98,16 @@ def onset_scores(
     dictionary: dds_fast.Dictionary,
     options: dict[str, Any],
 ) -> dict[str, float]:
-    """Onset F1, the mean over the recording's files, where these are known."""
+    """Note F1 by onsets, and by offsets too: means over the recording's files, where known."""
     if not recording.files:
         return {}
     if not recording.concatenated:
-        return {"onset_f1": scores["note_onset_f1"]}
+        return {name: scores[f"note_{name}"] for name in NOTE_SCORES}
     found = [
-        metrics.evaluate(dds_fast.decompose(path, dictionary, **options), labels)["note_onset_f1"]
+        metrics.evaluate(dds_fast.decompose(path, dictionary, **options), labels)
         for path, labels in recording.files
     ]
-    return {"onset_f1": float(np.mean(found))}
+    return {name: float(np.mean([one[f"note_{name}"] for one in found])) for name in NOTE_SCORES}
 
 
 def average_precision(activations: np.ndarray, roll: np.ndarray) -> float:

@@ -75,7 +75,11 @@ class TestInput:
         for pitch, frequency in ((60, 261.6), (64, 329.6)):
             for take in "ab":
                 soundfile.write(tmp_path / f"{pitch}_{take}.wav", tone(3200, frequency), 16000)
-        made = fit(tmp_path, "dds3", spectrogram=CONFIG, max_epochs=1, **SIZES)
+        options = {"spectrogram": CONFIG, "max_epochs": 1, **SIZES}
+        made = fit(tmp_path, "dds3", n_mixtures=4, **options)
+        assert made.temporal is not None
+        assert made.metadata["calibration"]["dds3"]["n_mixtures"] == 4
+        assert fit(tmp_path, "dds3", n_mixtures=0, **options).temporal is None
         assert made.sources == (60, 64)
         assert made.spectrogram == CONFIG
         assert made.metadata["training"]["n_recordings"] == 4
@@ -296,3 +300,7 @@ class TestOptions:
     def test_missing_folder(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="gone"):
             fit(tmp_path / "gone")
+
+    def test_frames_cannot_be_mixed(self) -> None:
+        with pytest.raises(ValueError, match="n_mixtures needs recordings"):
+            learn("dds2", n_mixtures=8)

@@ -30,6 +30,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         "N_CHORDS": 1,
         "SEQUENCES": 1,
         "SECONDS": 2.0,
+        "N_MIXTURES": 4,
         "UPPER": (0.2, 0.4),
         "GRID": ({}, {"max_steps": 2}),
         "SEARCH": {**module.SEARCH, "max_steps": 12},
@@ -72,6 +73,8 @@ def test_codes_only(
     assert loaded.search.algorithm == "staged" and loaded.search.max_steps == 12
     assert str(loaded.detection) in printed
     assert loaded.detection.upper in (0.2, 0.4)
+    assert loaded.temporal is not None
+    assert loaded.metadata["calibration"]["dds3"]["n_mixtures"] == 4
     with pytest.raises(SystemExit):
         script.main()
     assert "--overwrite" in capsys.readouterr().err

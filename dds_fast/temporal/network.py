@@ -91,11 +91,18 @@ class NoteNetwork(nn.Module):
 
     @torch.no_grad()
     def evidence(self, rows: np.ndarray, features: np.ndarray, n_sources: int) -> Evidence:
-        """What the features of some of the sources say."""
+        """What the features of some of the sources say.
+
+        Raises:
+            ValueError: nothing finite, as of parameters that were damaged.
+        """
         found = Evidence.nothing(n_sources, features.shape[2])
         if len(rows):
             outputs = self(torch.from_numpy(features)).numpy()
-            found.sounding[rows], found.struck[rows] = outputs[:, 0], outputs[:, 1]
+            if not np.isfinite(outputs).all():
+                raise ValueError("what the dictionary's network says of the notes is not finite")
+            logits = np.clip(outputs[:, :2], SILENT, -SILENT)
+            found.sounding[rows], found.struck[rows] = logits[:, 0], logits[:, 1]
             found.level[rows] = 10 * outputs[:, 2]
         return found
 
@@ -114,5 +121,7 @@ class NoteNetwork(nn.Module):
                 raise ValueError(f"{name} must be floats {tuple(own.shape)}, not {what}")
         if unknown := tensors.keys() - network.state_dict().keys():
             raise ValueError(f"{min(unknown)} is unknown")
+        if not bool((tensors["scale"] > 0).all()):
+            raise ValueError("scale must be above 0")
         network.load_state_dict(dict(tensors))
         return network

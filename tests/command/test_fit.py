@@ -38,7 +38,7 @@ def test_writes_a_dictionary(
     monkeypatch.setitem(PRESETS, "small", tiny)
     out = tmp_path / "fitted.safetensors"
     arguments = ["fit", str(notes), "-o", str(out), "--kind", kind, "--max-epochs", "1"]
-    arguments += [] if kind == "nmf" else ["--codes", "7"]
+    arguments += [] if kind == "nmf" else ["--codes", "7", "--mixtures", "4"]
     assert main(arguments) == 0
     assert str(out) in capsys.readouterr().out
     made = dds_fast.load(out)
@@ -47,6 +47,9 @@ def test_writes_a_dictionary(
     assert made.metadata["training"]["n_recordings"] == 4
     if kind != "nmf":
         assert made.codes.shape[:2] == (2, 7)
+        assert made.metadata["calibration"][kind]["n_mixtures"] == 4
+        assert main(["inspect", str(out)]) == 0
+        assert "Calibration: on 4 mixtures of its own notes" in capsys.readouterr().out
         written = {path.name for path in (tmp_path / "fitted.fit").iterdir()}
         pictures = {"losses.png", "likelihoods.png", "samples.png", "codes.png"}
         assert written == {"log.csv", "report.json", *pictures}
