@@ -14,7 +14,6 @@ import dds_fast
 from dds_fast import metrics
 from dds_fast.datasets import Labels
 
-
 NOTE_SCORES = ("onset_f1", "onset_offset_f1")
 
 

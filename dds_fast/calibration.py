@@ -252,8 +252,7 @@ def _heard(dictionary: Dictionary, waveform: np.ndarray, played: Played) -> _Hea
 
 def _example(heard: _Heard, config: SpectrogramConfig) -> Example:
     played = heard.played
-    notes = played.intervals, played.sources, played.velocities
-    return example(heard.rows, heard.features, *notes, frame_rate=config.frame_rate)
+    return example(heard.rows, heard.features, played.intervals, played.sources, config.frame_rate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,7 +327,7 @@ def _set_thresholds(
     n_sources, rate = len(dictionary.sources), dictionary.spectrogram.frame_rate
 
     def counted(offset: tuple[float, float], sensitivity: float = 0.0) -> _Counts:
-        network.offset.copy_(torch.tensor([*offset, 0.0])[:, None])
+        network.offset.copy_(torch.tensor(offset)[:, None])
         found = [(network.evidence(one.rows, one.features, n_sources), one.played) for one in heard]
         return _counted(found, sensitivity, n_sources, rate)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from dds_fast import audio
 from dds_fast.arrays import as_numpy
 from dds_fast.audio import windows
 from dds_fast.audio.recordings import Given
@@ -50,7 +51,8 @@ def features_of(
     X = as_numpy(given.frames(*span))
     fine = given.between(*subframe_span(*span), N_SUBFRAMES)
     found = (as_numpy(one) for one in (W, H, labels, by_source))
-    return features(X, subframes(X) if fine is None else fine, *found)
+    fine = subframes(X) if fine is None else fine
+    return features(X, fine, audio.expand(X, given.config), *found)
 
 
 class Recording:

@@ -230,7 +230,7 @@ def _in_a_room(waveform: np.ndarray, sr: float, rng: Generator) -> np.ndarray:
 
 
 def _coloured(waveform: np.ndarray, sr: float, rng: Generator) -> np.ndarray:
-    """Through a random equalizer of twelve bands, with noise 40 to 75 dB below."""
+    """Through a random equalizer of twelve bands; most have noise 40 to 75 dB below."""
     n = len(waveform)
     f = np.fft.rfftfreq(n, 1 / sr)
     bands = np.linspace(np.log2(60), np.log2(sr / 2), 12)
@@ -239,5 +239,5 @@ def _coloured(waveform: np.ndarray, sr: float, rng: Generator) -> np.ndarray:
     slope = np.maximum(f, 40) ** rng.uniform(0, 0.7)
     noise = np.fft.irfft(np.fft.rfft(rng.normal(size=n)) / slope, n)
     coloured = np.fft.irfft(np.fft.rfft(waveform) * equalizer, n)
-    level = coloured.std() * 10 ** (rng.uniform(-75, -40) / 20)
+    level = coloured.std() * 10 ** (rng.uniform(-75, -40) / 20) * (rng.random() < 0.7)
     return coloured + noise * (level / noise.std())

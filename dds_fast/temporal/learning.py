@@ -21,8 +21,6 @@ STRUCK_WEIGHT, STRUCK_ODDS = 2.0, 8.0
 """Weight of the attacks' loss beside that of sounding, and of frames with an attack in it: attacks
 are rare, and decide whether a repeated note is found."""
 
-LEVEL_WEIGHT = 0.02
-
 RELEASE, RELEASE_WEIGHT = 0.12, 0.3
 """So many seconds after its end a note may still be heard: what is said there counts less."""
 
@@ -35,14 +33,12 @@ class Example:
         features: ``(L, N_FEATURES, T)``.
         sounding: ``(L, T)`` 0 or 1.
         struck: ``(L, T)`` 0 or 1.
-        level: ``(L, T)`` tens of dB relative to the loudest note, NaN where none begins.
         weight: ``(L, T)`` how much `sounding` counts.
     """
 
     features: Tensor
     sounding: Tensor
     struck: Tensor
-    level: Tensor
     weight: Tensor
 
 
@@ -51,7 +47,6 @@ def example(
     features: np.ndarray,
     intervals: np.ndarray,
     sources: np.ndarray,
-    velocities: np.ndarray,
     frame_rate: float,
 ) -> Example:
     """Of the features of sources `rows` and the notes of a mixture.
@@ -61,24 +56,22 @@ def example(
         features: ``(L, N_FEATURES, T)``.
         intervals: ``(n, 2)`` onset and offset in seconds.
         sources: ``(n,)`` index of each note's source.
-        velocities: ``(n,)``; 40 dB are a factor of ten in velocity.
         frame_rate: frames per second.
     """
     T = features.shape[2]
     S = int(max(rows.max(initial=-1), sources.max(initial=-1))) + 1
     times = np.arange(T) / frame_rate
     sounding, struck = np.zeros((2, S, T), dtype=np.float32)
-    weight, level = np.ones((S, T), dtype=np.float32), np.full((S, T), np.nan, dtype=np.float32)
-    levels = 4 * np.log10(velocities / max(velocities.max(initial=1.0), 1.0))
+    weight = np.ones((S, T), dtype=np.float32)
     for (_, end), source in zip(intervals, sources, strict=True):
         weight[source, (times >= end) & (times < end + RELEASE)] = RELEASE_WEIGHT
-    for (onset, end), source, decibels in zip(intervals, sources, levels, strict=True):
+    for (onset, end), source in zip(intervals, sources, strict=True):
         inside = (times >= onset) & (times < end)
         sounding[source, inside] = weight[source, inside] = 1
         frame = round(onset * frame_rate)
         if frame < T:
-            struck[source, frame], level[source, frame] = 1, decibels
-    own = (torch.from_numpy(one[rows]) for one in (sounding, struck, level, weight))
+            struck[source, frame] = 1
+    own = (torch.from_numpy(one[rows]) for one in (sounding, struck, weight))
     return Example(torch.from_numpy(features), *own)
 
 
@@ -121,12 +114,7 @@ def learn(
 
 def _loss(network: NoteNetwork, one: Example) -> Tensor:
     cross_entropy = functional.binary_cross_entropy_with_logits
-    sounding, struck, level = network(one.features).unbind(1)
+    sounding, struck = network(one.features).unbind(1)
     loss = cross_entropy(sounding, one.sounding, weight=one.weight)
     odds = struck.new_tensor(STRUCK_ODDS)
-    loss = loss + STRUCK_WEIGHT * cross_entropy(struck, one.struck, pos_weight=odds)
-    begins = ~one.level.isnan()
-    if bool(begins.any()):
-        squared = functional.mse_loss(level[begins], one.level[begins])
-        loss = loss + LEVEL_WEIGHT * squared
-    return loss
+    return loss + STRUCK_WEIGHT * cross_entropy(struck, one.struck, pos_weight=odds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,11 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dds_fast.temporal.features import N_FEATURES
+from dds_fast.temporal.features import N_FEATURES, NAMES
 
 WIDTH = 32
-LAYERS = ((N_FEATURES, WIDTH, 5, 1), (WIDTH, WIDTH, 5, 2), (WIDTH, WIDTH, 3, 6), (WIDTH, 3, 1, 1))
+LAYERS = ((N_FEATURES, WIDTH, 5, 1), (WIDTH, WIDTH, 5, 2), (WIDTH, WIDTH, 3, 6), (WIDTH, 2, 1, 1))
 """Channels in and out, taps and dilation of the convolutions along time: 12 frames either way."""
+
+OWN_LEVEL = NAMES.index("own level")
+DECIBELS = 20 / math.log(10)
 
 SILENT = -15.0
 """Logit of what a search left without a trace."""
@@ -26,7 +30,7 @@ class Evidence:
     Attributes:
         sounding: ``(S, T)`` logits: does the source sound in the frame?
         struck: ``(S, T)`` logits: does a note of it begin in the frame?
-        level: ``(S, T)`` level of such a note, in dB relative to the loudest of its recording.
+        level: ``(S, T)`` of the source's part of the spectrum, in dB.
 
     Example:
         >>> nothing = Evidence.nothing(2, 5)
@@ -63,7 +67,7 @@ class NoteNetwork(nn.Module):
     Example:
         >>> network = NoteNetwork()
         >>> network(torch.zeros(4, N_FEATURES, 100)).shape
-        torch.Size([4, 3, 100])
+        torch.Size([4, 2, 100])
     """
 
     mean: Tensor
@@ -74,7 +78,7 @@ class NoteNetwork(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(N_FEATURES, 1))
         self.register_buffer("scale", torch.ones(N_FEATURES, 1))
-        self.register_buffer("offset", torch.zeros(3, 1))
+        self.register_buffer("offset", torch.zeros(2, 1))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
             self.layers = nn.ModuleList(
@@ -83,7 +87,7 @@ class NoteNetwork(nn.Module):
             )
 
     def forward(self, features: Tensor) -> Tensor:
-        """``(L, 3, T)``: logits of sounding and of being struck, and the level in tens of dB."""
+        """``(L, 2, T)``: logits of sounding and of being struck."""
         x = (features - self.mean) / self.scale
         for layer in self.layers[:-1]:
             x = layer(x).relu()
@@ -98,12 +102,12 @@ class NoteNetwork(nn.Module):
         """
         found = Evidence.nothing(n_sources, features.shape[2])
         if len(rows):
-            outputs = self(torch.from_numpy(features)).numpy()
-            if not np.isfinite(outputs).all():
+            logits = self(torch.from_numpy(features)).numpy()
+            if not np.isfinite(logits).all():
                 raise ValueError("what the dictionary's network says of the notes is not finite")
-            logits = np.clip(outputs[:, :2], SILENT, -SILENT)
+            logits = np.clip(logits, SILENT, -SILENT)
             found.sounding[rows], found.struck[rows] = logits[:, 0], logits[:, 1]
-            found.level[rows] = 10 * outputs[:, 2]
+            found.level[rows] = DECIBELS * features[:, OWN_LEVEL]
         return found
 
     @classmethod

@@ -26,6 +26,9 @@ LEAD = 0.25
 SHORTEST = 2
 """Frames of the shortest note."""
 
+STRIKE = 6
+"""Frames from its attack on within which a note is loudest."""
+
 _NEVER = -1e9
 _TRANSITIONS = np.array(
     [[0.0, ENTER, _NEVER], [_NEVER, _NEVER, 0.0], [LEAVE, AGAIN, 0.0]], dtype=np.float32
@@ -103,7 +106,8 @@ def notes(
         ends = np.minimum(silences[np.searchsorted(silences, begins)], [*begins, len(path)][1:])
         for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
             if end - begin >= SHORTEST:
-                found.append((begin, end, row, float(evidence.level[row, begin])))
+                level = evidence.level[row, begin : min(end, begin + STRIKE)].max()
+                found.append((begin, end, row, float(level)))
     loudest = max((level for *_, level in found), default=0.0)
     made = [
         Note(

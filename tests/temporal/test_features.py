@@ -16,7 +16,7 @@ def found(W: np.ndarray, H: np.ndarray, X: np.ndarray | None = None) -> dict[str
     X = W @ H if X is None else X
     labels = np.arange(W.shape[1])
     activations = H * np.linalg.norm(W, axis=0)[:, None]
-    rows, values = features(X, subframes(X), W, H, labels, activations)
+    rows, values = features(X, subframes(X), X, W, H, labels, activations)
     assert rows.tolist() == labels.tolist()
     return dict(zip(NAMES, np.moveaxis(values, 1, 0), strict=True))
 
@@ -30,6 +30,8 @@ def test_of_sources_apart_each_explains_its_own() -> None:
     # Without a source the error grows by half its energy.
     np.testing.assert_allclose(values["necessity"][0, :2], 0.5, rtol=1e-4)
     np.testing.assert_allclose(values["residual"], 0, atol=1e-6)
+    # Of magnitudes that are X itself: natural logs of the parts' own norms.
+    np.testing.assert_allclose(values["own level"][1, 1:], np.log([0.5, 2.0]), atol=3e-3)
 
 
 def test_a_ghost_of_another_source_is_dominated_and_has_a_rival() -> None:
@@ -52,7 +54,7 @@ def test_rises_are_those_of_the_source_and_tell_when() -> None:
     first, end = subframe_span(0, 8)
     times = np.arange(first, end) / module.N_SUBFRAMES
     fine = W @ np.stack([np.where(times >= 3.25, 1.0, 0.0), np.ones(len(times))])
-    _, values = features(X, fine, W, H, np.array([0, 1]), H)
+    _, values = features(X, fine, X, W, H, np.array([0, 1]), H)
     rises = dict(zip(NAMES, np.moveaxis(values, 1, 0), strict=True))
     # Half a frame after 3.25 frames is the last sub-frame whose difference reaches over it.
     struck = {offset: rises[f"rise at {offset:+d}/4 frames"][0, 3] for offset in module.OFFSETS}
@@ -63,11 +65,13 @@ def test_rises_are_those_of_the_source_and_tell_when() -> None:
 def test_sources_without_a_component_are_left_out() -> None:
     X = RNG.random((5, 7))
     W, H = RNG.random((5, 3)), RNG.random((3, 7))
-    rows, values = features(X, subframes(X), W, H, np.array([1, 4, 4]), RNG.random((6, 7)))
+    rows, values = features(X, subframes(X), X, W, H, np.array([1, 4, 4]), RNG.random((6, 7)))
     assert rows.tolist() == [1, 4]
     assert values.shape == (2, len(NAMES), 7)
     assert np.isfinite(values).all()
-    rows, values = features(X, subframes(X), W[:, :0], H[:0], np.array([], int), np.zeros((6, 7)))
+    rows, values = features(
+        X, subframes(X), X, W[:, :0], H[:0], np.array([], int), np.zeros((6, 7))
+    )
     assert values.shape == (0, len(NAMES), 7)
 
 

@@ -51,7 +51,9 @@ def test_a_note_that_never_ends_ends_with_the_recording() -> None:
 def test_levels_become_velocities() -> None:
     evidence = Evidence.nothing(3, 9)
     evidence.sounding[:, 1:5], evidence.struck[:, 1] = 6, 6
-    evidence.level[:, 1] = [0, -40, -12]
+    evidence.level[:] = -50
+    evidence.level[:, 3] = [0, -40, -12]  # soon after the attack
+    evidence.level[:, 5:] = 20
     assert [note.velocity for note in notes(evidence, [60, 62, 64], 10)] == [127, 13, 64]
 
 
