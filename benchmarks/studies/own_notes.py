@@ -1,0 +1,134 @@
+"""What a user with an own instrument gets: notes found by a dictionary of its own isolated notes.
+
+    python benchmarks own_notes DATA FLUID -o benchmarks/results/own_notes.json
+
+DATA is as for `quality`; FLUID is FluidR3_GM.sf2 (Debian: fluid-soundfont-gm), the other SoundFont,
+TimGM6mb, comes with pretty_midi. A dictionary is made of some takes of each note, calibrates itself
+on mixtures of these, and is tried on random chords of other takes: other layers of the same piano,
+or another SoundFont's instrument. No labelled recording takes part, and nothing is chosen on the
+chords.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import store
+from report import markdown
+
+import dds_fast
+from dds_fast import metrics
+from dds_fast.calibration import calibrate, instruments
+from dds_fast.datasets import (
+    find_notes,
+    load_notes,
+    random_chords,
+    soundfont,
+    write_notes,
+)
+from dds_fast.datasets.note_files import Recording
+
+CONFIG = dds_fast.SpectrogramConfig(n_fft=1024)
+KEYS = range(36, 96)
+SCORES = ("psa", "frame_f1", "frame_f1_at_best_threshold", "note_onset_f1", "note_onset_offset_f1")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Takes to learn from, and those that chords are mixed from."""
+
+    heard: list[Recording]
+    played: list[Recording]
+
+
+def layers(folder: Path, heard: tuple[str, ...], played: str) -> Case:
+    """Two parts of a piano's takes, by their layers."""
+    recordings = find_notes(folder, KEYS)
+
+    def of(*names: str) -> list[Recording]:
+        return [one for one in recordings if one.path.stem.partition("_")[2] in names]
+
+    return Case(of(*heard), of(played))
+
+
+def fonts(fluid: Path, folder: Path, program: int, pitches: range) -> Case:
+    """An instrument of one SoundFont to learn from, that of another to play."""
+    for name, font in (("heard", fluid), ("played", None)):
+        write_notes(folder / name, soundfont.render(font, pitches=pitches, program=program))
+    return Case(find_notes(folder / "heard"), find_notes(folder / "played"))
+
+
+def cases(data: Path, fluid: Path, folder: Path) -> dict[str, Callable[[], Case]]:
+    """By name; rendered or searched for when asked for."""
+    isol = data / "isol"
+    return {
+        "Yamaha C3": partial(layers, isol / "real_c3close", ("v1", "v5"), "v3"),
+        "Steinway": partial(layers, isol / "real_steinway", ("pp", "ff"), "mf"),
+        "guitar": partial(fonts, fluid, folder / "guitar", 24, range(40, 80)),
+        "marimba": partial(fonts, fluid, folder / "marimba", 12, range(48, 88)),
+    }
+
+
+def learned(case: Callable[[], Case], n_mixtures: int, random_state: int) -> dds_fast.Dictionary:
+    """Of the frames as they are, calibrated."""
+    heard = case().heard
+    dictionary = dds_fast.fit(load_notes(heard, CONFIG), "nmf")
+    takes = instruments(heard, CONFIG.sr)
+    calibrate(dictionary, takes, n_mixtures=n_mixtures, random_state=random_state, progress=True)
+    return dictionary
+
+
+def measure(
+    dictionary: Callable[[], dds_fast.Dictionary], case: Callable[[], Case], polyphony: int, n: int
+) -> dict[str, Any]:
+    """Means over chords."""
+    rows = []
+    chords = random_chords(case().played, polyphony=polyphony, n_chords=n, random_state=polyphony)
+    for waveform, labels in chords:
+        result = dds_fast.decompose(waveform, dictionary(), sr=CONFIG.sr)
+        rows.append(metrics.evaluate(result, labels))
+    return {score: float(np.mean([row[score] for row in rows])) for score in SCORES}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: a row per case and polyphony, means over the seeds of the calibration."""
+    lines = []
+    for case, polyphony in dict.fromkeys((row["case"], row["polyphony"]) for row in rows):
+        own = [row for row in rows if (row["case"], row["polyphony"]) == (case, polyphony)]
+        means = (f"{np.mean([row[score] for row in own]):.3f}" for score in SCORES)
+        lines.append([case, str(polyphony), *means])
+    titles = ["PSA", "frame F1", "best-threshold F1", "onset F1", "with offsets"]
+    return markdown(["dictionary of", "notes", *titles], lines)
+
+
+def main() -> None:
+    parser = store.parser(__doc__, "data", "fluid")
+    parser.add_argument("--chords", type=int, default=15, help="per polyphony")
+    parser.add_argument("--mixtures", type=int, default=40, help="to calibrate on")
+    parser.add_argument("--seeds", type=int, default=2, help="of the calibration")
+    parser.add_argument("--polyphonies", type=int, nargs="+", default=[2, 3, 5])
+    parser.add_argument("--cases", nargs="+", help="default: all")
+    options = parser.parse_args()
+    study = store.Study(
+        options.output,
+        ("case", "seed", "polyphony"),
+        trial=options.trial,
+        about={"chords": options.chords, "mixtures": options.mixtures},
+        more=("tinysoundfont",),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        every = cases(options.data, options.fluid, Path(folder))
+        for name in options.cases or every:
+            case = cache(every[name])
+            for seed in range(options.seeds):
+                dictionary = cache(partial(learned, case, options.mixtures, seed))
+                for polyphony in options.polyphonies:
+                    row = partial(measure, dictionary, case, polyphony, options.chords)
+                    study.add(name, seed, polyphony, measure=row)
+    print(table(study.rows))
