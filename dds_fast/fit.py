@@ -29,7 +29,7 @@ from dds_fast.inspection import inspect
 from dds_fast.notes import names
 from dds_fast.notes.found import Detection
 
-logger = logging.getLogger("dds_fast")
+logger = logging.getLogger("dds_fast.fit")
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,10 @@ SPREAD = 1.3
 DRUMS: dict[str, Any] = {"sr": 44100, "hop": 882}
 """Cymbals sound above 8 kHz, and sixteenths are 0.1 s apart."""
 
-DRUM_SEARCH = {"sparsity": 0.25, "floor": 0.2}
+DRUM_SEARCH = {"floor": 0.2}
 """Drums sound together, soft ones beside loud ones, which a weaker penalty leaves there."""
 
-HIT = 0.15
+HIT = 0.13
 """By which share of a hit's own strength an activation rises in one."""
 
 
@@ -270,13 +270,15 @@ def _frames(
             raise ValueError(f"the frames have {F} bins, the config {spectrogram.n_features}")
         return frames, spectrogram, _provenance(frames)
     recordings, problems, told_by = search(notes, None, sources)
+    named = ", ".join(map(str, names.in_order(recording.source for recording in recordings)))
+    logger.info("%d files; sources told by %s: %s", len(recordings), told_by, named)
     drums = are_drums(recordings)
     if drums:
         logger.info("they sound like drums: notes are found as hits")
         spectrogram = spectrogram or SpectrogramConfig(n_fft=recipe.drums, **DRUMS)
     spectrogram = spectrogram or SpectrogramConfig(n_fft=recipe.n_fft)
     spread = SPREAD if drums else 1.0
-    frames = load_notes(recordings, spectrogram, spread=spread, problems=problems)
+    frames = load_notes(recordings, spectrogram, spread=spread, normalise=drums, problems=problems)
     return frames, spectrogram, {**_provenance(frames), "sources": told_by, "drums": drums}
 
 
