@@ -79,7 +79,7 @@ _SMALL = Preset(
         ),
     },
     {"dds2": lambda F: (8, F // 8, 4), "dds3": lambda F: (8, F // 2, 3)},
-    {"dds2": 300, "dds3": 600},
+    {"dds2": 150, "dds3": 300},
 )
 _PAPER_512, _PAPER_1024 = (
     Preset(n_fft, n_fft, _PAPER_TRAINING, _PAPER_SIZES) for n_fft in (1024, 2048)
@@ -101,7 +101,12 @@ DRUMS: dict[str, Any] = {"sr": 44100, "hop": 882}
 """Cymbals sound above 8 kHz, and sixteenths are 0.1 s apart."""
 
 DRUM_SEARCH = {"floor": 0.2}
-"""Drums sound together, soft ones beside loud ones, which a weaker penalty leaves there."""
+DRUM_FLOW_SEARCH = {"n_components": 24, "step_size": 3e-3}
+"""Drums sound together, soft ones beside loud ones, which a weaker penalty leaves there; a hit has
+many spectra, which entries that stay near their codes keep."""
+
+DRUM_CODES = 80
+"""About as many as there are frames of three hits at two levels."""
 
 HIT = 0.13
 """By which share of a hit's own strength an activation rises in one."""
@@ -149,7 +154,7 @@ def fit(
         max_epochs, learning_rate, batch_size, precision: override the preset's; precision is
             that of the couplings' products, "float32", "tf32" or "bfloat16".
         n_codes: codes per source that are chosen among the training frames once the flow is
-            learned, 40 by default; searches begin there (see `dds_fast.codes.choose`).
+            learned, 40 by default, 80 for drums; searches begin there (see `dds_fast.codes.choose`).
         device: where to train; by default a GPU if there is one.
         random_state: seed of weights, split, shuffles and codes.
         folder: where to write ``log.csv``, ``losses.png`` and a checkpoint, with which the same
@@ -198,7 +203,8 @@ def fit(
     drums = provenance.get("drums", False)
     if drums:
         metadata["detection"] = {kind: asdict(_hits(frames))}
-        metadata["search"] = {kind: DRUM_SEARCH}
+        flow_search = {} if kind == "nmf" else DRUM_FLOW_SEARCH
+        metadata["search"] = {kind: DRUM_SEARCH | flow_search}
     if kind == "nmf":
         frames = frames.at_levels(SOFTER, spectrogram) if drums else frames
         return Dictionary.from_frames(frames, spectrogram, metadata)
@@ -239,7 +245,7 @@ def fit(
         )
     metadata["training"] = {**provenance, **record}
     made = Dictionary.from_flow(task.flow.cpu(), frames.sources, spectrogram, metadata)
-    add_codes(made, split[0], n_codes, random_state)
+    add_codes(made, split[0], n_codes or (DRUM_CODES if drums else N_CODES), random_state)
     if len(split[1].frames):
         inspection = inspect(made, split[1])
         made.metadata["held_out"] = inspection.summary()
@@ -248,11 +254,11 @@ def fit(
     return made
 
 
-def _n_codes(asked: int | None, kind: str) -> int:
+def _n_codes(asked: int | None, kind: str) -> int | None:
     """Checked before a training, which may take hours."""
     if asked is not None and kind == "nmf":
         raise ValueError("n_codes has no meaning for an 'nmf' dictionary")
-    return N_CODES if asked is None else scalars.integer("n_codes", asked, least=1)
+    return None if asked is None else scalars.integer("n_codes", asked, least=1)
 
 
 def _frames(
