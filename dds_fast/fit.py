@@ -97,16 +97,16 @@ SOFTER = (-10.0,)
 SPREAD = 1.3
 """Frames of a hit: ever fewer of its decay, of which most look alike."""
 
-DRUMS: dict[str, Any] = {"sr": 44100, "hop": 882}
+DRUMS: dict[str, Any] = {"sr": 44100, "hop": 441}
 """Cymbals sound above 8 kHz, and sixteenths are 0.1 s apart."""
 
-DRUM_SEARCH = {"floor": 0.2}
+DRUM_SEARCH = {"floor": 0.2, "smoothing": 29}
 DRUM_FLOW_SEARCH = {"n_components": 24, "step_size": 3e-3}
 """Drums sound together, soft ones beside loud ones, which a weaker penalty leaves there; a hit has
 many spectra, which entries that stay near their codes keep."""
 
-DRUM_CODES = 80
-"""About as many as there are frames of three hits at two levels."""
+DRUM_BATCH = 128
+"""Frames per step: there are hundreds, not ten thousands."""
 
 HIT = 0.13
 """By which share of a hit's own strength an activation rises in one."""
@@ -154,7 +154,7 @@ def fit(
         max_epochs, learning_rate, batch_size, precision: override the preset's; precision is
             that of the couplings' products, "float32", "tf32" or "bfloat16".
         n_codes: codes per source that are chosen among the training frames once the flow is
-            learned, 40 by default, 80 for drums; searches begin there (see `dds_fast.codes.choose`).
+            learned, 40 by default; searches begin there (see `dds_fast.codes.choose`).
         device: where to train; by default a GPU if there is one.
         random_state: seed of weights, split, shuffles and codes.
         folder: where to write ``log.csv``, ``losses.png`` and a checkpoint, with which the same
@@ -212,7 +212,7 @@ def fit(
     overrides: dict[str, Any] = {
         "max_epochs": max_epochs,
         "learning_rate": learning_rate,
-        "batch_size": batch_size,
+        "batch_size": DRUM_BATCH if drums and batch_size is None else batch_size,
         "precision": precision,
     }
     config = replace(
@@ -245,7 +245,7 @@ def fit(
         )
     metadata["training"] = {**provenance, **record}
     made = Dictionary.from_flow(task.flow.cpu(), frames.sources, spectrogram, metadata)
-    add_codes(made, split[0], n_codes or (DRUM_CODES if drums else N_CODES), random_state)
+    add_codes(made, split[0], n_codes, random_state)
     if len(split[1].frames):
         inspection = inspect(made, split[1])
         made.metadata["held_out"] = inspection.summary()
@@ -254,11 +254,11 @@ def fit(
     return made
 
 
-def _n_codes(asked: int | None, kind: str) -> int | None:
+def _n_codes(asked: int | None, kind: str) -> int:
     """Checked before a training, which may take hours."""
     if asked is not None and kind == "nmf":
         raise ValueError("n_codes has no meaning for an 'nmf' dictionary")
-    return None if asked is None else scalars.integer("n_codes", asked, least=1)
+    return N_CODES if asked is None else scalars.integer("n_codes", asked, least=1)
 
 
 def _frames(

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import report
 import soundfile
 import store
-from report import markdown
 from studies.drum_patterns import LEVEL, patterns
 
 import dds_fast
@@ -122,14 +122,27 @@ def table(rows: list[dict[str, Any]]) -> str:
             hit, there, told = np.sum(counts, axis=(0, 1)).tolist()
             line.append(f"{2 * hit / max(there + told, 1):.3f}")
         cells.append(line)
-    return markdown(["heard", "played", *METHODS], cells)
+    return report.markdown(["heard", "played", *METHODS], cells)
+
+
+def draw(dictionary: Any, fluid: Path, path: Path) -> None:
+    """A pattern of the first kit, played with its other hits, as NMF of its frames hears it."""
+    kit = next(iter(KITS))
+    of_kit = [hits(fluid, *KITS[kit], velocity) for velocity in PLAYED]
+    other_hits = {drum: [waves[drum] for waves in of_kit] for drum in NOTES}
+    waveform, labels = next(patterns(other_hits, n_patterns=1, sr=SR, random_state=SEED))
+    result = dds_fast.decompose(waveform, dictionary(kit, "nmf"), sr=SR)
+    ax = result.plot(roll=labels.roll(result.sources, result.times))
+    report.save(ax.figure.figure, path)
 
 
 def main() -> None:
     parser = store.parser(__doc__, "fluid")
     parser.add_argument("--patterns", type=int, default=6, help="per kit")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--heard", nargs="+", choices=KITS, help="default: every kit")
     parser.add_argument("--choosing", action="store_true", help="the kits that settings are for")
+    parser.add_argument("--picture", type=Path, help="where to draw a pattern")
     options = parser.parse_args()
     kits, seed = (CHOSEN_ON, SEED_OF_CHOICE) if options.choosing else (KITS, SEED)
     dictionary = cache(partial(learned, options.fluid, kits))
@@ -144,13 +157,11 @@ def main() -> None:
         of_kit = [hits(options.fluid, *kit, velocity) for velocity in PLAYED]
         other_hits = {drum: [waves[drum] for waves in of_kit] for drum in NOTES}
         made = list(patterns(other_hits, n_patterns=options.patterns, sr=SR, random_state=seed))
-        for heard in kits:
+        for heard in options.heard or kits:
             for method in options.methods:
                 for number, (waveform, labels) in enumerate(made):
                     row = partial(measure, dictionary, method, heard, waveform, labels)
                     study.add(heard, played, method, number, measure=row)
     print(table(study.rows))
-
-
-if __name__ == "__main__":
-    main()
+    if options.picture is not None:
+        draw(dictionary, options.fluid, options.picture)
