@@ -102,8 +102,10 @@ class Inspection:
     def gaps(self) -> np.ndarray:
         """``(S,)`` by how much the likeliest other source is worse than the own one, in bits.
 
-        Negative where another source explains a source's notes better.
+        Negative where another source explains a source's notes better, NaN where there is no other.
         """
+        if len(self.bits) == 1:
+            return np.full(1, np.nan)
         others = self.bits + np.diag(np.full(len(self.bits), np.inf))
         return others.min(axis=0) - self.own
 
@@ -115,7 +117,7 @@ class Inspection:
             "worst_source": _named(self.sources, self.own, np.nanargmax),
             "gap_to_other_sources": _mean(self.gaps),
             "smallest_gap": _named(self.sources, self.gaps, np.nanargmin),
-            "own_source_likeliest": _mean(np.where(np.isnan(self.own), np.nan, self.gaps > 0)),
+            "own_source_likeliest": _mean(np.where(np.isnan(self.gaps), np.nan, self.gaps > 0)),
             "round_trip_rms": self.round_trip,
             "semantic_accuracy": self.semantic_accuracy,
             "codes": None if self.codes is None else self.codes.summary(),
@@ -132,7 +134,7 @@ class Inspection:
 
         folder = Path(folder)
         by_source = {
-            str(source): {"bits_per_dim": float(own), "gap": float(gap)}
+            str(source): {"bits_per_dim": float(own), "gap": None if np.isnan(gap) else float(gap)}
             for source, own, gap in zip(self.sources, self.own, self.gaps, strict=True)
             if not math.isnan(own)
         }
@@ -151,11 +153,15 @@ class Inspection:
                 plots.save_figure(drawn, path, overwrite=overwrite)
 
 
-def _mean(values: np.ndarray) -> float:
-    return float(np.nanmean(values))
+def _mean(values: np.ndarray) -> float | None:
+    return None if np.isnan(values).all() else float(np.nanmean(values))
 
 
-def _named(sources: tuple[int | str, ...], values: np.ndarray, choose: Any) -> dict[str, Any]:
+def _named(
+    sources: tuple[int | str, ...], values: np.ndarray, choose: Any
+) -> dict[str, Any] | None:
+    if np.isnan(values).all():
+        return None
     index = int(choose(values))
     return {"source": sources[index], "bits_per_dim": float(values[index])}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     from dds_fast.fit import fit
     from dds_fast.flows.training import checkpoint, ranks
 
+    logging.getLogger("dds_fast.fit").setLevel(logging.INFO)
     folder = _checked(options.output, options.overwrite)
     dictionary = fit(
         options.notes,

@@ -4,8 +4,8 @@ Sources are keys, names ("kick" of ``kick_01.wav`` and ``kick_02.wav``), folders
 each folder ("guitar/60"). Keys are told by a note name (``C4.wav``, ``01 C#4.wav``,
 ``Fs3_v2.ogg``, ``Piano.pp.Bb2.aiff``; C4 is 60) or the MIDI number of a key of the piano, 21 to 108
 (``60.wav``, ``060_mf.flac``, ``piano M60.wav``, NSynth's ``guitar_000-060-100.wav``). One
-sub-folder per instrument is usual; sub-folders are searched, links followed, and what begins with
-a dot left out. An ``index.csv`` beside files ``<midi>_<layer>``, with the columns
+sub-folder per instrument is usual; sub-folders are searched, links followed, and what begins with a
+dot left out. An ``index.csv`` beside files ``<midi>_<layer>``, with the columns
 ``midi,layer,source``, tells which of them come from the same recording, so that training and
 validation can be split by recording; ``source_midi`` says which note of a source that holds many.
 """
@@ -237,9 +237,6 @@ def search(
         )
     found = in_order(recording.source for recording in recordings)
     check_case(found)
-    logger.info(
-        "%d files, sources told by %s: %s", len(recordings), sources, ", ".join(map(str, found))
-    )
     recordings.sort(key=lambda recording: (found.index(recording.source), str(recording.path)))
     return recordings, problems, sources
 

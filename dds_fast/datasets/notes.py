@@ -237,6 +237,7 @@ def load_notes(
     floor_db: float = 60.0,
     gains_db: Iterable[float] = (0.0,),
     spread: float = 1.0,
+    normalise: bool = False,
     problems: Iterable[str] = (),
 ) -> NoteFrames:
     """Spectra of isolated notes, sorted by source.
@@ -253,6 +254,8 @@ def load_notes(
         floor_db: frames this far below the loudest of their note are silence and left out.
         gains_db: each note is taken at each of these levels.
         spread: above 1, ever fewer frames are taken of a decay, see `note_spectra`.
+        normalise: bring each file to the level at which recordings are decomposed, where its own
+            says nothing of how loud it will be played.
         problems: with the files, that are known already; reported with the others.
 
     Raises:
@@ -277,6 +280,7 @@ def load_notes(
         try:
             _check_complete(recording.path)
             waveform = audio.load(recording.path, config.sr)
+            waveform = waveform * (audio.normalising_gain(waveform) if normalise else 1.0)
             spectra = note_spectra(
                 waveform, config, floor_db=floor_db, gains_db=gains_db, spread=spread
             )

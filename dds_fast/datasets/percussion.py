@@ -9,7 +9,6 @@ import numpy as np
 from dds_fast import audio
 from dds_fast.datasets.note_files import Recording
 
-SR = 16000
 BLOCK = 0.01
 """Seconds that the energy is summed over."""
 
@@ -17,7 +16,7 @@ SHORT = 0.15
 """Seconds within which half of a hit's energy has sounded; of piano notes a third to a half."""
 
 
-def half_life(waveform: np.ndarray, sr: int) -> float:
+def half_life(waveform: np.ndarray, sr: float) -> float:
     """Seconds from the loudest 10 ms until half of the energy that follows has sounded.
 
     Example:
@@ -48,7 +47,7 @@ def are_drums(recordings: Sequence[Recording]) -> bool:
     lives = []
     for recording in recordings:
         try:
-            lives.append(half_life(audio.load(recording.path, SR), SR))
+            lives.append(half_life(*audio.read_file(recording.path)))
         except (ValueError, OSError):
             continue
     return bool(lives) and float(np.median(lives)) < SHORT

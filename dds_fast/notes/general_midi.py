@@ -17,7 +17,7 @@ _DRUMS = {
     pattern: number
     for number, pattern in (
         (44, "pedal.*hat|hat.*(pedal|foot)|hhp"),
-        (46, "open.*hat|hat.*open|hh.*open|open.*hh|ohh?|hho"),
+        (46, "open.*hat|h(i.?h)?at.*open|hh.*open|open.*hh|ohh?|hho"),
         (42, "hat|hi.?hat|c?hh|ch|hhc"),
         (37, "rim|side.?stick|cross.?stick|rs"),
         (39, "clap|cp"),
@@ -68,7 +68,7 @@ def drum_note(name: str) -> int | None:
 
 
 def program(name: str) -> int:
-    """General MIDI program, from 0, whose name holds this one; 0, a piano, without any.
+    """General MIDI program, from 0, whose name holds this word; 0, a piano, without any.
 
     Example:
         >>> program("marimba"), program("Guitar"), program("my own thing")
@@ -77,7 +77,8 @@ def program(name: str) -> int:
     import pretty_midi
 
     known = pretty_midi.constants.INSTRUMENT_MAP
-    return next((i for i, full in enumerate(known) if name.casefold() in full.casefold()), 0)
+    word = re.compile(rf"\b{re.escape(name)}\b", re.IGNORECASE)
+    return next((number for number, full in enumerate(known) if word.search(full)), 0)
 
 
 def numbers(sources: Sequence[int | str], given: Numbers | None = None) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 BEFORE = 0.04
@@ -25,7 +27,8 @@ def hits(activation: np.ndarray, frame_rate: float, least: float, apart: float) 
         [2, 5]
     """
     before, after = (max(1, round(seconds * frame_rate)) for seconds in (BEFORE, RISE))
-    sums = np.cumsum(np.concatenate([np.zeros(before + 1), activation, np.zeros(after - 1)]))
+    held = np.pad(activation, (0, after - 1), mode="edge")
+    sums = np.cumsum(np.concatenate([np.zeros(before + 1), held]))
     means_before = (sums[before:-after] - sums[: -before - after]) / before
     means_after = (sums[before + after :] - sums[before:-after]) / after
     rise = means_after - means_before
@@ -52,7 +55,7 @@ def spans(
     """
     firsts = hits(activation, frame_rate, least, apart)
     found = []
-    for first, following in zip(firsts, [*firsts[1:], len(activation)], strict=True):
+    for first, following in pairwise([*firsts, len(activation)]):
         faint = np.flatnonzero(activation[first:following] <= lower)
         found.append((first, first + int(faint[0]) if len(faint) else following))
     return found

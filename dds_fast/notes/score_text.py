@@ -80,7 +80,7 @@ def read_text(path: Path, content: bytes) -> list[Row]:
         except (ValueError, csv.Error) as error:
             expected = "" if n_columns else _EXPECTED
             raise ValueError(f"{path}, line {number}: {error}, in {line!r}{expected}") from None
-    if n_columns is None and len(rows) > 1 and all(row[2] < _LOWEST for row in rows):
+    if n_columns is None and len(rows) > 1 and all(0 <= row[2] < _LOWEST for row in rows):
         raise ValueError(
             f"{path}, line 1: the third column holds no pitches but numbers below {_LOWEST}; name "
             "the columns in a header, as onset, duration, frequency"
