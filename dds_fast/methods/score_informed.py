@@ -276,6 +276,7 @@ def decompose(
         },
         gain=given.gain,
         recording=given.recording,
+        samples=given.samples,
         n_samples=given.n_samples,
         score=labels,
     )
