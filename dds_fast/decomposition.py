@@ -332,12 +332,13 @@ class Decomposition:
         from dds_fast.audio import masks
         from dds_fast.notes.score import Labels
 
-        if groups is None:
-            groups = {source: [source] for source in self.sources}
-        elif not groups:
+        given: Mapping[Any, Labels | Iterable[int | str]] = (
+            {source: [source] for source in self.sources} if groups is None else groups
+        )
+        if not given:
             raise ValueError("separate() was given no groups")
-        of_notes = {name: g for name, g in groups.items() if isinstance(g, Labels)}
-        of_sources = {name: g for name, g in groups.items() if not isinstance(g, Labels)}
+        of_notes = {name: g for name, g in given.items() if isinstance(g, Labels)}
+        of_sources = {name: g for name, g in given.items() if not isinstance(g, Labels)}
         if of_sources and of_notes:
             raise ValueError("groups must all be notes (Labels) or all be sources, not a mixture")
         if of_sources:

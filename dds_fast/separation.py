@@ -12,6 +12,7 @@ import numpy as np
 from dds_fast.arrays import as_numpy
 
 if TYPE_CHECKING:
+    from dds_fast.audio.stem_files import Kind
     from dds_fast.audio.stems import Stems
     from dds_fast.notes.found import Note
     from dds_fast.notes.score import Labels
@@ -146,12 +147,30 @@ class Separation(Mapping[Any, Any]):
         """
         from dds_fast.audio import stem_files
 
-        samples = None if self._is_made else self._stems.samples
         return stem_files.write(
-            Path(folder),
-            [str(name) for name in self.names],
+            self.paths(folder, subtype),
             self.blocks(),
             sr=self.sr,
-            kind=stem_files.Kind.of(samples, subtype),
+            kind=self._kind(subtype),
             overwrite=overwrite,
         )
+
+    def paths(self, folder: str | Path, subtype: str | None = None) -> list[Path]:
+        """The file of each stem that `save` would write.
+
+        Raises:
+            ValueError: two would have the same, perhaps only where case does not count.
+
+        Example:
+            >>> stems = Separation(("left", "right"), np.zeros((2, 8000)), sr=44100)
+            >>> [str(path) for path in stems.paths("out")]
+            ['out/left.wav', 'out/right.wav']
+        """
+        from dds_fast.audio import stem_files
+
+        return stem_files.paths_of(Path(folder), self.names, self._kind(subtype))
+
+    def _kind(self, subtype: str | None) -> Kind:
+        from dds_fast.audio import stem_files
+
+        return stem_files.Kind.of(None if self._is_made else self._stems.samples, subtype)

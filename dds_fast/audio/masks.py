@@ -185,9 +185,7 @@ def note_shares(
     return list(groups), shares
 
 
-def only(
-    name: str, names: Sequence[str], shares: Sequence[Share]
-) -> tuple[list[str], list[Share]]:
+def only(name: str, names: Sequence[str], shares: Sequence[Share]) -> tuple[list[str], list[Share]]:
     """A stem, and all others together as `REST`.
 
     Raises:

@@ -138,6 +138,14 @@ def read(
     )
 
 
+def rate_of(source: Source, sr: float | None) -> float | None:
+    """The sampling rate of a file, or that given with a waveform, in Hz; None if there is none."""
+    if isinstance(source, str | Path):
+        with audio.open_file(source) as file:
+            return file.samplerate
+    return None if isinstance(source, Spectrogram) else sr
+
+
 def _check_tuning(tuning: Tuning) -> None:
     legal = f"tuning must be None, 'auto' or cents within {MAX_TUNING:g} of A = 440 Hz, not"
     try:

@@ -47,7 +47,8 @@ class Samples:
         channels = np.atleast_2d(waveform)
         if channels.dtype == np.float16:
             channels = channels.astype(np.float32)
-        return cls(channels, sr, *channels.shape, is_flat=waveform.ndim == 1)
+        n_channels, n_samples = channels.shape
+        return cls(channels, sr, n_channels, n_samples, is_flat=waveform.ndim == 1)
 
     @classmethod
     def of_file(cls, path: str | Path, n_samples: int) -> Samples:

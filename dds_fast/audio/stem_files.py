@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ import numpy as np
 from dds_fast.files import allow_open, writing
 
 if TYPE_CHECKING:
+    import soundfile
+
     from dds_fast.audio.samples import Samples
 
 MARK = "dds-fast separate"
@@ -68,20 +70,19 @@ class Kind:
 
 
 def write(
-    folder: Path,
-    names: list[str],
+    paths: Sequence[Path],
     blocks: Iterable[tuple[np.ndarray, np.ndarray]],
     *,
     sr: float | None,
-    kind: Kind = Kind(),  # noqa: B008 - frozen
+    kind: Kind,
     overwrite: bool = False,
 ) -> list[Path]:
     """Write stems block by block; see `dds_fast.separation.Separation.save`.
 
     Args:
-        folder: for the files.
-        names: S names of the stems.
-        blocks: stems ``(S, channels, n)``, and the recording ``(channels, n)``, one after the other.
+        paths: of the S files, from `paths_of`.
+        blocks: stems ``(S, channels, n)``, and the recording ``(channels, n)``, one after the
+            other.
         sr: sampling rate in Hz.
         kind: of the files.
         overwrite: replace existing files.
@@ -91,16 +92,12 @@ def write(
 
     Raises:
         FileExistsError: a file exists and `overwrite` is false.
-        ValueError: two stems would have the same file.
 
     Warns:
         UserWarning: stems were held at full scale.
     """
-    import soundfile
-
-    paths = paths_of(folder, names, kind)
     allow_open(3 * len(paths))
-    loudest = np.zeros(len(names))
+    loudest = np.zeros(len(paths))
     files: list[soundfile.SoundFile] = []
     with ExitStack() as stack:
         temporaries = [stack.enter_context(writing(path, overwrite)) for path in paths]
@@ -117,24 +114,22 @@ def write(
                 parts = iter(block)
             for file, part in zip(files, parts, strict=True):
                 file.write(part.T)
-    for name, peak in zip(names, loudest.tolist(), strict=True):
+    for path, peak in zip(paths, loudest.tolist(), strict=True):
         if peak > 1:
             warnings.warn(
-                f"the stem {name!r} peaks {20 * np.log10(peak):.1f} dB above full scale and is held "
+                f"{path} peaks {20 * np.log10(peak):.1f} dB above full scale and is held "
                 f"there; what is above was taken from what opposes it in the others, so that all "
                 "still sum to the recording (--subtype FLOAT keeps everything)",
                 stacklevel=3,
             )
-    return paths
+    return list(paths)
 
 
 def _new(path: Path, sr: float | None, n_channels: int, kind: Kind) -> soundfile.SoundFile:
     import soundfile
 
     assert sr is not None  # there are blocks
-    file = soundfile.SoundFile(
-        path, "w", round(sr), n_channels, kind.subtype, format=kind.format
-    )
+    file = soundfile.SoundFile(path, "w", round(sr), n_channels, kind.subtype, format=kind.format)
     file.software = MARK
     return file
 
@@ -155,7 +150,8 @@ def integers(block: np.ndarray, recording: np.ndarray, bits: int) -> Iterator[np
         [2, 3]
     """
     full = 2.0 ** (bits - 1)
-    scaled = _within(block.astype(np.float64) * full, -full, full - 1)
+    # A step within the bounds, for rounding may add up to one.
+    scaled = _within(block.astype(np.float64) * full, 1 - full, full - 2)
     total = np.cumsum(scaled, axis=0)
     total[-1] = recording.astype(np.float64) * full
     whole = np.rint(total)
@@ -184,7 +180,7 @@ def _within(stems: np.ndarray, least: float, most: float) -> np.ndarray:
     return stems
 
 
-def paths_of(folder: Path, names: Iterable[str], kind: Kind = Kind()) -> list[Path]:  # noqa: B008
+def paths_of(folder: Path, names: Iterable[int | str], kind: Kind | None = None) -> list[Path]:
     """The file of each stem.
 
     Raises:
@@ -194,10 +190,11 @@ def paths_of(folder: Path, names: Iterable[str], kind: Kind = Kind()) -> list[Pa
         >>> [str(path) for path in paths_of(Path("out"), ["left", "r/h"])]
         ['out/left.wav', 'out/r_h.wav']
     """
+    suffix = SUFFIXES[(kind or Kind()).format]
     taken: dict[str, str] = {}
     paths = []
-    for name in names:
-        path = folder / f"{file_name(name)}{SUFFIXES[kind.format]}"
+    for name in map(str, names):
+        path = folder / f"{file_name(name)}{suffix}"
         key = unicodedata.normalize("NFC", path.name).casefold()
         if key in taken:
             raise ValueError(f"the stems {taken[key]!r} and {name!r} would both be {path}")

@@ -7,7 +7,7 @@ of their pitch, activations away from the notes of the score (docs/method.md, Re
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ from dds_fast.notes.score import Labels, load_labels
 CONFIG = SpectrogramConfig(gamma=0, window="sqrt_hann")
 """Linear magnitudes: parts of a mixture add up, as the model has it."""
 
+HIGHEST_SR = 48000
+"""Above, nothing is heard."""
+
 NOTE_TOLERANCE = (0.2, 0.5)
 ONSET_TOLERANCE = (0.3, 0.1)
 """Seconds before and after."""
@@ -41,6 +44,20 @@ FACTORIZATION = {
     "random_state": 0,
 }
 """Options of `nmf.factorize` that a decomposition keeps with its result."""
+
+
+def full_band(sr: float) -> SpectrogramConfig:
+    """`CONFIG` for recordings of another sampling rate in Hz: its whole band, frames as long.
+
+    What lies above 24 kHz is left out.
+
+    Example:
+        >>> full_band(44100)
+        SpectrogramConfig(sr=44100, n_fft=5644, hop=1411, gamma=0.0, window='sqrt_hann')
+    """
+    sr = min(round(sr), HIGHEST_SR)
+    n_fft = max(4, 2 * round(CONFIG.n_fft * sr / CONFIG.sr / 2))
+    return replace(CONFIG, sr=sr, n_fft=n_fft, hop=n_fft * CONFIG.hop // CONFIG.n_fft)
 
 
 def harmonic_templates(
