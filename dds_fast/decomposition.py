@@ -306,6 +306,28 @@ class Decomposition:
             score=self.score,
         )
 
+    def to_html(
+        self,
+        path: str | Path,
+        groups: Groups | None = None,
+        *,
+        title: str | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Write a page to listen to the stems of `separate` and see their notes.
+
+        Args:
+            path: of the HTML file.
+            groups: as for `separate`.
+            title: as for `Separation.to_html`.
+            overwrite: replace an existing file.
+
+        Raises:
+            FileExistsError: the file exists and `overwrite` is false.
+            ValueError: as for `separate`.
+        """
+        self.separate(groups).to_html(path, title=title, overwrite=overwrite)
+
     def masks(self, groups: Groups | None = None) -> dict[int | str, np.ndarray]:
         """The ``(F, T)`` masks of `separate`, by name of the stem; they sum to one.
 

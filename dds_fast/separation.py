@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -169,6 +170,56 @@ class Separation(Mapping[Any, Any]):
         from dds_fast.audio import stem_files
 
         return stem_files.paths_of(Path(folder), self.names, self._kind(subtype))
+
+    def to_html(
+        self, path: str | Path, *, title: str | None = None, overwrite: bool = False
+    ) -> None:
+        """Write a page to listen to the stems and see their notes, in one file without a network.
+
+        The stems are held in memory, and compressed in the page.
+
+        Args:
+            path: of the HTML file.
+            title: its heading; by default the recording's name.
+            overwrite: replace an existing file.
+
+        Raises:
+            FileExistsError: the file exists and `overwrite` is false.
+            ValueError: the mixture is no sound.
+
+        Example:
+            >>> import tempfile
+            >>> stems = Separation(("left", "right"), np.zeros((2, 8000)), sr=16000)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     stems.to_html(f"{folder}/page.html")
+            ...     "left" in Path(folder, "page.html").read_text()
+            True
+        """
+        from dds_fast.files import writing
+
+        text = self._page(title)
+        with writing(path, overwrite) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        from dds_fast.page import frame
+
+        return f"<pre>{html.escape(repr(self))}</pre>" if self.sr is None else frame(self._page())
+
+    def _page(self, title: str | None = None) -> str:
+        from dds_fast.page import page
+
+        if self.sr is None:
+            raise ValueError("what was separated is no sound: it has no sampling rate")
+        stems = as_numpy(self.stems)
+        return page(
+            title or self._title, self.names, stems, self.sr, notes=self.notes, score=self.score
+        )
+
+    @property
+    def _title(self) -> str:
+        source = None if self._is_made else self._stems.samples.source
+        return source.stem if isinstance(source, Path) else "Stems"
 
     def _kind(self, subtype: str | None) -> Kind:
         from dds_fast.audio import stem_files

@@ -31,6 +31,7 @@ PUBLIC = (
 CANNOT_RUN = {
     "musdb18": "needs a data set and the package that reads it",
     "render": "needs tinysoundfont",
+    "synthesizer": "needs tinysoundfont",
 }
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from dds_fast.choices import CONSTRAINTS, MIDDLE_C, STEMS_BY, SUBTYPES
 
+PAGE = "page.html"
+
 
 def add(commands: Any) -> argparse.ArgumentParser:
     parser = commands.add_parser(
@@ -47,6 +49,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     files.add_argument("--sr", type=float, metavar="HZ", help="another sampling rate")
     files.add_argument("--mono", action="store_true", help="average the channels")
     files.add_argument("--subtype", choices=SUBTYPES, help="other samples than the recording's")
+    files.add_argument("--page", action="store_true", help=f"a page to listen to, OUT/IN/{PAGE}")
     files.add_argument("--overwrite", action="store_true", help="replace existing stems")
     score = parser.add_argument_group("with a score and no dictionary")
     score.add_argument("--align", action="store_true", help="warp the score to the recording first")
@@ -68,6 +71,7 @@ def run(options: argparse.Namespace) -> int:
 
     folder = folder_of(options.input, options.output)
     existing = sorted(p for suffix in set(SUFFIXES.values()) for p in folder.glob(f"*{suffix}"))
+    existing += [folder / PAGE] * (folder / PAGE).exists()
     if existing and not options.overwrite:
         raise FileExistsError(f"{existing[0]} exists; pass --overwrite to replace stems")
     informed = options.score is not None and options.dictionary is None
@@ -112,6 +116,9 @@ def run(options: argparse.Namespace) -> int:
     if any(path.exists() and path.samefile(options.input) for path in stems.paths(folder)):
         raise FileExistsError(f"a stem would replace the recording, {options.input}")
     paths = stems.save(folder, overwrite=options.overwrite, subtype=options.subtype)
+    if options.page:
+        stems.to_html(folder / PAGE, overwrite=options.overwrite)
+        paths.append(folder / PAGE)
     for path in paths:
         print(path)
     remove_stale(p for p in existing if p not in paths and not p.samefile(options.input))
@@ -119,14 +126,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def remove_stale(paths: Iterable[Path]) -> None:
-    """Delete earlier stems, which would not sum to the recording with the new ones.
+    """Delete earlier stems, which would not sum to the recording with the new ones, and their page.
 
-    Files that are not marked as stems are somebody's recordings, and stay.
+    Files that are not marked as such are somebody's own, and stay.
     """
     from dds_fast.audio.stem_files import is_stem
+    from dds_fast.page import is_page
 
     for path in paths:
-        if is_stem(path):
+        if is_page(path) or is_stem(path):
             path.unlink()
         else:
             print(f"dds-fast: {path} is no stem of dds-fast and stays", file=sys.stderr)
