@@ -1,18 +1,18 @@
 """Stems: masks from a spectrogram, put on every channel of a recording at its own rate.
 
 The frames of an STFT at the recording's rate lie where those of the analysis lie, and its bins are
-as wide, so that masks need hardly be interpolated. Above the band that was analysed, they go on as
-the stems sound in its highest octave.
+as wide, so that masks need hardly be interpolated. Above the band that was analysed, stems share as
+they do in its highest octave.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 
-from dds_fast.audio.masks import Magnitudes, masks
+from dds_fast.audio.masks import FLOOR, Magnitudes, masks
 from dds_fast.audio.samples import Samples
 from dds_fast.audio.spectra import SpectrogramConfig, check_invertible, window_of
 from dds_fast.audio.waveforms import frequency_ratio
@@ -22,10 +22,6 @@ ROOM = 1 << 24
 
 FEWEST_FRAMES = 16
 """At least so many frames are made at a time: their neighbours are needed too."""
-
-STEEPEST = -10.0
-"""Doublings of the magnitude per octave by which a stem goes on above the band, at least; at most
-none."""
 
 PASSED = 0.9
 """This part of the band, resampling leaves as it is."""
@@ -59,39 +55,36 @@ class Grid:
         self.bins = np.arange(self.n_fft // 2 + 1) * (config.n_fft * scale / self.n_fft)
         self.window = window_of(self.n_fft, config.window)
 
-    def laid(self, magnitude: np.ndarray) -> np.ndarray:
-        """``(n_fft // 2 + 1, t)``: a stem's ``(F, t)`` magnitudes at the recording's bins.
+    def masks(self, magnitudes: Iterable[np.ndarray]) -> np.ndarray:
+        """``(n_stems, n_fft // 2 + 1, t)`` masks at the recording's bins.
 
-        DC goes with its neighbour; above the band, a stem goes on from its highest octave in a
-        straight line of decibels over octaves, frame by frame.
+        DC goes with its neighbour. Above the band that was analysed, a stem's share is that of the
+        power in the band's highest octave, frame by frame: docs/separation.md tells what else was
+        measured.
+
+        Args:
+            magnitudes: ``(F, t)`` of each stem.
         """
         n_inside = int(np.searchsorted(self.bins, self.n_features, side="right"))
         places = np.maximum(self.bins[:n_inside] - 1, 0)  # row 0 is bin 1
         rows = np.minimum(places.astype(int), self.n_features - 1)
-        weights = (places - rows).astype(magnitude.dtype)[:, None]
-        inside = magnitude[rows]
-        if weights.any():
-            above = magnitude[np.minimum(rows + 1, self.n_features - 1)]
-            inside += weights * (above - inside)
-        if n_inside == len(self.bins):
+        upper = np.minimum(rows + 1, self.n_features - 1)
+        weights = (places - rows)[:, None]
+        octave = slice(self.n_features // 2, max(2, int(PASSED * self.n_features)))
+        laid, levels, tops = [], [], []
+        for stem in magnitudes:
+            inside = stem[rows]
+            if weights.any():
+                inside += weights.astype(stem.dtype) * (stem[upper] - inside)
+            laid.append(inside)
+            levels.append(stem.mean(axis=0))
+            tops.append(np.square(stem[octave]).mean(axis=0) + np.square(FLOOR * levels[-1]))
+        inside = masks(np.stack(laid), np.stack(levels))
+        n_above = len(self.bins) - n_inside
+        if not n_above:
             return inside
-        return np.concatenate([inside, self._above(magnitude, self.bins[n_inside:])])
-
-    def _above(self, magnitude: np.ndarray, bins: np.ndarray) -> np.ndarray:
-        passed = max(2, int(PASSED * self.n_features))
-        first = min(self.n_features // 2, passed - 2)
-        middle = (first + passed) // 2
-        tiny = np.finfo(magnitude.dtype).tiny
-        lower, upper = (
-            np.log2(np.maximum(magnitude[rows].mean(axis=0), tiny))
-            for rows in (slice(first, middle), slice(middle, passed))
-        )
-        low, high = np.log2([(first + middle) / 2 + 1, (middle + passed) / 2 + 1])
-        slope = np.clip((upper - lower) / (high - low), STEEPEST, 0)
-        octaves = (np.log2(bins) - high).astype(magnitude.dtype)[:, None]
-        # What does not sound at all in this octave does not sound above it.
-        sounds = magnitude[first:passed].any(axis=0)
-        return np.where(sounds, np.exp2(upper + slope * octaves), 0).astype(magnitude.dtype)
+        above = masks(np.stack(tops)[:, None])
+        return np.concatenate([inside, np.repeat(above, n_above, axis=1)], axis=1)
 
 
 class Stems:
@@ -177,11 +170,7 @@ class Stems:
         # The frame beyond the last one is like it.
         frames = np.minimum(np.arange(first, end), self.n_frames - 1)
         low, high = int(frames[0]), int(frames[-1]) + 1
-        laid, levels = [], []
-        for stem in self.magnitudes(low, high):
-            laid.append(grid.laid(stem))
-            levels.append(stem.mean(axis=0))
-        shares = masks(np.stack(laid), np.stack(levels))[..., frames - low].transpose(0, 2, 1)
+        shares = grid.masks(self.magnitudes(low, high))[..., frames - low].transpose(0, 2, 1)
         window = torch.from_numpy(grid.window.astype(known.dtype))
         pieces = np.stack([known[:, s : s + grid.n_fft] for s in starts.tolist()], axis=1)
         spectra = torch.fft.rfft(torch.from_numpy(pieces) * window)

@@ -110,7 +110,7 @@ def load_labels(path: str | Path, *, pedal: bool = False) -> Labels:
         rows = read_midi(path, content, pedal)
     elif pedal:
         raise ValueError(f"{path} is no MIDI file: it says nothing of the pedal")
-    elif is_sheet(path, content):
+    elif is_sheet(path):
         rows = read_sheet(path)
     else:
         rows = read_text(path, content)

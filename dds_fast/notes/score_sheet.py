@@ -22,10 +22,9 @@ SHORTEST = 0.05
 VELOCITY = 64.0
 
 
-def is_sheet(path: Path, content: bytes) -> bool:
-    """Whether a file is a printed score, by its suffix or its first element."""
-    begin = content[:4096]
-    return path.suffix.lower() in SUFFIXES or b"<score-" in begin or b"<mei" in begin
+def is_sheet(path: Path) -> bool:
+    """Whether a file is a printed score, by its suffix."""
+    return path.suffix.lower() in SUFFIXES
 
 
 def read_sheet(path: Path) -> list[Row]:

@@ -97,17 +97,15 @@ def test_masks_are_where_they_were_analysed() -> None:
         np.testing.assert_allclose(found[place], (wanted + 0 * low)[place], atol=0.01)
 
 
-def test_above_the_band_stems_go_on_as_they_sound_below() -> None:
-    # 6 dB and 24 dB per octave, equally loud at 4 kHz, and one that does not sound there.
-    slow, fast = (CONFIG.frequencies / 4000) ** -1.0, (CONFIG.frequencies / 4000) ** -4.0
-    dull = (CONFIG.frequencies < 500).astype(float)
+def test_above_the_band_stems_share_as_in_its_highest_octave() -> None:
+    # Twice as loud in the highest octave is four times the power; one does not sound there.
+    high = CONFIG.frequencies > 1990
+    parts = [(2.0 * high)[:, None], (1.0 * high)[:, None], (5.0 * ~high)[:, None]]
     grid = Grid(CONFIG, n_frames=1, sr=32000)
-    frequencies = grid.bins * CONFIG.sr / CONFIG.n_fft
-    above = frequencies > 4000
-    laid = [grid.laid(part[:, None])[above, 0] for part in (slow, fast, dull)]
-    np.testing.assert_allclose(laid[0], (frequencies[above] / 4000) ** -1.0, rtol=0.05)
-    np.testing.assert_allclose(laid[1], (frequencies[above] / 4000) ** -4.0, rtol=0.2)
-    assert not laid[2].any()
+    found = grid.masks(parts)[..., 0]
+    above = grid.bins > CONFIG.n_features
+    np.testing.assert_allclose(found.sum(0), 1)
+    np.testing.assert_allclose(found[:, above].T, [[0.8, 0.2, 0]] * above.sum(), atol=1e-5)
 
 
 def test_above_the_band_nothing_is_lost() -> None:
