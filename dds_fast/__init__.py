@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ops,
         plots,
         search,
+        separation,
     )
     from dds_fast._public import (
         PIANO,
@@ -57,7 +58,7 @@ __all__ = [
 
 _MODULES = (
     *("audio", "codes", "datasets", "decomposition", "dictionary", "flows", "inspection"),
-    *("methods", "metrics", "nmf", "notes", "ops", "plots", "search"),
+    *("methods", "metrics", "nmf", "notes", "ops", "plots", "search", "separation"),
 )
 
 

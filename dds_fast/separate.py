@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dds_fast import scalars
 from dds_fast.audio.recordings import Source, rate_of
+from dds_fast.audio.waveforms import checked_sr
 from dds_fast.choices import MIDDLE_C
 from dds_fast.decompose import decompose
 from dds_fast.decomposition import Decomposition
@@ -76,7 +77,8 @@ def separate(
         >>> np.allclose(stems["left"] + stems["right"], stereo, atol=1e-4)
         True
     """
-    split = scalars.integer("split", split)
+    split, mono = scalars.integer("split", split), scalars.flag("mono", mono)
+    target_sr = None if target_sr is None else checked_sr("target_sr", target_sr)
     if isinstance(score, str | Path):
         score = load_labels(score)
     if isinstance(groups, str):

@@ -37,7 +37,7 @@ class Separation(Mapping[Any, Any]):
         score: notes that were played, for the page.
 
     Raises:
-        ValueError: there are not as many stems as names.
+        ValueError: there are not as many stems as names, or two have the same.
 
     Example:
         >>> stems = Separation(("left", "right"), np.array([[0.5, 0.0], [0.0, 0.25]]), sr=16000)
@@ -58,6 +58,8 @@ class Separation(Mapping[Any, Any]):
         self._stems, self._notes = stems, notes
         if len(self.names) != stems.shape[0]:
             raise ValueError(f"{len(self.names)} names for {stems.shape[0]} stems")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"two stems have one name: {', '.join(map(str, self.names))}")
 
     @cached_property
     def stems(self) -> Any:

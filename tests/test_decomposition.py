@@ -587,6 +587,8 @@ class TestGroups:
             result.separate(groups, only="bass")
         with pytest.raises(ValueError, match="'all' is all there is"):
             result.separate({"all": [60, 64, 67]}, only="all")
+        with pytest.raises(ValueError, match="'rest' is what is left"):
+            result.separate({"low": [60]}, only="rest")
 
     def test_bad_groups(self) -> None:
         result, _ = self.result()

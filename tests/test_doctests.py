@@ -26,7 +26,7 @@ PUBLIC = (
     *("datasets.synthetic", "decomposition", "dictionary", "flows", "inspection"),
     *("methods.langevin", "methods.nae", "methods.priors", "methods.score_informed"),
     *("methods.variational", "metrics", "nmf", "notes.found", "notes.grouping", "notes.names"),
-    *("notes.score", "ops", "plots", "scalars", "search"),
+    *("notes.score", "ops", "plots", "scalars", "search", "separation"),
 )
 CANNOT_RUN = {
     "musdb18": "needs a data set and the package that reads it",

@@ -10,6 +10,7 @@ import numpy as np
 
 from dds_fast import audio
 from dds_fast.audio.windows import Window
+from dds_fast.notes.grouping import check_only
 
 if TYPE_CHECKING:
     from dds_fast.notes.score import Labels
@@ -198,8 +199,9 @@ def only(name: str, names: Sequence[str], shares: Sequence[Share]) -> tuple[list
         >>> names, rest.rows
         (['bass', 'rest'], array([1, 2]))
     """
-    if name not in names:
-        raise ValueError(f"there is no stem {name!r} to keep, but {', '.join(map(str, names))}")
+    check_only(name, names)
+    if name == REST:
+        raise ValueError(f"{name!r} is what is left beside the stem that is kept: name another one")
     others = [share for other, share in zip(names, shares, strict=True) if other != name]
     if not others:
         raise ValueError(f"{name!r} is all there is: nothing would be left of the recording")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dds_fast.audio.waveforms import BLOCK, open_file, resample, to_mono
+from dds_fast.audio.waveforms import BLOCK, checked_sr, open_file, resample, to_mono
 
 WIDE = ("PCM_32", "DOUBLE")
 """Kinds of samples that float32 does not hold."""
@@ -121,7 +121,7 @@ class Samples:
         """
         if not mono and (sr is None or sr == self.sr):
             return self
-        target_sr = self.sr if sr is None else sr
+        target_sr = self.sr if sr is None else checked_sr("target_sr", sr)
         if mono:
             waveform = to_mono(self.waveform, sr=self.sr, target_sr=target_sr)
         else:

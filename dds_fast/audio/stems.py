@@ -17,7 +17,7 @@ from dds_fast.audio.samples import Samples
 from dds_fast.audio.spectra import SpectrogramConfig, check_invertible, window_of
 from dds_fast.audio.waveforms import frequency_ratio
 
-ROOM = 1 << 24
+ROOM = 1 << 22
 """Values of masks that are in memory at a time."""
 
 FEWEST_FRAMES = 16

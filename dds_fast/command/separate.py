@@ -68,6 +68,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
+    from dds_fast.audio.masks import REST
     from dds_fast.audio.stem_files import SUFFIXES, paths_of
     from dds_fast.command.files import check_finite, folder_of
     from dds_fast.files import probe
@@ -94,10 +95,15 @@ def run(options: argparse.Namespace) -> int:
         given["n_steps" if informed else "max_steps"] = options.max_steps
     score = None if options.score is None else load_labels(options.score)
     groups = None if options.groups is None else grouping.parse(options.groups)
+    names: list[str] | None = None
     if groups is not None:
-        paths_of(folder, groups)
-    elif score is not None:
-        paths_of(folder, grouping.of_notes(score, options.by, split=options.split))
+        names = list(groups)
+    elif score is not None and options.by != "source":
+        names = list(grouping.of_notes(score, options.by, split=options.split))
+    if names is not None:
+        paths_of(folder, names)
+        if options.only is not None:
+            grouping.check_only(options.only, names if groups is None else [*names, REST])
     probe(options.output)
     if existing:
         probe(folder)

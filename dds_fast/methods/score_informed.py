@@ -323,14 +323,14 @@ def _placed(
     if len(labels) == 0:
         raise ValueError("the score holds no notes")
     stft, config = given.stft, given.config
-    if method is not None and stft is None:
-        raise ValueError("a score is aligned to a recording, not to a Spectrogram")
-    if method == "synctoolbox":
-        assert given.recording is not None  # as there is an STFT
-        intervals = warped(labels.intervals, labels.pitches, given.recording, config.sr)
-        labels = replace(labels, intervals=intervals)
-    elif method is not None:
-        labels = alignment.align(labels, stft, config)
+    if method is not None:
+        if stft is None or given.recording is None:
+            raise ValueError("a score is aligned to a recording, not to a Spectrogram")
+        if method == "synctoolbox":
+            intervals = warped(labels.intervals, labels.pitches, given.recording, config.sr)
+            labels = replace(labels, intervals=intervals)
+        else:
+            labels = alignment.align(labels, stft, config)
     labels = _inside(labels, given.seconds)
     if stft is None or silent:
         return labels, None

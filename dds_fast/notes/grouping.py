@@ -208,6 +208,18 @@ def _pitch(text: str) -> int:
 _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
+def check_only(name: str, names: Iterable[Any]) -> None:
+    """Refuse to keep a stem that there is not, with a ValueError.
+
+    Example:
+        >>> check_only("middle", ["left", "right"])
+        Traceback (most recent call last):
+        ValueError: there is no stem 'middle' to keep, but left, right
+    """
+    if name not in (known := list(names)):
+        raise ValueError(f"there is no stem {name!r} to keep, but {', '.join(map(str, known))}")
+
+
 def _check(by: str) -> None:
     if by not in STEMS_BY:
         raise ValueError(f"stems are made by {', '.join(STEMS_BY)}, not {by!r}")

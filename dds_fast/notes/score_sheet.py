@@ -51,10 +51,9 @@ def read_sheet(path: Path) -> list[Row]:
             rows = [row for name, part in _named(parts) for row in _rows(name, part, seconds)]
     except Exception as error:  # XML readers and partitura raise whatever the file provokes
         raise ValueError(f"{path} is not a readable score: {error!r}") from error
-    first = min((row[0] for row in rows), default=0.0)
     # An upbeat begins before 0.
-    early = min(0.0, first)
-    return sorted((onset - early, offset - early, *rest) for onset, offset, *rest in rows)
+    early = min([0.0, *(row[0] for row in rows)])
+    return sorted((row[0] - early, row[1] - early, *row[2:]) for row in rows)
 
 
 def _named(parts: list[Any]) -> Iterator[tuple[str, Any]]:

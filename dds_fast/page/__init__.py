@@ -94,8 +94,8 @@ def frame(page: str, height: int = 640) -> str:
     """A page within another, as notebooks show it.
 
     Example:
-        >>> frame('<p class="x">')[-45:]
-        'srcdoc="&lt;p class=&quot;x&quot;&gt;"></iframe>'
+        >>> frame('<p class="x">').split(" ")[-1]
+        'class=&quot;x&quot;&gt;"></iframe>'
     """
     return (
         f'<iframe title="stems" style="width:100%;height:{height}px;border:0" '

@@ -184,3 +184,5 @@ def test_as_a_mapping_and_as_an_array() -> None:
         found["snare"]
     with pytest.raises(ValueError, match="1 names for 2 stems"):
         Separation(("a",), np.eye(2))
+    with pytest.raises(ValueError, match="two stems have one name: a, a"):
+        Separation(("a", "a"), np.eye(2))
