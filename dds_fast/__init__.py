@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ops,
         plots,
         search,
+        separation,
         temporal,
     )
     from dds_fast._public import (
@@ -60,17 +61,9 @@ __all__ = [
 ]
 
 _MODULES = (
-    *(
-        "audio",
-        "calibration",
-        "codes",
-        "datasets",
-        "decomposition",
-        "dictionary",
-        "flows",
-        "inspection",
-    ),
-    *("methods", "metrics", "nmf", "notes", "ops", "plots", "search", "temporal"),
+    *("audio", "calibration", "codes", "datasets", "decomposition", "dictionary", "flows"),
+    *("inspection", "methods", "metrics", "nmf", "notes", "ops", "plots", "search"),
+    *("separation", "temporal"),
 )
 
 

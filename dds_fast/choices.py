@@ -23,5 +23,11 @@ LIKELIHOODS = ("latent", "data")
 CONSTRAINTS = ("templates", "activations", "both")
 """What a score forbids."""
 
-STEMS_BY = ("hand", "pitch", "track", "note")
+STEMS_BY = ("hand", "track", "pitch", "note", "source")
+ALIGNMENTS = ("dtw", "synctoolbox")
+"""How a score is brought into time."""
+
+SUBTYPES = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+"""Samples that stems may have, in libsndfile's words."""
+
 MIDDLE_C = 60

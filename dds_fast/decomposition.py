@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from dds_fast.files import writing
 from dds_fast.notes import found
 from dds_fast.notes.found import Detection
 from dds_fast.notes.general_midi import Numbers, numbers
+from dds_fast.separation import Separation
 from dds_fast.temporal import states
 from dds_fast.temporal.network import Evidence
 
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     import pretty_midi
     from matplotlib.axes import Axes
 
-    from dds_fast.audio.masks import Magnitudes, Shares
+    from dds_fast.audio.masks import Magnitudes, Share
+    from dds_fast.audio.samples import Samples
     from dds_fast.notes.score import Labels
 
     Groups = Mapping[str, Labels | Iterable[int | str]]
@@ -75,6 +78,7 @@ class Decomposition:
         tuning: deviation of the recording's A from 440 Hz that was made up for, in cents.
         recording: ``(n,)`` waveform that was decomposed, at its own level; None for a spectrogram
             source and after `load`.
+        samples: the recording as it was given, at its own rate, with its channels; None likewise.
         n_samples: length of what was decomposed at ``config.sr``, None for a spectrogram source.
         score: the notes that informed the decomposition, aligned if it asked for that; None
             without a score and after `load`.
@@ -105,6 +109,7 @@ class Decomposition:
     gain: float = 1.0
     tuning: float = 0.0
     recording: np.ndarray | None = field(default=None, repr=False)
+    samples: Samples | None = field(default=None, repr=False)
     n_samples: int | None = None
     score: Labels | None = field(default=None, repr=False)
 
@@ -271,59 +276,84 @@ class Decomposition:
             **options,
         )
 
-    @overload
-    def separate(self, groups: None = None) -> np.ndarray: ...
+    def separate(
+        self,
+        groups: Groups | None = None,
+        *,
+        only: str | None = None,
+        target_sr: float | None = None,
+        mono: bool = False,
+    ) -> Separation:
+        """Stems: waveforms that sum to the recording, at its own rate and of all its channels.
 
-    @overload
-    def separate(self, groups: Groups) -> dict[str, np.ndarray]: ...
-
-    def separate(self, groups: Groups | None = None) -> np.ndarray | dict[str, np.ndarray]:
-        """Stems: waveforms that sum to the recording.
-
-        Masks on linear magnitudes, from each source's part of the reconstruction; the
-        recording's phase.
+        Masks on linear magnitudes, from each source's part of the reconstruction, the same for all
+        channels; the recording's phase.
 
         Args:
             groups: what makes a stem, by its name: sources (sources in no group make a stem
                 "rest"), or notes (`dds_fast.datasets.Labels`), to which the activations of their
-                pitches belong while they sound or ring on; see `dds_fast.notes.grouping`.
+                pitches belong while they sound or ring on; see `dds_fast.notes.grouping`. By
+                default every source is one.
+            only: the name of a stem; all others are one, "rest".
+            target_sr: another sampling rate for the stems, in Hz.
+            mono: average the recording's channels first.
 
         Returns:
-            ``(S, n)``, one waveform per source; with `groups`, ``(n,)`` waveforms by name.
+            A `Separation`, by name of the stem, or by source.
 
         Raises:
             ValueError: the recording's phase is not known (a spectrogram source, or a loaded
-                result), the recording was retuned, or the components were dropped; no groups,
-                unknown sources, or a source in two groups.
+                result), or the components were dropped; no groups, unknown sources, or a source in
+                two groups.
         """
-        if groups is None:
-            return np.stack([stem for _, stem in self.stems()])
-        return dict(self.stems(groups))
+        from dds_fast.audio.samples import Samples
+        from dds_fast.audio.stems import Stems
 
-    @overload
-    def stems(self, groups: None = None) -> Iterator[tuple[int | str, np.ndarray]]: ...
-
-    @overload
-    def stems(self, groups: Groups) -> Iterator[tuple[str, np.ndarray]]: ...
-
-    def stems(self, groups: Groups | None = None) -> Iterator[tuple[Any, np.ndarray]]:
-        """The stems of `separate` with their names, one after the other."""
-        from dds_fast.audio import masks
-
-        if self.recording is None:
+        if (samples := self.samples) is None and self.recording is not None:
+            samples = Samples.of_array(self.recording, self.config.sr)
+        if samples is None:
             raise ValueError(
                 "separate() needs the recording's phase: decompose a path or a waveform, not a "
                 "Spectrogram, and separate before saving"
             )
-        if self.tuning:
-            raise ValueError(
-                f"the recording was retuned by {-self.tuning:g} cents, so that stems would not sum "
-                "to it: decompose it with tuning=None"
-            )
-        names, magnitudes = self._magnitudes(groups)
-        stft = audio.stft(self.recording, self.config)
-        stems = masks.masked(magnitudes, stft, self.config, self.n_samples)
-        return zip(names, stems, strict=True)
+        names, shares = self._shares(groups, only)
+        stems = Stems(
+            self._magnitudes(shares),
+            len(names),
+            samples.converted(sr=target_sr, mono=mono),
+            self.config,
+            self.n_frames,
+            self.tuning,
+        )
+        return Separation(
+            names,
+            stems,
+            stems.samples.sr,
+            notes=partial(self._notes_of_stems, names, shares),
+            score=self.score,
+        )
+
+    def to_html(
+        self,
+        path: str | Path,
+        groups: Groups | None = None,
+        *,
+        title: str | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Write a page to listen to the stems of `separate` and see their notes.
+
+        Args:
+            path: of the HTML file.
+            groups: as for `separate`.
+            title: as for `Separation.to_html`.
+            overwrite: replace an existing file.
+
+        Raises:
+            FileExistsError: the file exists and `overwrite` is false.
+            ValueError: as for `separate`.
+        """
+        self.separate(groups).to_html(path, title=title, overwrite=overwrite)
 
     def masks(self, groups: Groups | None = None) -> dict[int | str, np.ndarray]:
         """The ``(F, T)`` masks of `separate`, by name of the stem; they sum to one.
@@ -333,33 +363,59 @@ class Decomposition:
         """
         from dds_fast.audio import masks
 
-        names, magnitudes = self._magnitudes(groups)
+        names, shares = self._shares(groups)
+        magnitudes = np.stack(list(self._magnitudes(shares)(0, self.n_frames)))
         return dict(zip(names, masks.masks(magnitudes), strict=True))
 
-    def _magnitudes(self, groups: Groups | None) -> tuple[list[Any], Magnitudes]:
+    def _magnitudes(self, shares: Sequence[Share]) -> Magnitudes:
         from dds_fast.audio import masks
 
-        names, shares = self._shares(groups)
-        return names, masks.stem_magnitudes(
-            [window.map(as_numpy) for window in self.windows], self.n_frames, shares, self.config
-        )
+        windows = [window.map(as_numpy) for window in self.windows]
+        if any(window.components is None for window in windows):
+            raise ValueError("the components were dropped (keep_components=False)")
+        return masks.stem_magnitudes(windows, shares, self.config)
 
-    def _shares(self, groups: Groups | None) -> tuple[list[Any], Shares]:
+    def _shares(
+        self, groups: Groups | None, only: str | None = None
+    ) -> tuple[list[Any], list[Share]]:
         from dds_fast.audio import masks
         from dds_fast.notes.score import Labels
 
-        if groups is None:
-            return list(self.sources), lambda: np.eye(len(self.sources))[..., None]
-        if not groups:
+        given: Mapping[Any, Labels | Iterable[int | str]] = (
+            {source: [source] for source in self.sources} if groups is None else groups
+        )
+        if not given:
             raise ValueError("separate() was given no groups")
-        of_notes = {name: g for name, g in groups.items() if isinstance(g, Labels)}
-        of_sources = {name: g for name, g in groups.items() if not isinstance(g, Labels)}
-        if not of_notes:
-            return masks.source_shares(of_sources, self.sources)
-        if of_sources:
+        of_notes = {name: g for name, g in given.items() if isinstance(g, Labels)}
+        of_sources = {name: g for name, g in given.items() if not isinstance(g, Labels)}
+        if of_sources and of_notes:
             raise ValueError("groups must all be notes (Labels) or all be sources, not a mixture")
-        lead = 0.5 * self.config.n_fft / self.config.sr
-        return masks.note_shares(of_notes, self.sources, self.times, lead)
+        if of_sources:
+            names, shares = masks.source_shares(of_sources, self.sources)
+        else:
+            lead = 0.5 * self.config.n_fft / self.config.sr
+            names, shares = masks.note_shares(of_notes, self.sources, self.times, lead)
+        return (names, shares) if only is None else masks.only(only, names, shares)
+
+    def _notes_of_stems(
+        self, names: Sequence[Any], shares: Sequence[Share]
+    ) -> list[tuple[Any, found.Note]]:
+        """The notes found, each with the stem that has most of it."""
+        frames = [
+            (note, self.sources.index(note.source), *self._frames_of(note)) for note in self.notes()
+        ]
+        owned = [
+            [float(share.of_source(row, first, end).mean()) for share in shares]
+            for _, row, first, end in frames
+        ]
+        return [
+            (names[int(np.argmax(parts))], note)
+            for (note, *_), parts in zip(frames, owned, strict=True)
+        ]
+
+    def _frames_of(self, note: found.Note) -> tuple[int, int]:
+        first = min(int(note.start * self.frame_rate), self.n_frames - 1)
+        return first, max(first + 1, int(note.end * self.frame_rate))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write a compressed ``.npz`` (no pickle), all but the recording and the score.

@@ -24,6 +24,9 @@ TEMPORARY = ".dds_fast-"
 ROOM = 2**20
 """Bytes; a disk with less has no room for what fails to be written."""
 
+RESERVED_FILES = 256
+"""Files that a process may have open besides."""
+
 STORED = {"BF16", "F16", "F32", "F64", "U8", "I8", "I16", "I32", "I64"}
 """Dtypes that a file may hold, in safetensors' words: parameters, and indices."""
 
@@ -93,6 +96,23 @@ def probe(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def allow_open(n: int) -> None:
+    """Let this process have so many more files open, as far as the system allows it.
+
+    Example:
+        >>> allow_open(10)
+    """
+    try:
+        import resource
+    except ImportError:  # Windows, which counts otherwise
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = n + RESERVED_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _umask() -> int:

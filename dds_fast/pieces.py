@@ -160,5 +160,6 @@ class Recording:
             gain=given.gain,
             tuning=given.tuning,
             recording=given.recording,
+            samples=given.samples,
             n_samples=given.n_samples,
         )

@@ -168,7 +168,13 @@ def samples() -> list[Any]:
     posterior = variational.separate(MIXTURES, PRIOR, sigma=0.1, n_steps=3)
     drawn = langevin.separate(MIXTURES, PRIOR, n_steps=3, weights=[0.5, 0.5])
     clips = torch.from_numpy(MIXTURES).expand(2, -1, -1)
-    return [posterior.mean, posterior.sigma, posterior.elbo, drawn, cross_likelihood(PRIOR, clips)]
+    return [
+        posterior.mean,
+        posterior.sigma,
+        posterior.elbo,
+        drawn.stems,
+        cross_likelihood(PRIOR, clips),
+    ]
 
 
 CALLS: dict[str, Callable[[Path], list[Any]]] = {

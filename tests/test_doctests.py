@@ -27,11 +27,12 @@ PUBLIC = (
     *("inspection", "methods.langevin", "methods.nae", "methods.priors"),
     *("methods.score_informed", "methods.variational", "metrics", "nmf", "notes.found"),
     *("notes.grouping", "notes.names", "notes.score", "ops", "plots", "scalars", "search"),
-    *("temporal.features", "temporal.network", "temporal.states"),
+    *("separation", "temporal.features", "temporal.network", "temporal.states"),
 )
 CANNOT_RUN = {
     "musdb18": "needs a data set and the package that reads it",
     "render": "needs tinysoundfont",
+    "synthesizer": "needs tinysoundfont",
 }
 
 

@@ -107,8 +107,8 @@ def by_langevin(
     chosen = [PITCHES.index(pitch) for pitch in pair]
     priors = [BankPrior(bank.select(chosen)) for bank in banks]
     frames = np.tile(X.values.T.astype(np.float32), (n_samples, 1))
-    samples = langevin.separate(frames, priors, bounds=(0.0, 1.2), clamp_every_step=clamp)
-    return list(samples.reshape(2, n_samples, -1, CONFIG.n_features).mean(axis=1).mT)
+    drawn = langevin.separate(frames, priors, bounds=(0.0, 1.2), clamp_every_step=clamp)
+    return list(drawn.stems.reshape(2, n_samples, -1, CONFIG.n_features).mean(axis=1).mT)
 
 
 def scored(

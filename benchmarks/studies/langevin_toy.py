@@ -61,7 +61,7 @@ def separated(priors: Any, **settings: Any) -> dict[str, Any]:
     """The scores of one schedule."""
     settings = {"bounds": (-1, 1), "progress": True, **settings}
     try:
-        return scores(langevin.separate(mixture(), priors, **settings))
+        return scores(langevin.separate(mixture(), priors, **settings).stems)
     except FloatingPointError as error:
         return {"diverged": str(error)}
 

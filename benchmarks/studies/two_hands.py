@@ -50,23 +50,32 @@ def two_hands(
         by_pitch.setdefault(recording.pitch, []).append(recording)
     rng = np.random.default_rng(random_state)
     for _ in range(n_pieces):
-        beat = rng.uniform(*BEAT)
-        notes = sorted(_left(rng, tonic := int(rng.integers(43, 51))) + _right(rng, tonic + 24))
-        stems = np.zeros((2, round((2 * LEAD_IN + beat * N_BEATS + 1) * sr)), np.float32)
-        velocities = rng.integers(VELOCITIES[0], VELOCITIES[1] + 1, len(notes)).astype(float)
-        intervals = []
-        for (start, end, pitch, hand), velocity in zip(notes, velocities, strict=True):
-            onset, held = LEAD_IN + start * beat, (end - start) * beat
+        notes, seconds = written(rng)
+        stems = np.zeros((2, round(seconds * sr)), np.float32)
+        assert notes.tracks is not None
+        for (onset, offset), pitch, velocity, hand in zip(
+            notes.intervals, notes.pitches.tolist(), notes.velocities, notes.tracks, strict=True
+        ):
             options = by_pitch[pitch]
             note = audio.load(options[rng.integers(len(options))].path, sr)
             first = round(onset * sr)
-            note = damped(note, held, sr)[: stems.shape[1] - first]
+            note = damped(note, offset - onset, sr)[: stems.shape[1] - first]
             note *= (velocity / 127) ** 2 / np.abs(note).max()
             stems[HANDS.index(hand), first : first + len(note)] += note
-            intervals.append((onset, onset + held))
         stems *= PEAK / np.abs(stems.sum(0)).max()
-        pitches, hands = (np.array([note[field] for note in notes]) for field in (2, 3))
-        yield stems, Labels(np.array(intervals), pitches, velocities, hands)
+        yield stems, notes
+
+
+def written(rng: np.random.Generator) -> tuple[Labels, float]:
+    """A piece as it is written, its hands as tracks; and how long it sounds, in seconds."""
+    beat = rng.uniform(*BEAT)
+    notes = sorted(_left(rng, tonic := int(rng.integers(43, 51))) + _right(rng, tonic + 24))
+    velocities = rng.integers(VELOCITIES[0], VELOCITIES[1] + 1, len(notes)).astype(float)
+    onsets = np.array([LEAD_IN + start * beat for start, *_ in notes])
+    held = np.array([(end - start) * beat for start, end, *_ in notes])
+    pitches, hands = (np.array([note[field] for note in notes]) for field in (2, 3))
+    intervals = np.stack([onsets, onsets + held], axis=1)
+    return Labels(intervals, pitches, velocities, hands), 2 * LEAD_IN + beat * N_BEATS + 1
 
 
 def _left(rng: np.random.Generator, tonic: int) -> list[_Note]:

@@ -102,10 +102,10 @@ def fit(labels: Labels, stft: np.ndarray, config: SpectrogramConfig) -> float:
     return cosines[0] - float(np.mean(cosines[1:]))
 
 
-def check_fit(labels: Labels, stft: np.ndarray, config: SpectrogramConfig) -> None:
-    """Warn if a score of some notes hardly fits a recording better than its transpositions do."""
+def check_fit(labels: Labels, stft: np.ndarray, config: SpectrogramConfig) -> float | None:
+    """The `fit` of a score, with a warning if it is poor; None for few notes."""
     if len(labels) < FEWEST_NOTES:
-        return
+        return None
     found = fit(labels, stft, config)
     if found < LEAST_FIT:
         warnings.warn(
@@ -113,3 +113,4 @@ def check_fit(labels: Labels, stft: np.ndarray, config: SpectrogramConfig) -> No
             "expected): is it another piece, or not in time with it (align)?",
             stacklevel=4,
         )
+    return found

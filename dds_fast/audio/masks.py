@@ -1,15 +1,16 @@
-"""Stems: masks on linear magnitudes, from each source's part of a decomposition."""
+"""Masks of stems: each one's share of the linear magnitudes that a decomposition gives them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dds_fast import audio
-from dds_fast.audio.spectra import check_invertible
 from dds_fast.audio.windows import Window
+from dds_fast.notes.grouping import check_only
 
 if TYPE_CHECKING:
     from dds_fast.notes.score import Labels
@@ -17,46 +18,85 @@ if TYPE_CHECKING:
 REST = "rest"
 """Name of the stem of the sources that are in no group."""
 
-Shares = Callable[[], Iterable[np.ndarray]]
-"""Gives each stem's ``(S, T)`` or ``(S, 1)`` share of each source, one stem after the other."""
+FLOOR = 1e-3
+"""A bin that no stem explains goes by how loud the stems are in its frame: this share of a stem's
+mean over the frame is added to all of its bins."""
 
-Magnitudes = Callable[[], Iterable[np.ndarray]]
-"""Gives each stem's ``(F, T)`` linear magnitudes, one after the other, whenever called."""
+Magnitudes = Callable[[int, int], Iterable[np.ndarray]]
+"""Gives each stem's ``(F, t)`` linear magnitudes in the frames from first to end."""
 
 
-def source_parts(
-    windows: Sequence[Window], n_frames: int, sources: Iterable[int]
-) -> Iterator[np.ndarray]:
-    """``(F, T)`` parts of the reconstruction that some sources make, one after the other."""
-    for source in sources:
-        part = None
-        for window in windows:
-            values = window.approximation(window.labels == source)
-            if part is None:
-                part = np.zeros((len(values), n_frames), values.dtype)
-            part[:, window.frames] += values
-        assert part is not None  # there is a window
-        yield part
+@dataclass(frozen=True, eq=False)
+class Share:
+    """What belongs to a stem: some sources, wholly or at times.
+
+    Attributes:
+        rows: ``(R,)`` indices of the sources.
+        weights: ``(R, T)``, or ``(R, 1)``, the share of each over time.
+
+    Example:
+        >>> Share(np.array([3]), np.ones((1, 1))).rows
+        array([3])
+    """
+
+    rows: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, weights: np.ndarray) -> Share:
+        """By ``(S, T)`` or ``(S, 1)`` weights of all sources."""
+        rows = np.flatnonzero(weights.any(axis=1))
+        return cls(rows, weights[rows].astype(np.float32))
+
+    def during(self, first: int, end: int) -> np.ndarray:
+        """``(R, t)`` or ``(R, 1)`` weights in some frames."""
+        return self.weights if self.weights.shape[1] == 1 else self.weights[:, first:end]
+
+    def of_source(self, row: int, first: int, end: int) -> np.ndarray:
+        """``(t,)`` or ``(1,)`` weights of a source in some frames; zero if none of it belongs."""
+        place = np.flatnonzero(self.rows == row)
+        return self.during(first, end)[place[0]] if len(place) else np.zeros(1)
+
+
+def source_part(windows: Sequence[Window], source: int, first: int, end: int) -> np.ndarray | None:
+    """``(F, t)`` part of the reconstruction that a source makes in some frames; None if silent."""
+    part = None
+    for window in windows:
+        start, stop = max(first, window.frames.start), min(end, window.frames.stop)
+        if start >= stop:
+            continue
+        cut = window.during(start, stop)
+        rows = np.flatnonzero((cut.labels == source) & cut.activations.any(axis=1))
+        if len(rows):
+            values = cut.approximation(rows)
+            part = np.zeros((len(values), end - first), values.dtype) if part is None else part
+            part[:, start - first : stop - first] += values
+    return part
 
 
 def stem_magnitudes(
-    windows: Sequence[Window], n_frames: int, shares: Shares, config: audio.SpectrogramConfig
+    windows: Sequence[Window], shares: Sequence[Share], config: audio.SpectrogramConfig
 ) -> Magnitudes:
     """The stems' linear magnitudes: each source's part of the reconstruction, expanded, by shares.
 
     Args:
         windows: of the decomposition, with NumPy arrays.
-        n_frames: T.
-        shares: see `Shares`; from `source_shares` or `note_shares`.
+        shares: of each stem, from `source_shares` or `note_shares`.
         config: of the spectrogram.
     """
+    needed = np.unique(np.concatenate([share.rows for share in shares]))
+    dtype = np.result_type(windows[0].components, windows[0].activations)
 
-    def magnitudes() -> Iterator[np.ndarray]:
-        for share in shares():
-            active = np.flatnonzero(share.any(axis=1))
-            total = np.zeros((config.n_features, n_frames), windows[0].activations.dtype)
-            for source, part in zip(active, source_parts(windows, n_frames, active), strict=True):
-                total += share[source] * audio.expand(part, config)
+    def magnitudes(first: int, end: int) -> Iterator[np.ndarray]:
+        parts = {}
+        for source in needed.tolist():
+            if (part := source_part(windows, source, first, end)) is not None:
+                parts[source] = audio.expand(part, config)
+        for share in shares:
+            total = np.zeros((config.n_features, end - first), dtype)
+            for source, weights in zip(share.rows.tolist(), share.during(first, end), strict=True):
+                if source in parts and weights.any():
+                    total += weights * parts[source]
             yield total
 
     return magnitudes
@@ -64,7 +104,7 @@ def stem_magnitudes(
 
 def source_shares(
     groups: Mapping[str, Iterable[int | str]], sources: Sequence[int | str]
-) -> tuple[list[str], Shares]:
+) -> tuple[list[str], list[Share]]:
     """Names of the stems, and which source belongs to which; each wholly.
 
     Sources in no group make a last stem, `REST`.
@@ -74,11 +114,14 @@ def source_shares(
         sources: the S sources of the decomposition.
 
     Raises:
-        ValueError: an unknown source, or one in two groups.
+        ValueError: an unknown source, one in two groups, or a group without any.
     """
     row = {source: index for index, source in enumerate(sources)}
     owner: dict[int | str, str] = {}
     for name, members in groups.items():
+        members = list(members)
+        if not members:
+            raise ValueError(f"the group {name!r} names no source")
         for source in members:
             if source not in row:
                 raise ValueError(f"group {name!r}: {source!r} is no source of this decomposition")
@@ -89,17 +132,13 @@ def source_shares(
         if REST in groups:
             raise ValueError(f"the group {REST!r} lacks some sources; give it another name")
         names.append(REST)
-
-    def shares() -> Iterator[np.ndarray]:
-        for name in names:
-            yield np.array([[owner.get(source, REST) == name] for source in sources])
-
-    return names, shares
+    owners = [owner.get(source, REST) for source in sources]
+    return names, [Share.of(np.array([[o == name] for o in owners])) for name in names]
 
 
 def note_shares(
     groups: Mapping[str, Labels], sources: Sequence[int | str], times: np.ndarray, lead: float
-) -> tuple[list[str], Shares]:
+) -> tuple[list[str], list[Share]]:
     """Names of the stems, and each one's share of each source over time.
 
     While notes of a source sound, its activation belongs to their groups, in equal shares; at
@@ -130,69 +169,68 @@ def note_shares(
         begun = times >= onset
         sounding[source] |= begun & (times < offset)
         last[source] = np.where(begun, onset, np.minimum(last[source], onset))
-
-    def claims(number: int) -> np.ndarray:
-        claimed = np.zeros(shape, bool)
-        for owner, source, onset, offset in notes:
-            if owner == number:
-                sounds = (times >= onset) & (times < offset)
-                claimed[source] |= sounds | (~sounding[source] & (last[source] == onset))
-        return claimed
-
-    n_claims = sum(claims(number).astype(np.int32) for number in range(len(groups)))
-
-    def shares() -> Iterator[np.ndarray]:
-        for number in range(len(groups)):
-            yield claims(number) / np.maximum(n_claims, 1)
-
+    claims: list[dict[int, np.ndarray]] = [{} for _ in groups]
+    for number, source, onset, offset in notes:
+        sounds = (times >= onset) & (times < offset)
+        claim = sounds | (~sounding[source] & (last[source] == onset))
+        claims[number][source] = claims[number].get(source, False) | claim
+    n_claims = np.zeros(sounding.shape, np.float32)
+    for claim in claims:
+        for source, claimed in claim.items():
+            n_claims[source] += claimed
+    shares = []
+    for claim in claims:
+        rows = np.array(sorted(claim), dtype=int)
+        weights = [claim[source] / np.maximum(n_claims[source], 1) for source in rows.tolist()]
+        shares.append(Share(rows, np.array(weights, np.float32).reshape(len(rows), len(times))))
     return list(groups), shares
 
 
-def mask_stems(
-    magnitudes: Magnitudes,
-    stft: np.ndarray,
-    config: audio.SpectrogramConfig,
-    n_samples: int | None,
-) -> np.ndarray:
-    """One waveform per model magnitude, ``(n_stems, n)``; they sum to the recording.
-
-    A stem's mask is its share of the linear magnitude; bins that no stem explains are shared
-    equally, and DC goes with its neighbour bin. The phase is the recording's.
-
-    Args:
-        magnitudes: gives the stems' ``(F, T)`` linear magnitudes, one after the other. It is
-            called twice, so that only one of them need be in memory.
-        stft: ``(F + 1, T)`` complex STFT of the recording.
-        config: its spectrogram config.
-        n_samples: length of the recording.
+def only(name: str, names: Sequence[str], shares: Sequence[Share]) -> tuple[list[str], list[Share]]:
+    """A stem, and all others together as `REST`.
 
     Raises:
-        ValueError: the hop exceeds half a window.
+        ValueError: there is no such stem, or it is all of them.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> shares = [Share(np.array([row]), one) for row in range(3)]
+        >>> names, (bass, rest) = only("bass", ["bass", "tenor", "alto"], shares)
+        >>> names, rest.rows
+        (['bass', 'rest'], array([1, 2]))
     """
-    return np.stack(list(masked(magnitudes, stft, config, n_samples)))
+    check_only(name, names)
+    if name == REST:
+        raise ValueError(f"{name!r} is what is left beside the stem that is kept: name another one")
+    others = [share for other, share in zip(names, shares, strict=True) if other != name]
+    if not others:
+        raise ValueError(f"{name!r} is all there is: nothing would be left of the recording")
+    rows = np.unique(np.concatenate([share.rows for share in others]))
+    n_frames = max(share.weights.shape[1] for share in others)
+    weights = np.zeros((len(rows), n_frames), np.float32)
+    for share in others:
+        weights[np.searchsorted(rows, share.rows)] += share.weights
+    return [name, REST], [shares[list(names).index(name)], Share(rows, weights)]
 
 
-def masked(
-    magnitudes: Magnitudes,
-    stft: np.ndarray,
-    config: audio.SpectrogramConfig,
-    n_samples: int | None,
-) -> Iterator[np.ndarray]:
-    """The waveforms of `mask_stems`, one after the other."""
-    check_invertible(config)
-    for mask in masks(magnitudes):
-        yield audio.istft(stft * np.concatenate([mask[:1], mask]), config, n_samples)
+def masks(magnitudes: np.ndarray, levels: np.ndarray | None = None) -> np.ndarray:
+    """Each stem's share of the linear magnitudes, ``(n_stems, F, t)``; they sum to one.
 
+    Bins that no stem explains go by how loud the stems are in their frame (`FLOOR`), and are shared
+    equally where nothing sounds.
 
-def masks(magnitudes: Magnitudes) -> Iterator[np.ndarray]:
-    """Each stem's ``(F, T)`` share of the linear magnitude; they sum to one.
+    Args:
+        magnitudes: ``(n_stems, F, t)``, from `stem_magnitudes`.
+        levels: ``(n_stems, t)``, how loud the stems are; by default their mean magnitude.
 
-    Bins that no stem explains are shared equally.
+    Example:
+        >>> masks(np.array([[[3.0], [0.0]], [[1.0], [0.0]]])).round(3)[:, :, 0]
+        array([[0.75, 0.75],
+               [0.25, 0.25]])
     """
-    total, n_stems = np.zeros(()), 0
-    for magnitude in magnitudes():
-        total = total + magnitude
-        n_stems += 1
+    levels = magnitudes.mean(axis=1) if levels is None else levels
+    raised = magnitudes + FLOOR * levels[:, None]
+    total = raised.sum(axis=0)
     unexplained = total <= np.finfo(total.dtype).tiny
-    for magnitude in magnitudes():
-        yield np.where(unexplained, 1 / n_stems, magnitude / np.where(unexplained, 1, total))
+    raised /= np.where(unexplained, 1, total)
+    return np.where(unexplained, np.asarray(1 / len(raised), raised.dtype), raised)

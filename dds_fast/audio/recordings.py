@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dds_fast import arrays, audio, scalars
 from dds_fast.arrays import Kind
+from dds_fast.audio.samples import Samples
 from dds_fast.audio.spectra import Spectrogram, SpectrogramConfig, check_length
 
 Source = str | Path | np.ndarray | Tensor | Spectrogram
@@ -33,6 +34,7 @@ class Given:
         spectrogram: ``(F, T)`` values that were given; None for a recording.
         recording: ``(n,)`` waveform at the config's sampling rate and its own level; None for a
             spectrogram.
+        samples: the recording as it was given; None for a spectrogram.
         gain: factor by which the recording is multiplied before its spectrogram is made.
         tuning: cents that were made up for.
     """
@@ -41,6 +43,7 @@ class Given:
     kind: Kind
     spectrogram: Tensor | None = None
     recording: np.ndarray | None = None
+    samples: Samples | None = None
     gain: float = 1.0
     tuning: float = 0.0
 
@@ -122,11 +125,14 @@ def read(
         return _read_spectrogram(source, config)
     if isinstance(source, str | Path):
         kind, (waveform, sr) = FILE, audio.read_file(source)
+        samples = Samples.of_file(source, len(waveform))
     elif isinstance(source, np.ndarray | Tensor):
         if sr is None:
             raise ValueError("a waveform needs its sampling rate: pass sr=")
         kind, sr = Kind.of(source), scalars.real("the sampling rate sr", sr)
-        waveform = audio.to_mono(arrays.as_numpy(source), sr=sr, target_sr=sr)
+        channels = arrays.as_numpy(source)
+        waveform = audio.to_mono(channels, sr=sr, target_sr=sr)
+        samples = Samples.of_array(channels, sr)
     else:
         raise ValueError(
             f"a source is a path, a waveform, a Spectrogram or a list of these, not {type(source)}"
@@ -140,9 +146,18 @@ def read(
         config,
         kind,
         recording=waveform,
+        samples=samples,
         gain=audio.normalising_gain(waveform),
         tuning=cents,
     )
+
+
+def rate_of(source: Source, sr: float | None) -> float | None:
+    """The sampling rate of a file, or that given with a waveform, in Hz; None if there is none."""
+    if isinstance(source, str | Path):
+        with audio.open_file(source) as file:
+            return file.samplerate
+    return None if isinstance(source, Spectrogram) else sr
 
 
 def _check_tuning(tuning: Tuning) -> None:

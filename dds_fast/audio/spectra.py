@@ -215,9 +215,18 @@ def istft(stft: np.ndarray, config: SpectrogramConfig, length: int | None = None
     )
 
 
+def window_of(n_fft: int, name: str) -> np.ndarray:
+    """The periodic window: that of an STFT, whose last sample is the next one's first.
+
+    Example:
+        >>> window_of(4, "hann")
+        array([0. , 0.5, 1. , 0.5])
+    """
+    return np.hanning(n_fft + 1)[:-1] ** WINDOWS[name]
+
+
 def _window(config: SpectrogramConfig) -> np.ndarray:
-    """The periodic window: that of an STFT, whose last sample is the next one's first."""
-    return np.hanning(config.n_fft + 1)[:-1] ** WINDOWS[config.window]
+    return window_of(config.n_fft, config.window)
 
 
 def check_invertible(config: SpectrogramConfig) -> None:

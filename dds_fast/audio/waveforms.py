@@ -260,8 +260,7 @@ def to_mono(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:
         raise ValueError(f"the waveform must be (n,) or (channels, n), not {waveform.shape}")
     if waveform.size == 0:
         raise ValueError(f"the waveform is empty: shape {waveform.shape}")
-    if not SR_RANGE[0] <= scalars.real("the sampling rate sr", sr) <= SR_RANGE[1]:
-        raise ValueError(f"the sampling rate must lie in {SR_RANGE} Hz, not {sr!r}")
+    checked_sr("the sampling rate sr", sr)
     check_entries("the waveform", waveform, axis="sample", negative=True)
     if (peak := max(float(waveform.max()), -float(waveform.min()))) > MAX_PEAK:
         raise ValueError(f"the waveform's peak is {peak:.3g}, not about 1: these are no samples")
@@ -281,6 +280,22 @@ def to_mono(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:
     if waveform.dtype == np.float16:
         waveform = waveform.astype(np.float32)
     return resample(waveform, sr=sr, target_sr=target_sr)
+
+
+def checked_sr(name: str, sr: float) -> float:
+    """A sampling rate in Hz.
+
+    Raises:
+        ValueError: it is no number, or outside 1 kHz to 1 MHz.
+
+    Example:
+        >>> checked_sr("target_sr", 44100)
+        44100.0
+    """
+    rate = scalars.real(name, sr)
+    if not SR_RANGE[0] <= rate <= SR_RANGE[1]:
+        raise ValueError(f"the sampling rate must lie in {SR_RANGE} Hz, not {sr!r}")
+    return rate
 
 
 def resample(waveform: np.ndarray, *, sr: float, target_sr: float) -> np.ndarray:

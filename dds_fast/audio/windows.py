@@ -45,6 +45,18 @@ class Window:
         W = None if self.components is None else function(self.components)
         return replace(self, components=W, activations=function(self.activations))
 
+    def during(self, first: int, end: int) -> Window:
+        """What of it lies in some frames of the recording, which must be its own.
+
+        Raises:
+            ValueError: the components were dropped.
+        """
+        frames = slice(first - self.first, end - self.first)
+        if self.components is None:
+            raise ValueError("the components were dropped (keep_components=False)")
+        W = self.components if self.components.ndim == 2 else self.components[..., frames]
+        return replace(self, components=W, activations=self.activations[:, frames], first=first)
+
     def approximation(self, rows: Any = slice(None)) -> Any:
         """``(F, t)``: W H, of all entries or of some.
 

@@ -17,6 +17,8 @@ from dds_fast.command import bench, decompose, demo, evaluate, fit, info, inspec
 from dds_fast.command.messages import messages
 
 COMMANDS = (decompose, separate, evaluate, fit, inspect, plot, bench, info, demo)
+FAILURES = (ValueError, OSError, RuntimeError, MemoryError, ArithmeticError, ImportError)
+"""What is told in a line; an import that fails is that of an extra."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +41,7 @@ def _run(options: argparse.Namespace) -> int:
     logging.captureWarnings(True)
     try:
         return options.run(options)
-    except (ValueError, OSError, RuntimeError, MemoryError, ArithmeticError) as error:
+    except FAILURES as error:
         print(f"dds-fast: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:

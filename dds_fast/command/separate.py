@@ -6,24 +6,23 @@ import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dds_fast.choices import CONSTRAINTS, MIDDLE_C, STEMS_BY
+from dds_fast.choices import ALIGNMENTS, CONSTRAINTS, MIDDLE_C, STEMS_BY, SUBTYPES
 
-if TYPE_CHECKING:
-    import numpy as np
-
-MARK = "dds-fast separate"
-"""By which stems are known, in their files."""
-LONGEST = 200
-"""Bytes of a stem's name."""
+PAGE = "page.html"
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
-    parser = commands.add_parser("separate", help="a recording to stems that sum to it")
+    parser = commands.add_parser(
+        "separate",
+        help="a recording to stems that sum to it",
+        description="Take a recording apart. OUT gets a folder of its name with a file per stem, "
+        "of the recording's sampling rate, channels and kind of samples.",
+    )
     parser.add_argument("input", type=Path, metavar="IN", help="audio file")
     parser.add_argument(
-        "score", type=Path, nargs="?", help="MIDI file or note list; without it, by a dictionary"
+        "score", type=Path, nargs="?", help="score or note list; without it, by a dictionary"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
     parser.add_argument("--by", choices=STEMS_BY, default="hand", help="what makes a stem")
@@ -35,23 +34,42 @@ def add(commands: Any) -> argparse.ArgumentParser:
         help="lowest key of the right hand",
     )
     parser.add_argument(
+        "--groups",
+        metavar="GROUPS",
+        help="stems in place of --by: left=36-59,right=60-95, names of sources, or a JSON file",
+    )
+    parser.add_argument("--only", metavar="NAME", help="this stem, and the rest of the recording")
+    parser.add_argument(
         "-d",
         "--dictionary",
         type=Path,
         help="dictionary file (default: the score's, else the packaged piano)",
     )
+    files = parser.add_argument_group("files")
+    files.add_argument("--sr", type=float, metavar="HZ", help="another sampling rate")
+    files.add_argument("--mono", action="store_true", help="average the channels")
+    files.add_argument("--subtype", choices=SUBTYPES, help="other samples than the recording's")
+    files.add_argument("--page", action="store_true", help=f"a page to listen to, OUT/IN/{PAGE}")
+    files.add_argument("--overwrite", action="store_true", help="replace existing stems")
     score = parser.add_argument_group("with a score and no dictionary")
-    score.add_argument("--align", action="store_true", help="warp the score to the recording first")
+    score.add_argument(
+        "--align",
+        choices=ALIGNMENTS,
+        nargs="?",
+        const=ALIGNMENTS[0],
+        help=f"warp the score to the recording first (default: {ALIGNMENTS[0]})",
+    )
     score.add_argument("--constraints", choices=CONSTRAINTS, help="default: both")
     score.add_argument("--onset-templates", action="store_true", help="model attacks apart")
     parser.add_argument("--max-steps", type=int, metavar="N")
     parser.add_argument("--device", help="cpu, cuda (default: a GPU if there is one)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--overwrite", action="store_true", help="replace existing stems")
     return parser
 
 
 def run(options: argparse.Namespace) -> int:
+    from dds_fast.audio.masks import REST
+    from dds_fast.audio.stem_files import SUFFIXES, paths_of
     from dds_fast.command.files import check_finite, folder_of
     from dds_fast.files import probe
     from dds_fast.notes import grouping
@@ -59,7 +77,8 @@ def run(options: argparse.Namespace) -> int:
     from dds_fast.separate import decomposition, groups_of
 
     folder = folder_of(options.input, options.output)
-    existing = sorted(folder.glob("*.wav"))
+    existing = sorted(p for suffix in set(SUFFIXES.values()) for p in folder.glob(f"*{suffix}"))
+    existing += [folder / PAGE] * (folder / PAGE).exists()
     if existing and not options.overwrite:
         raise FileExistsError(f"{existing[0]} exists; pass --overwrite to replace stems")
     informed = options.score is not None and options.dictionary is None
@@ -75,8 +94,16 @@ def run(options: argparse.Namespace) -> int:
     if options.max_steps is not None:
         given["n_steps" if informed else "max_steps"] = options.max_steps
     score = None if options.score is None else load_labels(options.score)
-    if score is not None:
-        check_names(folder, grouping.of_notes(score, options.by, split=options.split))
+    groups = None if options.groups is None else grouping.parse(options.groups)
+    names: list[str] | None = None
+    if groups is not None:
+        names = list(groups)
+    elif score is not None and options.by != "source":
+        names = list(grouping.of_notes(score, options.by, split=options.split))
+    if names is not None:
+        paths_of(folder, names)
+        if options.only is not None:
+            grouping.check_only(options.only, names if groups is None else [*names, REST])
     probe(options.output)
     if existing:
         probe(folder)
@@ -84,15 +111,28 @@ def run(options: argparse.Namespace) -> int:
         options.input,
         score,
         options.dictionary,
+        target_sr=options.sr,
         random_state=options.seed,
         device=options.device,
         progress=True,
         **given,
     )
     check_finite(result, options.input)
-    groups = groups_of(result, score, options.by, split=options.split)
-    check_names(folder, groups)
-    paths = write(folder, result.stems(groups), result.config.sr, overwrite=options.overwrite)
+    if (fit := result.settings.get("fit")) is not None:
+        print(f"the score fits by {fit:.2f}; right ones mostly by 0.3 or more", file=sys.stderr)
+    stems = result.separate(
+        groups_of(result, score, options.by, groups=groups, split=options.split),
+        only=options.only,
+        target_sr=options.sr,
+        mono=options.mono,
+    )
+    # Stems that take the recording's own place would be written over what they are made of.
+    if any(path.exists() and path.samefile(options.input) for path in stems.paths(folder)):
+        raise FileExistsError(f"a stem would replace the recording, {options.input}")
+    paths = stems.save(folder, overwrite=options.overwrite, subtype=options.subtype)
+    if options.page:
+        stems.to_html(folder / PAGE, overwrite=options.overwrite)
+        paths.append(folder / PAGE)
     for path in paths:
         print(path)
     remove_stale(p for p in existing if p not in paths and not p.samefile(options.input))
@@ -100,77 +140,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def remove_stale(paths: Iterable[Path]) -> None:
-    """Delete earlier stems, which would not sum to the recording with the new ones.
+    """Delete earlier stems, which would not sum to the recording with the new ones, and their page.
 
-    Files that `write` has not marked are somebody's recordings, and stay.
+    Files that are not marked as such are somebody's own, and stay.
     """
-    import soundfile
+    from dds_fast.audio.stem_files import is_stem
+    from dds_fast.page import is_page
 
     for path in paths:
-        try:
-            with soundfile.SoundFile(path) as file:
-                own = file.software.startswith(MARK)
-        except soundfile.LibsndfileError:
-            own = False
-        if own:
+        if is_page(path) or is_stem(path):
             path.unlink()
         else:
             print(f"dds-fast: {path} is no stem of dds-fast and stays", file=sys.stderr)
-
-
-def write(
-    folder: Path, stems: Iterable[tuple[str, np.ndarray]], sr: int, *, overwrite: bool = False
-) -> list[Path]:
-    """Write stems as ``<name>.wav`` in 32-bit float, one after the other.
-
-    Returns:
-        Their paths.
-
-    Raises:
-        FileExistsError: a file exists and `overwrite` is false.
-        ValueError: two stems would have the same file.
-    """
-    import soundfile
-
-    from dds_fast.files import writing
-
-    written: dict[Path, str] = {}
-    for name, stem in stems:
-        path = _new_path(folder, name, written)
-        with (
-            writing(path, overwrite) as temporary,
-            soundfile.SoundFile(temporary, "w", sr, 1, "FLOAT", format="WAV") as file,
-        ):
-            file.software = MARK
-            file.write(stem)
-    return list(written)
-
-
-def check_names(folder: Path, names: Iterable[str]) -> None:
-    """Whether each stem has a file of its own.
-
-    Raises:
-        ValueError: two would have the same.
-    """
-    taken: dict[Path, str] = {}
-    for name in names:
-        _new_path(folder, name, taken)
-
-
-def _new_path(folder: Path, name: str, taken: dict[Path, str]) -> Path:
-    path = folder / f"{file_name(name)}.wav"
-    if path in taken:
-        raise ValueError(f"the stems {taken[path]!r} and {name!r} would both be {path}")
-    taken[path] = name
-    return path
-
-
-def file_name(name: str) -> str:
-    """A stem's name without what a file name cannot hold, and no longer than one may be.
-
-    Example:
-        >>> file_name("Piano: r/h"), file_name("C♯4")
-        ('Piano_ r_h', 'C♯4')
-    """
-    legal = "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in name) or "_"
-    return legal.encode(errors="replace")[:LONGEST].decode(errors="ignore")

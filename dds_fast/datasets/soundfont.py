@@ -77,7 +77,7 @@ def render(
         [(60, 'v40'), (60, 'v100'), (64, 'v40'), (64, 'v100')]
     """
     path = default_soundfont() if soundfont is None else Path(soundfont)
-    synth = _synth(path, bank, program, sr)
+    synth = synthesizer(path, bank, program, sr)
     velocities = tuple(velocities)
     ramp = np.linspace(1, 0, round(FADE * sr), dtype=np.float32)
     for pitch in pitches:
@@ -93,7 +93,13 @@ def render(
             yield Note(pitch, f"v{velocity}", source, wave, sr)
 
 
-def _synth(path: Path, bank: int, program: int, sr: int) -> Any:
+def synthesizer(path: Path, bank: int, program: int, sr: int) -> Any:
+    """tinysoundfont's `Synth`, with a program of a SoundFont on channel 0; raises as `render`.
+
+    Example:
+        >>> synthesizer(default_soundfont(), 0, 0, 44100)  # doctest: +SKIP
+        <tinysoundfont.synth.Synth object at 0x7f2d6c0b5d10>
+    """
     try:
         import tinysoundfont
     except ImportError as error:

@@ -14,6 +14,7 @@ from dds_fast import arrays, scalars
 from dds_fast.arrays import Kind
 from dds_fast.flows import ConditionalGlow
 from dds_fast.methods.priors import BankPrior, GlowPrior, Prior
+from dds_fast.separation import Separation
 
 if TYPE_CHECKING:
     from dds_fast.dictionary import Dictionary
@@ -30,7 +31,7 @@ class Score(Protocol):
         ...     n_sources = 2
         ...     def score(self, s: Tensor) -> Tensor:
         ...         return -s
-        >>> separate(np.full(3, 5.0), Standard()).shape
+        >>> separate(np.full(3, 5.0), Standard()).stems.shape
         (2, 3)
     """
 
@@ -66,7 +67,7 @@ def separate(
     random_state: int = 0,
     device: str | torch.device | None = None,
     progress: bool = False,
-) -> Any:
+) -> Separation:
     """Draw the sources of mixtures ``m = sum_k weights_k s_k`` from their posterior.
 
     At noise level sigma the posterior is ``prod_k p(s_k) N(m; sum_k weights_k s_k, sigma^2 I)``;
@@ -95,8 +96,9 @@ def separate(
         progress: show a progress bar.
 
     Returns:
-        ``(S, n)`` or ``(S, B, n)`` sources, one sample per mixture; NumPy for NumPy, of the
-        mixtures' floating dtype. Computed in the dtype of the prior's parameters, if it has any.
+        A `Separation` whose `stems` are ``(S, n)`` or ``(S, B, n)`` sources, one sample per
+        mixture; NumPy for NumPy, of the mixtures' floating dtype. Computed in the dtype of the
+        prior's parameters, if it has any. Named as the prior's sources, else numbered.
 
     Raises:
         ValueError: shapes or numbers that do not fit, mixtures that are not finite, steps so large
@@ -111,7 +113,7 @@ def separate(
         >>> from dds_fast.methods.priors import GaussianPrior
         >>> covariance = torch.stack([torch.eye(3), 9 * torch.eye(3)])
         >>> prior = GaussianPrior(torch.zeros(2, 3), covariance)
-        >>> sources = separate(np.full(3, 5.0), prior)
+        >>> sources = separate(np.full(3, 5.0), prior).stems
         >>> sources.shape, bool(np.abs(sources.sum(0) - 5).max() < 0.2)
         ((2, 3), True)
     """
@@ -153,7 +155,18 @@ def separate(
         s = s.clamp(*bounds)
     if np.ndim(mixtures) == 1:
         s = s[:, 0]
-    return kind.give_back(s)
+    return Separation(names_of(priors[0]), kind.give_back(s))
+
+
+def names_of(prior: Score) -> Sequence[int | str]:
+    """Those of a prior's sources, else their numbers.
+
+    Example:
+        >>> from dds_fast.methods.priors import GaussianPrior
+        >>> names_of(GaussianPrior(torch.zeros(2, 3), torch.eye(3).expand(2, 3, 3)))
+        range(0, 2)
+    """
+    return getattr(prior, "sources", None) or range(prior.n_sources)
 
 
 def _check(levels: Sequence[float], priors: Sequence[Score]) -> int:
@@ -256,6 +269,10 @@ def frame_prior(dictionary: Dictionary, sources: Sequence[int | str] | None = No
     if missing:
         raise ValueError(f"the dictionary has no source {missing[0]!r}")
     chosen = [dictionary.sources.index(source) for source in sources]
+    prior: Prior
     if isinstance(dictionary.flow, ConditionalGlow):
-        return GlowPrior(dictionary.flow, chosen)
-    return BankPrior(dictionary.flow.select(chosen))
+        prior = GlowPrior(dictionary.flow, chosen)
+    else:
+        prior = BankPrior(dictionary.flow.select(chosen))
+    prior.sources = sources
+    return prior

@@ -26,6 +26,7 @@ class Prior(nn.Module):
 
     Attributes:
         n_sources: S.
+        sources: their names, if they have any.
 
     Example:
         >>> class Laplace(Prior):
@@ -37,6 +38,7 @@ class Prior(nn.Module):
     """
 
     n_sources: int
+    sources: tuple[int | str, ...] | None = None
 
     def parts(self, s: Tensor) -> tuple[Tensor, Tensor]:
         """The terms of `log_prob`: log-density of the latent code, and log-determinant."""

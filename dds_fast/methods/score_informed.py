@@ -7,7 +7,7 @@ of their pitch, activations away from the notes of the score (docs/method.md, Re
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,18 @@ import torch
 from dds_fast import arrays, nmf, scalars
 from dds_fast.audio import SpectrogramConfig, alignment
 from dds_fast.audio.recordings import Given, Source, read
+from dds_fast.audio.synchronization import warped
 from dds_fast.audio.windows import Window
-from dds_fast.choices import CONSTRAINTS
+from dds_fast.choices import ALIGNMENTS, CONSTRAINTS
 from dds_fast.decomposition import Decomposition, source_activations
 from dds_fast.notes.names import NO_PITCH
 from dds_fast.notes.score import Labels, load_labels
 
 CONFIG = SpectrogramConfig(gamma=0, window="sqrt_hann")
 """Linear magnitudes: parts of a mixture add up, as the model has it."""
+
+HIGHEST_SR = 48000
+"""Above, nothing is heard."""
 
 NOTE_TOLERANCE = (0.2, 0.5)
 ONSET_TOLERANCE = (0.3, 0.1)
@@ -42,6 +46,20 @@ FACTORIZATION = {
     "random_state": 0,
 }
 """Options of `nmf.factorize` that a decomposition keeps with its result."""
+
+
+def full_band(sr: float) -> SpectrogramConfig:
+    """`CONFIG` for recordings of another sampling rate in Hz: its whole band, frames as long.
+
+    What lies above 24 kHz is left out.
+
+    Example:
+        >>> full_band(44100)
+        SpectrogramConfig(sr=44100, n_fft=5644, hop=1411, gamma=0.0, window='sqrt_hann')
+    """
+    sr = min(round(sr), HIGHEST_SR)
+    n_fft = max(4, 2 * round(CONFIG.n_fft * sr / CONFIG.sr / 2))
+    return replace(CONFIG, sr=sr, n_fft=n_fft, hop=n_fft * CONFIG.hop // CONFIG.n_fft)
 
 
 def harmonic_templates(
@@ -188,7 +206,7 @@ def decompose(
     sr: float | None = None,
     constraints: str | ScoreConstraints = "both",
     onset_templates: bool = False,
-    align: bool = False,
+    align: bool | str = False,
     config: SpectrogramConfig = CONFIG,
     device: str | torch.device | None = None,
     **options: Any,
@@ -204,7 +222,9 @@ def decompose(
             `ScoreConstraints`.
         onset_templates: give each pitch a second template for its attack, not bound to partials but
             to the onsets of its notes.
-        align: warp the score to the recording first; see `dds_fast.audio.alignment.align`.
+        align: warp the score to the recording first: True or "dtw", see
+            `dds_fast.audio.alignment.align`; or "synctoolbox", which is finer, and an extra
+            (``sync``).
         config: the spectrogram.
         device: where to compute.
         **options: tolerances of `ScoreConstraints`; and of `dds_fast.nmf.factorize` `loss` (by
@@ -213,10 +233,13 @@ def decompose(
 
     Returns:
         A `Decomposition` whose sources are the pitches of the score; with onset templates each has
-        two components, the attack before the partials.
+        two components, the attack before the partials. How well the score fits is
+        ``settings["fit"]``, see `dds_fast.audio.alignment.fit` (None for few notes, or a
+        Spectrogram).
 
     Raises:
         FileNotFoundError: no such recording or score.
+        ImportError: synctoolbox is asked for and not installed, or partitura for a printed score.
         ValueError: bad input; an empty score, or one of which no note lies within the recording.
 
     Warns:
@@ -241,7 +264,8 @@ def decompose(
     X = given.X.to(arrays.device(device, given.kind.device))
     silent = not bool(X.any())
     labels = score if isinstance(score, Labels) else load_labels(score)
-    labels = _placed(labels, given, align, silent)
+    method = _method(align)
+    labels, fit = _placed(labels, given, method, silent)
     pitches = np.unique(labels.pitches)
     W, H = constraints.factors(labels, pitches, X.shape[1], config, onset_templates)
     rows = np.arange(len(pitches)).repeat(2 if onset_templates else 1)
@@ -272,31 +296,48 @@ def decompose(
         settings={
             "constraints": settings.pop("kind"),
             "onset_templates": scalars.flag("onset_templates", onset_templates),
-            "align": scalars.flag("align", align),
+            "align": method or False,
+            "fit": fit,
             **settings,
         },
         gain=given.gain,
         recording=given.recording,
+        samples=given.samples,
         n_samples=given.n_samples,
         score=labels,
     )
 
 
-def _placed(labels: Labels, given: Given, align: bool, silent: bool) -> Labels:
-    """The notes that lie within a recording, in its own time if asked."""
+def _method(align: bool | str) -> str | None:
+    """How to align, by the argument."""
+    if isinstance(align, str):
+        if align not in ALIGNMENTS:
+            raise ValueError(f"align must be True, False or one of {ALIGNMENTS}, not {align!r}")
+        return align
+    return ALIGNMENTS[0] if scalars.flag("align", align) else None
+
+
+def _placed(
+    labels: Labels, given: Given, method: str | None, silent: bool
+) -> tuple[Labels, float | None]:
+    """The notes that lie within a recording, in its own time if asked, and how well they fit."""
     if len(labels) == 0:
         raise ValueError("the score holds no notes")
     if NO_PITCH in labels.pitches:
         raise ValueError("the score holds drums: templates are made of pitches")
     stft, config = given.stft, given.config
-    if align:
-        if stft is None:
+    if method is not None:
+        if stft is None or given.recording is None:
             raise ValueError("a score is aligned to a recording, not to a Spectrogram")
-        labels = alignment.align(labels, stft, config)
+        if method == "synctoolbox":
+            intervals = warped(labels.intervals, labels.pitches, given.recording, config.sr)
+            labels = replace(labels, intervals=intervals)
+        else:
+            labels = alignment.align(labels, stft, config)
     labels = _inside(labels, given.seconds)
-    if stft is not None and not silent:
-        alignment.check_fit(labels, stft, config)
-    return labels
+    if stft is None or silent:
+        return labels, None
+    return labels, alignment.check_fit(labels, stft, config)
 
 
 def _level(X: torch.Tensor) -> torch.Tensor:

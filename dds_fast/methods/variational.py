@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,9 @@ from tqdm import tqdm
 
 from dds_fast import arrays, scalars
 from dds_fast.arrays import Kind
-from dds_fast.methods.langevin import as_mixtures, as_weights
+from dds_fast.methods.langevin import as_mixtures, as_weights, names_of
 from dds_fast.methods.priors import Prior
+from dds_fast.separation import Separation
 
 
 def _mirrored(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,24 +85,28 @@ class TruncatedGaussian(nn.Module):
         return density - log_interval(low, high)
 
 
-@dataclass(frozen=True)
-class Posterior:
-    """A fitted variational posterior.
+class Posterior(Separation):
+    """A fitted variational posterior: the sources' means, and how sure they are.
 
     Attributes:
-        mean: ``(S, B, n)`` centres of the truncated Gaussians, within the bounds.
+        mean: ``(S, B, n)`` centres of the truncated Gaussians, within the bounds; the stems.
         sigma: ``(S, B, n)`` deviations, before truncation.
         elbo: ``(n_steps, B)`` lower bounds of ``log p(m)`` in nats, one estimate per step.
 
     Example:
-        >>> posterior = Posterior(np.zeros((2, 3)), np.ones((2, 3)), np.array([[-9.0], [-7.5]]))
-        >>> posterior.mean.shape, float(posterior.elbo[-1, 0])
-        ((2, 3), -7.5)
+        >>> elbo = np.array([[-9.0], [-7.5]])
+        >>> posterior = Posterior(("a", "b"), np.zeros((2, 3)), np.ones((2, 3)), elbo)
+        >>> posterior.mean.shape, posterior["b"], float(posterior.elbo[-1, 0])
+        ((2, 3), array([0., 0., 0.]), -7.5)
     """
 
-    mean: Any
-    sigma: Any
-    elbo: np.ndarray
+    def __init__(self, names: Sequence[int | str], mean: Any, sigma: Any, elbo: np.ndarray) -> None:
+        super().__init__(names, mean)
+        self.sigma, self.elbo = sigma, elbo
+
+    @property
+    def mean(self) -> Any:
+        return self.stems
 
 
 @arrays.isolated()
@@ -197,4 +201,4 @@ def separate(
     if np.ndim(mixtures) == 1:
         mean, deviation = mean[:, 0], deviation[:, 0]
     elbos = torch.stack(history).double().numpy()
-    return Posterior(kind.give_back(mean), kind.give_back(deviation), elbos)
+    return Posterior(names_of(prior), kind.give_back(mean), kind.give_back(deviation), elbos)

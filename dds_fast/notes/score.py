@@ -1,4 +1,4 @@
-"""Reference notes of a recording, from MIDI or text, and their piano-roll."""
+"""Reference notes of a recording, from MIDI, a printed score or text, and their piano-roll."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from dds_fast.notes.names import NO_PITCH, parts
 from dds_fast.notes.score_midi import is_midi, read_midi
+from dds_fast.notes.score_sheet import is_sheet, read_sheet
 from dds_fast.notes.score_text import read_text
 
 
@@ -95,7 +96,9 @@ def load_labels(
     """Read reference notes.
 
     Args:
-        path: a MIDI file (``.mid``, ``.midi``, ``.kar``, ``.smf``, ``.rmi``), or text with the
+        path: a MIDI file (``.mid``, ``.midi``, ``.kar``, ``.smf``, ``.rmi``); a printed score
+            (``.musicxml``, ``.mxl``, ``.xml``, ``.mei``), which needs the extra ``scores``, is
+            played in its printed tempo, and names its staves as tracks; or text with the
             columns ``onset offset pitch`` and perhaps ``velocity`` and ``track`` (seconds, MIDI
             numbers, a name), separated by tabs, semicolons, spaces or commas. A header line may
             name them in any order, with ``duration`` for the offset, ``frequency`` (Hz) for the
@@ -106,8 +109,9 @@ def load_labels(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is neither, or may mean something else, naming the line that could not
-            be read; or it is text, and `pedal` is asked for.
+        ImportError: a printed score, and partitura is not installed.
+        ValueError: the file is none of these, or may mean something else, naming the line that
+            could not be read; or it is no MIDI file, and `pedal` is asked for.
 
     Example:
         >>> import tempfile
@@ -126,6 +130,8 @@ def load_labels(
         rows = read_midi(path, content, pedal, drums or {})
     elif pedal:
         raise ValueError(f"{path} is no MIDI file: it says nothing of the pedal")
+    elif is_sheet(path):
+        rows = read_sheet(path)
     else:
         rows = read_text(path, content)
     table = np.asarray([row[:4] for row in rows], dtype=float).reshape(-1, 4)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dds_fast import audio
-from dds_fast.audio import alignment
+from dds_fast.audio import alignment, synchronization
 from dds_fast.datasets import Labels
 from dds_fast.methods.score_informed import CONFIG
 
@@ -41,6 +42,23 @@ def test_a_stretched_score_is_brought_back(
     assert alignment.fit(aligned, stft, CONFIG) > 2 * alignment.fit(
         replace(labels, intervals=bent), stft, CONFIG
     )
+
+
+def test_synctoolbox_brings_back_too() -> None:
+    pytest.importorskip("synctoolbox")
+    labels, _ = piece()
+    waveform = audio.istft(piece()[1], CONFIG)
+    bent = labels.intervals * 1.3 + 0.4 + 0.3 * np.sin(labels.intervals)
+    found = synchronization.warped(bent, labels.pitches, waveform, 16000)
+    errors = np.abs(found[:, 0] - labels.intervals[:, 0])
+    assert np.median(errors) < 0.03 and (np.diff(found[:, 0]) >= 0).all()
+
+
+def test_synctoolbox_is_missed_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "synctoolbox", None)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"pip install 'dds-fast\[sync\]'"):
+        synchronization.warped(np.zeros((1, 2)), np.array([60]), np.zeros(16000), 16000)
 
 
 def test_fit_tells_a_score_from_others() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dds_fast.audio.masks import note_shares, source_shares
+from dds_fast.audio.masks import note_shares, only, source_shares
 from dds_fast.datasets import Labels
 
 TIMES = np.arange(10) * 0.1
@@ -17,8 +17,11 @@ def notes(*rows: tuple[float, float, int]) -> Labels:
 
 
 def shares(groups: dict[str, Labels], lead: float = 0.0) -> dict[str, np.ndarray]:
-    names, give = note_shares(groups, (60, 62), TIMES, lead)
-    return dict(zip(names, give(), strict=True))
+    names, found = note_shares(groups, (60, 62), TIMES, lead)
+    return {
+        name: np.stack([np.broadcast_to(share.of_source(row, 0, 10), 10) for row in range(2)])
+        for name, share in zip(names, found, strict=True)
+    }
 
 
 def test_a_note_rings_on_until_the_next_begins() -> None:
@@ -52,14 +55,28 @@ def test_shares_of_random_scores_sum_to_one() -> None:
 
 
 def test_sources_belong_wholly() -> None:
-    names, give = source_shares({"x": ["kick"], "y": [60]}, ("kick", "snare", 60))
+    names, found = source_shares({"x": ["kick"], "y": [60]}, ("kick", "snare", 60))
     assert names == ["x", "y", "rest"]
-    assert np.concatenate(list(give()), axis=1).T.tolist() == [
-        [True, False, False],
-        [False, False, True],
-        [False, True, False],
-    ]
+    assert [share.rows.tolist() for share in found] == [[0], [2], [1]]
+    assert all(share.weights.tolist() == [[1]] for share in found)
     assert source_shares({"x": ["a"]}, ("a",))[0] == ["x"]
+
+
+def test_a_stem_and_the_others_at_times() -> None:
+    names, found = note_shares(
+        {
+            "a": notes((0.0, 0.95, 60)),
+            "b": notes((0.25, 0.55, 60)),
+            "c": notes((0.0, 0.5, 62)),
+        },
+        (60, 62),
+        TIMES,
+        0.0,
+    )
+    names, (kept, rest) = only("b", names, found)
+    assert names == ["b", "rest"]
+    np.testing.assert_allclose(kept.of_source(0, 0, 10) + rest.of_source(0, 0, 10), 1)
+    assert rest.of_source(1, 0, 10).tolist() == [1] * 10
 
 
 def test_no_note_of_a_source() -> None:

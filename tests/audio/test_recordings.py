@@ -53,7 +53,7 @@ class TestLevel:
         soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
         result = decompose(source, dictionary("dds3"), sr=16000, n_components=1, max_steps=2)
         assert isinstance(result, Decomposition)
-        stems = result.separate()
+        stems = result.separate().stems
         np.testing.assert_allclose(stems.sum(0), waveform, atol=1e-4 * np.abs(waveform).max())
 
     def test_of_score_informed_decompositions_does_not_matter_either(self) -> None:
@@ -64,7 +64,7 @@ class TestLevel:
         )
         np.testing.assert_allclose(quiet.activations, loud.activations, rtol=1e-9)
         assert quiet.gain == pytest.approx(100 * loud.gain)
-        np.testing.assert_allclose(quiet.separate().sum(0), at_level(-40), atol=1e-6)
+        np.testing.assert_allclose(quiet.separate().stems.sum(0), at_level(-40), atol=1e-6)
 
     def test_silence_stays_silent(self) -> None:
         given = read(np.zeros(3200, np.float32), 16000, CONFIG)

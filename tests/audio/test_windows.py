@@ -93,7 +93,7 @@ def test_parts_join(tmp_path: Path) -> None:
 def test_stems_of_windows_sum_to_the_recording() -> None:
     recording = long_tone()
     result = searched(recording)
-    np.testing.assert_allclose(result.separate().sum(0), recording, atol=1e-5)
+    np.testing.assert_allclose(result.separate().stems.sum(0), recording, atol=1e-5)
 
 
 def test_tensors_stay_tensors() -> None:

@@ -10,8 +10,8 @@ import soundfile
 from tiny import recording
 
 from dds_fast.command.main import main
-from dds_fast.command.separate import write
 
+HANDS = ("left", "right")
 SCORE = "0.0 0.2 57 64 low\n0.05 0.3 60 64 high\n0.1 0.3 69 64 high\n"
 
 
@@ -67,7 +67,7 @@ def test_the_recording_is_no_old_stem(tmp_path: Path, model: str) -> None:
     path = (tmp_path / "out" / "a" / "left.wav").rename(tmp_path / "out" / "a" / "a.wav")
     arguments = ["separate", path, "-d", model, "-o", tmp_path / "out", "--overwrite"]
     assert main(list(map(str, arguments))) == 0
-    assert {path.stem for path in (tmp_path / "out" / "a").iterdir()} == {"a", "left", "right"}
+    assert {path.stem for path in (tmp_path / "out" / "a").iterdir()} == {"a", "right"}
 
 
 @pytest.mark.parametrize("names", [("a/b", "a_b"), ("x" * 300, "x" * 301)], ids=["sign", "long"])
@@ -126,12 +126,124 @@ def test_a_recorded_piano(tmp_path: Path) -> None:
     np.testing.assert_allclose(sum(stems), samples, atol=1e-4)
 
 
-def test_files(tmp_path: Path) -> None:
-    paths = write(tmp_path, [("r/h", np.array([0.5, -2.0])), ("C♯4", np.zeros(2))], 8000)
-    assert [path.name for path in paths] == ["r_h.wav", "C♯4.wav"]
-    samples, sr = soundfile.read(paths[0])
-    assert samples.tolist() == [0.5, -2.0] and sr == 8000
-    with pytest.raises(FileExistsError):
-        write(tmp_path, [("r/h", np.zeros(2))], 8000)
-    with pytest.raises(ValueError, match="'a/b' and 'a_b' would both"):
-        write(tmp_path, [("a/b", np.zeros(2)), ("a_b", np.zeros(2))], 8000, overwrite=True)
+@pytest.mark.parametrize(
+    ("format", "subtype"),
+    [("WAV", "PCM_U8"), ("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "PCM_32"), ("FLAC", "PCM_16")]
+    + [("FLAC", "PCM_24"), ("WAV", "FLOAT"), ("WAV", "DOUBLE"), ("AIFF", "PCM_24")],
+)
+def test_stems_have_the_format_of_the_recording(tmp_path: Path, format: str, subtype: str) -> None:
+    source = tmp_path / f"a.{format.lower()}"
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (14000, 2))
+    soundfile.write(source, noise, 44100, subtype=subtype, format=format)
+    (tmp_path / "score.txt").write_text(SCORE)
+    given = ["separate", source, tmp_path / "score.txt", "-o", tmp_path / "out", "--max-steps", 3]
+    assert main([*map(str, given), "--by", "note"]) == 0
+    paths = sorted((tmp_path / "out" / "a").iterdir())
+    assert {path.suffix for path in paths} == {".flac" if format == "FLAC" else ".wav"}
+    infos = [soundfile.info(path) for path in paths]
+    assert {(i.subtype, i.samplerate, i.channels) for i in infos} == {(subtype, 44100, 2)}
+    integers = subtype.startswith("PCM")
+    read = {"dtype": "int32" if integers else "float64"}
+    total = sum(soundfile.read(path, **read)[0] for path in paths)
+    recording = soundfile.read(source, **read)[0]
+    if integers and subtype != "PCM_32":  # whose samples float64, in which they are made, rounds
+        np.testing.assert_array_equal(total, recording)
+    else:
+        np.testing.assert_allclose(
+            total / 2.0**31**integers, recording / 2.0**31**integers, atol=1e-6
+        )
+
+
+def test_compressed_recordings_give_floats(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.ogg", np.random.default_rng(0).normal(0, 0.1, 14000), 44100)
+    (tmp_path / "score.txt").write_text(SCORE)
+    given = ["separate", tmp_path / "a.ogg", tmp_path / "score.txt", "-o", tmp_path / "out"]
+    assert main([*map(str, given), "--max-steps", "3"]) == 0
+    left, right = (soundfile.read(tmp_path / "out" / "a" / f"{hand}.wav")[0] for hand in HANDS)
+    np.testing.assert_allclose(left + right, soundfile.read(tmp_path / "a.ogg")[0], atol=1e-6)
+    assert soundfile.info(tmp_path / "out" / "a" / "left.wav").subtype == "FLOAT"
+
+
+def test_another_rate_one_channel_and_other_samples(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    stereo = np.random.default_rng(0).normal(0, 0.1, (14000, 2))
+    soundfile.write(tmp_path / "a.wav", stereo, 44100, subtype="PCM_24")
+    (tmp_path / "score.txt").write_text(SCORE)
+    given = ["separate", tmp_path / "a.wav", tmp_path / "score.txt", "-o", tmp_path / "out"]
+    given += ["--max-steps", 3, "--sr", 16000, "--mono", "--subtype", "FLOAT"]
+    assert main(list(map(str, given))) == 0
+    info = soundfile.info(tmp_path / "out" / "a" / "left.wav")
+    assert (info.samplerate, info.channels, info.subtype) == (16000, 1, "FLOAT")
+
+
+@pytest.mark.parametrize("n_channels", [3, 6])
+def test_odd_numbers_of_channels(tmp_path: Path, n_channels: int) -> None:
+    sound = np.random.default_rng(0).normal(0, 0.1, (14000, n_channels))
+    soundfile.write(tmp_path / "a.wav", sound, 44100, subtype="FLOAT")
+    (tmp_path / "score.txt").write_text(SCORE)
+    given = ["separate", tmp_path / "a.wav", tmp_path / "score.txt", "-o", tmp_path / "out"]
+    assert main([*map(str, given), "--max-steps", "3"]) == 0
+    total = sum(soundfile.read(tmp_path / "out" / "a" / f"{hand}.wav")[0] for hand in HANDS)
+    np.testing.assert_allclose(total, sound, atol=1e-6)
+
+
+def test_more_channels_than_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros((14000, 9)), 44100)
+    (tmp_path / "score.txt").write_text(SCORE)
+    given = ["separate", tmp_path / "a.wav", tmp_path / "score.txt", "-o", tmp_path / "out"]
+    assert main(list(map(str, given))) == 1
+    assert "9 channels, at most 8 are read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (("--groups", "bass=36-59,C4=60,top=A4-C8"), {"bass", "C4", "top"}),
+        (("--groups", "bass=36-59"), {"bass", "rest"}),
+        (("--groups", "{json}"), {"a, b", "rest"}),
+        (("--by", "source"), {"A3", "C4", "A4"}),
+        (("--by", "pitch", "--only", "C4"), {"C4", "rest"}),
+        (("--by", "track", "--only", "low"), {"low", "rest"}),
+    ],
+)
+def test_groups(tmp_path: Path, arguments: tuple[str, ...], names: set[str]) -> None:
+    groups = tmp_path / "groups.json"
+    groups.write_text('{"a, b": ["36-59", 60]}')
+    given = (argument.replace("{json}", str(groups)) for argument in arguments)
+    assert separate(tmp_path, *given) == 0
+    paths = sorted((tmp_path / "out" / "a").iterdir())
+    assert {path.stem for path in paths} == names
+    total = sum(soundfile.read(path)[0] for path in paths)
+    np.testing.assert_allclose(total, soundfile.read(tmp_path / "a.wav")[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--groups", "bass=20-30"), "the group 'bass' names no source of this recording: 57, 60"),
+        (("--groups", "bass=kick"), "group 'bass': 'kick' is no source; there are 57, 60, 69"),
+        (("--groups", "a=57-60,b=60-69"), "60 is in two groups, 'a' and 'b'"),
+        (("--groups", "Left=57,left=60"), "'Left' and 'left' would both be"),
+        (("--groups", "a=57,a=60"), "the group 'a' is there twice"),
+        (("--groups", "36-59"), "groups are written as left=36-59"),
+        (("--groups", "=36-59"), "a group needs a name"),
+        (("--groups", "none.json"), "none.json"),
+        (("--only", "middle"), "there is no stem 'middle' to keep, but left, right"),
+    ],
+)
+def test_groups_that_are_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert separate(tmp_path, *arguments) == 1
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("out/*/*"))
+
+
+def test_a_score_of_another_time_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "late.txt").write_text("100 101 60\n")
+    given = ["separate", recording(tmp_path / "a.wav"), tmp_path / "late.txt", "-o", tmp_path / "o"]
+    assert main(list(map(str, given))) == 1
+    assert "no note of the score lies within the recording" in capsys.readouterr().err
+    assert not list(tmp_path.glob("o/*"))

@@ -64,7 +64,7 @@ def test_gaussian_posterior_of_sources(weights: list[float]) -> None:
         levels=[sigma],
         n_steps=800,
         step_size=0.06 / stiffest,
-    )
+    ).stems
     alpha = torch.tensor(weights, dtype=torch.float64)
     assert_samples(s, *posterior(prior, MIXTURE, alpha, sigma), bias=0.03)
 
@@ -77,7 +77,7 @@ def test_annealing_ends_at_the_posterior_of_the_lowest_level() -> None:
         levels=levels,
         n_steps=500,
         step_size=6e-3,
-    )
+    ).stems
     # The stiffest direction has 1 / 0.85 + 2 / 0.25; half of that times the step is the bias.
     expected = posterior(prior.noised(0.5), MIXTURE, torch.ones(2).double(), 0.5)
     assert_samples(s, *expected, bias=0.028)
@@ -88,7 +88,9 @@ def test_mixtures_of_a_batch_do_not_see_each_other() -> None:
     m = np.random.default_rng(0).standard_normal((4, N))
     changed = m.copy()
     changed[2] += 10
-    first, second = (langevin.separate(x, prior, levels=[0.5], n_steps=20) for x in (m, changed))
+    first, second = (
+        langevin.separate(x, prior, levels=[0.5], n_steps=20).stems for x in (m, changed)
+    )
     same = [0, 1, 3]
     assert np.array_equal(first[:, same], second[:, same])
     assert np.abs(first[:, 2] - second[:, 2]).min() > 1e-3
@@ -97,7 +99,9 @@ def test_mixtures_of_a_batch_do_not_see_each_other() -> None:
 def test_seed_decides_the_samples() -> None:
     prior = gaussians(2)
     first, again, other = (
-        langevin.separate(np.ones(N), prior, levels=[0.5], n_steps=5, random_state=random_state)
+        langevin.separate(
+            np.ones(N), prior, levels=[0.5], n_steps=5, random_state=random_state
+        ).stems
         for random_state in (0, 0, 1)
     )
     assert np.array_equal(first, again)
@@ -123,7 +127,7 @@ def test_step_sizes_follow_the_square_of_the_level() -> None:
     for level in (0.1, 1.0):
         s = langevin.separate(
             np.array([1e6]), Flat(), levels=[level, 0.1], n_steps=1, step_size=1e-4, initial=start
-        )
+        ).stems
         # Each step pulls every source by step_size / lowest^2 = 1e-2 of the residual.
         expected = 1e4 + 1e-2 * (1e6 - 2e4)
         np.testing.assert_allclose(s, expected, rtol=1e-4)
@@ -133,25 +137,25 @@ def test_types_devices_and_shapes() -> None:
     prior = gaussians(2).float()
     settings = {"levels": [0.5], "n_steps": 2}
     for mixtures, shape in ((np.ones(N), (2, N)), (np.ones((5, N), np.float32), (2, 5, N))):
-        s = langevin.separate(mixtures, prior, **settings)
+        s = langevin.separate(mixtures, prior, **settings).stems
         assert isinstance(s, np.ndarray) and s.shape == shape and s.dtype == mixtures.dtype
-    s = langevin.separate(torch.ones(5, N), prior, **settings)
+    s = langevin.separate(torch.ones(5, N), prior, **settings).stems
     assert isinstance(s, Tensor) and s.shape == (2, 5, N) and not s.requires_grad
 
 
 @pytest.mark.gpu
 def test_on_a_gpu() -> None:
     prior = gaussians(2).to("cuda")
-    s = langevin.separate(np.ones(N), prior, levels=[0.5], n_steps=5)
+    s = langevin.separate(np.ones(N), prior, levels=[0.5], n_steps=5).stems
     assert np.isfinite(s).all()
     on_device = torch.ones(N, dtype=torch.float64, device="cuda")
-    assert langevin.separate(on_device, prior, levels=[0.5], n_steps=5).is_cuda
+    assert langevin.separate(on_device, prior, levels=[0.5], n_steps=5).stems.is_cuda
 
 
 def test_bounds_clamp_at_the_end_or_at_every_step() -> None:
     prior, settings = gaussians(2), {"levels": [0.5], "n_steps": 50, "step_size": 0.01}
     free, ends, every = (
-        langevin.separate(np.full(N, 5.0), prior, **settings, **bounds)
+        langevin.separate(np.full(N, 5.0), prior, **settings, **bounds).stems
         for bounds in ({}, {"bounds": (-1, 1)}, {"bounds": (-1, 1), "clamp_every_step": True})
     )
     assert np.abs(free).max() > 1.5
@@ -196,7 +200,9 @@ def test_frame_prior_of_a_dictionary(kind: str) -> None:
     expected = everyone.log_prob(s)
     torch.testing.assert_close(chosen.log_prob(s[[2, 0]]), expected[[2, 0]], rtol=1e-5, atol=1e-3)
     m = s.sum(0).numpy()
-    sources = langevin.separate(m, everyone, levels=[0.1], n_steps=3, step_size=1e-4)
+    drawn = langevin.separate(m, everyone, levels=[0.1], n_steps=3, step_size=1e-4)
+    assert list(drawn) == [60, 64, 67] and drawn.sr is None
+    sources = drawn.stems
     assert sources.shape == (3, 4, 64) and np.isfinite(sources).all()
 
 

@@ -320,7 +320,7 @@ class TestSeparate:
         mixture = sum(tones.values())
         how = models if method == "nae" else self.dictionary(tones)
         result = nae.separate(mixture, how, sr=16000, reconstruction=reconstruction, n_steps=150)
-        assert result.sources == tuple(tones)
+        assert result.names == tuple(tones)
         assert result.stems.shape == (2, 8000) and result.parts.shape == (2, 128, 126)
         assert [H.shape for H in result.activations] == [(2, 126)] * 2
         assert result.history.min() < 0.9 * result.history[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,35 @@ def test_hands_are_split_where_asked() -> None:
 
 def test_sources_by_pitch() -> None:
     assert grouping.of_sources((60, "kick"), "pitch") == {"C4": [60], "kick": ["kick"]}
+
+
+def test_groups_of_every_notation() -> None:
+    sources = (48, 60, 61, 72, "kick", "snare")
+    groups = {"a": "C2-B3", "b": ["60", 61], "c": [range(70, 75)[2], "kick"], "d": "snare"}
+    assert grouping.chosen(groups, sources) == {
+        "a": [48],
+        "b": [60, 61],
+        "c": [72, "kick"],
+        "d": ["snare"],
+    }
+    assert grouping.chosen({"a": ["B♭3-C#4", "Db4"]}, sources) == {"a": [60, 61]}
+    for wrong in ("72-60", "H4", "Kick", True, None, 3.5):
+        with pytest.raises(ValueError, match="no source|must be pitches"):
+            grouping.chosen({"a": wrong if wrong is None else [wrong]}, sources)
+
+
+def test_groups_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "groups.JSON"
+    path.write_text('{"left, or so": ["36-59"]}')
+    assert grouping.parse(str(path)) == {"left, or so": ["36-59"]}
+    for text, message in [
+        ("[1]", "an object of lists"),
+        ("{", "holds no groups"),
+        ('{"a": 1, "a": 2}', "'a' is there twice"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            grouping.parse(str(path))
 
 
 def test_bad_requests() -> None:

@@ -10,13 +10,13 @@ Source: Smaragdis and Venkataramani, A Neural Network Alternative to Non-Negativ
 from dds_fast.methods.nae.constrained import ConstrainedNAE, constrained
 from dds_fast.methods.nae.inference import activations
 from dds_fast.methods.nae.model import NAE, load
-from dds_fast.methods.nae.separation import Separation, separate
+from dds_fast.methods.nae.separation import ModelledSeparation, separate
 from dds_fast.methods.nae.training import fit
 
 __all__ = [
     "NAE",
     "ConstrainedNAE",
-    "Separation",
+    "ModelledSeparation",
     "activations",
     "constrained",
     "fit",

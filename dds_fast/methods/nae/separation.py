@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,9 +11,11 @@ import torch
 from dds_fast import arrays, audio, nmf
 from dds_fast.audio import masks
 from dds_fast.audio.recordings import Source, read
+from dds_fast.audio.stems import Stems
 from dds_fast.audio.windows import Window
 from dds_fast.methods.nae.inference import activations
 from dds_fast.methods.nae.model import NAE
+from dds_fast.separation import Separation
 
 if TYPE_CHECKING:
     from dds_fast.dictionary import Dictionary
@@ -22,13 +23,10 @@ if TYPE_CHECKING:
 RECONSTRUCTIONS = ("mask", "model")
 
 
-@dataclass(frozen=True, eq=False)
-class Separation:
-    """Stems of a mixture, and how its sources explain it.
+class ModelledSeparation(Separation):
+    """Stems of a mixture, and how models of its sources explain it.
 
     Attributes:
-        stems: ``(S, n)`` waveforms, one per source.
-        sources: names of the S sources.
         activations: H ``(K, T)`` of each source.
         parts: ``(S, F, T)`` spectrograms of the sources' models.
         history: cost, the initial one first.
@@ -38,16 +36,24 @@ class Separation:
         >>> config = audio.SpectrogramConfig(n_fft=256, hop=64, gamma=0)
         >>> model = NAE((torch.rand(2, 128), torch.rand(128, 2)), "softplus", 1.0, config)
         >>> result = separate(np.sin(np.arange(4000) / 5), {"flute": model}, sr=16000, n_steps=5)
-        >>> result.stems.shape, result.sources, result.activations[0].shape, result.parts.shape
+        >>> result.stems.shape, result.names, result.activations[0].shape, result.parts.shape
         ((1, 4000), ('flute',), (2, 63), (1, 128, 63))
     """
 
-    stems: np.ndarray
-    sources: tuple[int | str, ...]
-    activations: tuple[np.ndarray, ...]
-    parts: np.ndarray
-    history: np.ndarray
-    config: audio.SpectrogramConfig
+    def __init__(
+        self,
+        names: Sequence[int | str],
+        stems: Any,
+        sr: float,
+        *,
+        activations: tuple[np.ndarray, ...],
+        parts: np.ndarray,
+        history: np.ndarray,
+        config: audio.SpectrogramConfig,
+    ) -> None:
+        super().__init__(names, stems, sr)
+        self.activations, self.parts = activations, parts
+        self.history, self.config = history, config
 
 
 @arrays.isolated()
@@ -62,7 +68,7 @@ def separate(
     n_steps: int = 300,
     tolerance: float = 1e-4,
     progress: bool = False,
-) -> Separation:
+) -> ModelledSeparation:
     """Separate a mixture into the sources that models were trained on.
 
     Args:
@@ -81,7 +87,8 @@ def separate(
         progress: show a progress bar; autoencoders only.
 
     Returns:
-        A `Separation`; the stems in the mixture's floating dtype.
+        A `ModelledSeparation`; the stems in the mixture's floating dtype: those of masks at its
+        own rate, with its channels, those of models at the models' rate.
 
     Raises:
         FileNotFoundError: no such recording.
@@ -134,21 +141,31 @@ def separate(
         parts = [model.decode(h).numpy() for model, h in zip(models.values(), found, strict=True)]
         H = [h.numpy() for h in found]
 
-    def magnitudes() -> Iterator[np.ndarray]:
+    def magnitudes(first: int, end: int) -> Iterator[np.ndarray]:
         for part in parts:
-            yield audio.expand(part, config)
+            yield audio.expand(part[:, first:end], config)
 
+    n_frames = X.shape[1]
+    stems: Stems | np.ndarray
+    rate: float
     if reconstruction == "mask":
-        stems = masks.mask_stems(magnitudes, stft, config, given.n_samples)
+        assert given.samples is not None  # it has a phase
+        stems = Stems(magnitudes, len(parts), given.samples, config, n_frames)
+        rate = given.samples.sr
     else:
         phase = np.exp(1j * np.angle(stft))
-        stems = np.stack(
-            [
-                audio.istft(np.concatenate([m[:1], m]) * phase, config, given.n_samples)
-                for m in magnitudes()
-            ]
-        )
-    return Separation(stems, sources, tuple(H), np.stack(parts), history, config)
+        modelled = [np.concatenate([m[:1], m]) * phase for m in magnitudes(0, n_frames)]
+        stems = np.stack([audio.istft(m, config, given.n_samples) for m in modelled])
+        rate = config.sr
+    return ModelledSeparation(
+        sources,
+        stems,
+        rate,
+        activations=tuple(H),
+        parts=np.stack(parts),
+        history=history,
+        config=config,
+    )
 
 
 def _config(models: Mapping[str, NAE] | Dictionary) -> audio.SpectrogramConfig:
@@ -177,6 +194,10 @@ def _explain_by_nmf(
     found, history = nmf.activations(X, W, loss="kl", n_steps=n_steps, tolerance=tolerance)
     H = found.numpy()
     window = Window(W.numpy(), H, labels)
-    parts = masks.source_parts([window], H.shape[1], range(len(dictionary.sources)))
+    silence = np.zeros_like(X.numpy())
+    parts = [
+        masks.source_part([window], source, 0, H.shape[1])
+        for source in range(len(dictionary.sources))
+    ]
     rows = [H[labels == source] for source in range(len(dictionary.sources))]
-    return rows, list(parts), np.array(history)
+    return rows, [silence if part is None else part for part in parts], np.array(history)
