@@ -49,7 +49,9 @@ def trained(notes: NoteFrames, work: Path, sigma: float, before: RealNVPBank | N
     """A bank of the keys' frame flows, for frames with noise."""
     path = work / f"piano_{sigma:.4f}.safetensors"
     if path.exists():
-        return dds_fast.load(path).flow
+        flow = dds_fast.load(path).flow
+        assert isinstance(flow, RealNVPBank)
+        return flow
     recipe = PRESETS["small"]
     n_steps, width, depth = recipe.sizes["dds2"](CONFIG.n_features)
     bank = RealNVPBank(len(PITCHES), CONFIG.n_features, n_steps=n_steps, width=width, depth=depth)

@@ -40,8 +40,10 @@ def add(commands: Any) -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    from dds_fast.files import writing
+    from dds_fast.files import probe_file, writing
 
+    if options.json is not None:
+        probe_file(options.json, options.overwrite)
     scores = evaluate(options.output, options.labels, label_delay=options.label_delay)
     print(table(scores))
     print(f"label delay {options.label_delay:g} s")

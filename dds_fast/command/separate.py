@@ -75,9 +75,9 @@ def run(options: argparse.Namespace) -> int:
     if options.max_steps is not None:
         given["n_steps" if informed else "max_steps"] = options.max_steps
     score = None if options.score is None else load_labels(options.score)
+    probe(options.output)
     if score is not None:
         check_names(folder, grouping.of_notes(score, options.by, split=options.split))
-    probe(options.output)
     if existing:
         probe(folder)
     result = decomposition(
@@ -152,9 +152,12 @@ def check_names(folder: Path, names: Iterable[str]) -> None:
     Raises:
         ValueError: two would have the same.
     """
+    from dds_fast.files import check_case
+
     taken: dict[Path, str] = {}
     for name in names:
         _new_path(folder, name, taken)
+    check_case(taken, folder.parent)
 
 
 def _new_path(folder: Path, name: str, taken: dict[Path, str]) -> Path:

@@ -84,7 +84,8 @@ def searched(problem: Problem | StagedProblem, at: Arguments) -> list[Tensor]:
     search = engines.start([problem], [schedule], precision=at["precision"], backend=at["backend"])
     search.advance(4)
     state = search.state()
-    assert state.W.shape[-1] in (T, state.H.shape[0]) and state.H.shape[-1] == T
+    n_frames = problem.X.shape[1]
+    assert state.W.shape[-1] in (n_frames, state.H.shape[0]) and state.H.shape[-1] == n_frames
     return [torch.tensor(search.controller.history)]
 
 
