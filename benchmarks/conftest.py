@@ -76,7 +76,8 @@ def pytest_benchmark_update_json(
     }
     option = config.option
     command = option.command or " ".join(("pytest", *config.invocation_params.args))
-    rows = store.pooled(output_json["benchmarks"], config.stash[ROWS])
+    taken: list[store.Record] = config.stash[ROWS]
+    rows = store.pooled(output_json["benchmarks"], taken)
     run = store.provenance(option.device, command)
     output_json.clear()
     output_json |= store.rounded({"runs": [run], "about": about, "rows": rows})

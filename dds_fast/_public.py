@@ -6,8 +6,9 @@ here one of them imports all, and the others wait for it.
 
 # ruff: noqa: F401
 from dds_fast.audio import Spectrogram, SpectrogramConfig
+from dds_fast.batch import BatchError
 from dds_fast.calibration import calibrate
-from dds_fast.decompose import BatchError, decompose
+from dds_fast.decompose import decompose
 from dds_fast.decomposition import Decomposition
 from dds_fast.dictionary import PIANO, Dictionary, load
 from dds_fast.fit import fit

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, overload
 
@@ -14,15 +11,14 @@ from tqdm import tqdm
 
 from dds_fast import arrays, scalars
 from dds_fast.audio.recordings import Source, Tuning, read
+from dds_fast.batch import Batch
 from dds_fast.choices import PRECISIONS
 from dds_fast.decomposition import Decomposition
 from dds_fast.dictionary import PIANO, Dictionary, load
-from dds_fast.pieces import Piece, Recording
+from dds_fast.pieces import Recording
 from dds_fast.problems import Problems
-from dds_fast.search import SearchSettings, memory
-from dds_fast.search.engines import choose
-from dds_fast.search.loop import Callback, run
-from dds_fast.search.problem import AnyProblem
+from dds_fast.search import SearchSettings
+from dds_fast.search.loop import Callback
 from dds_fast.search.settings import preset_settings
 
 if TYPE_CHECKING:
@@ -50,41 +46,6 @@ class _Options(TypedDict, total=False):
     callback: Callback | None
     progress: bool
     keep_components: bool
-
-
-FAILURES = (ValueError, OSError, MemoryError, ArithmeticError)
-"""What may be wrong with one recording; other errors are wrong with the call, or the machine."""
-
-
-class BatchError(ValueError):
-    """Some recordings of a list could not be decomposed; what was found in the others is here.
-
-    Attributes:
-        results: a `Decomposition` for each source, None for those that failed.
-        errors: what went wrong, by index of the source.
-
-    Example:
-        >>> import numpy as np
-        >>> import dds_fast
-        >>> frames = np.eye(512)[15:16]
-        >>> dictionary = dds_fast.fit({60: frames}, kind="nmf")
-        >>> good = dds_fast.Spectrogram(np.repeat(frames.T, 9, axis=1), dictionary.spectrogram)
-        >>> try:
-        ...     dds_fast.decompose([good, "gone.wav"], dictionary)
-        ... except dds_fast.BatchError as error:
-        ...     error.results[0].n_frames, error.results[1], error.errors
-        (9, None, {1: FileNotFoundError('no such audio file: gone.wav')})
-    """
-
-    def __init__(self, results: list[Decomposition | None], errors: dict[int, Exception]) -> None:
-        super().__init__(results, errors)
-        self.results, self.errors = results, errors
-
-    def __str__(self) -> str:
-        each = "; ".join(
-            f"source {index}: {str(error) or repr(error)}" for index, error in self.errors.items()
-        )
-        return f"{len(self.errors)} of {len(self.results)} recordings failed: {each}"
 
 
 @overload
@@ -207,87 +168,19 @@ def decompose(
     sources = source if isinstance(source, list | tuple) else [source]
     if not sources:
         raise ValueError("the list of sources is empty")
-    options = {"likelihood": likelihood, "precision": precision, "random_state": random_state}
     asked = Problems(dictionary, settings, likelihood, random_state)
-    dtype = torch.float64 if precision == "float64" else torch.float32
-    recordings: list[Recording | Exception] = []
 
-    def pieces() -> Iterator[Piece]:
-        for index, one in enumerate(sources):
-            try:
-                given = read(one, sr, dictionary.spectrogram, tuning)
-                recording = Recording(given, settings, dictionary, keep_components)
-                recordings.append(recording)
-                bar.total += given.seconds
-                yield from recording.pieces()
-            except FAILURES as error:
-                if not several:
-                    raise
-                recordings[index:] = [_bare(error)]
-
-    def where(piece: Piece) -> torch.device:
-        return arrays.device(device, piece.recording.given.kind.device)
-
-    def problem_of(piece: Piece) -> AnyProblem:
-        return asked.of(piece.X.to(where(piece), dtype))
-
-    def explained(piece: Piece) -> AbstractContextManager[None]:
-        size = asked.floats(*piece.X.shape) * dtype.itemsize
-        return memory.explained(size, dictionary.kind, where(piece).type == "cpu")
-
-    def find(batch: list[Piece], more: Iterator[Piece]) -> bool:
-        """Search pieces, and together with them some of `more`; whether to go on after them."""
-        try:
-            with explained(batch[0]):
-                problems = [problem_of(batch[0])]
-                engine = choose(problems[0], precision, backend)
-                if callback is None:
-                    batch += islice(more, engine.TOGETHER - 1)
-                    problems += [problem_of(piece) for piece in batch[1:]]
-                seconds, before = sum(piece.seconds for piece in batch), bar.n
-
-                def show(share: float, what: str) -> None:
-                    bar.set_postfix_str(what, refresh=False)
-                    bar.update(before + share * seconds - bar.n)
-
-                search = engine.search(problems, [piece.schedule for piece in batch], precision)
-                run(search, callback=callback, progress=show)
-                states = search.states()
-        except FAILURES as error:
-            if not several:
-                raise
-            if len(batch) == 1:
-                batch[0].recording.error = _bare(error)
-                return True
-        else:
-            show(1.0, "")
-            for piece, controller, state in zip(batch, search.controllers, states, strict=True):
-                piece.recording.add(piece, controller, state, asked.labels)
-            return all(c.stop_reason != "interrupted" for c in search.controllers)
-        # Perhaps one of them is to blame.
-        return all(find([piece], iter(())) for piece in batch if piece.recording.error is None)
+    def begin(one: Source) -> Recording:
+        given = read(one, sr, dictionary.spectrogram, tuning)
+        bar.total += given.seconds
+        return Recording(given, settings, dictionary, keep_components)
 
     with tqdm(total=0.0, disable=not progress, unit="s", bar_format=_BAR) as bar:
-        stream = pieces()
-        all(find([piece], stream) for piece in stream)
-    # After Ctrl-C, those whose turn had not come are left out.
-    recordings = [one for one in recordings if isinstance(one, Exception) or one.was_tried]
-    record = {**asdict(settings), **options}
-    results = [
-        one.result(record) if isinstance(one, Recording) and one.error is None else None
-        for one in recordings
-    ]
-    of_each = (one.error if isinstance(one, Recording) else one for one in recordings)
-    if errors := {index: error for index, error in enumerate(of_each) if error is not None}:
-        raise BatchError(results, errors)
-    found = [result for result in results if result is not None]
+        batch = Batch(asked, precision, backend, device, callback, bar, several=several)
+        batch.search(sources, begin)
+    options = {"likelihood": likelihood, "precision": precision, "random_state": random_state}
+    found = batch.results({**asdict(settings), **options})
     return found if several else found[0]
-
-
-def _bare(error: Exception) -> Exception:
-    """An error to be kept, without the frames it passed, which would keep their tensors."""
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)
 
 
 _BAR = "{l_bar}{bar}| {n:.1f}/{total:.1f} s of sound [{elapsed}<{remaining}{postfix}]"

@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,10 +44,7 @@ def writing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         OSError: it could not be written, for instance on a full disk; names `path`.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; pass overwrite=True (--overwrite) to replace it")
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    _check_free(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     for other in path.parent.glob(f"{TEMPORARY}*"):
         if locks.is_left_over(other):
@@ -85,6 +82,24 @@ def _temporary(beside: Path) -> tuple[int, Path]:
         os.close(descriptor)
 
 
+def _check_free(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; pass overwrite=True (--overwrite) to replace it")
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+
+
+def probe_file(path: Path, overwrite: bool = False) -> None:
+    """Whether a file can be written, asked before the work whose result it takes.
+
+    Raises:
+        FileExistsError: it exists and `overwrite` is false.
+        OSError: it, or its folder, cannot be written.
+    """
+    _check_free(path, overwrite)
+    probe(path.parent)
+
+
 def probe(folder: Path) -> None:
     """Make a folder in which files can be written, before the work whose results it takes.
 
@@ -113,6 +128,29 @@ def allow_open(n: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def check_case(paths: Iterable[Path], folder: Path) -> None:
+    """Whether paths below a folder are as many files there as there are paths.
+
+    Raises:
+        ValueError: two differ only by case, and the folder's file system ignores that, as those of
+            macOS and Windows do.
+    """
+    if not ignores_case(folder):
+        return
+    folded: dict[str, Path] = {}
+    for path in paths:
+        other = folded.setdefault(str(path).casefold(), path)
+        if other != path:
+            raise ValueError(f"{other} and {path} are one file here: the file system ignores case")
+
+
+def ignores_case(folder: Path) -> bool:
+    """Whether names that differ only by case are one in an existing folder."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=TEMPORARY) as file:
+        path = Path(file.name)
+        return path.with_name(path.name.swapcase()).exists()
 
 
 def _umask() -> int:

@@ -23,6 +23,8 @@ from dds_fast.search.problem import latent_rows
 
 N_SAMPLED_SOURCES = 6
 N_SAMPLES = 5
+FILES = ("report.json", "likelihoods.png", "samples.png", "codes.png")
+"""What `Inspection.save` writes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +126,7 @@ class Inspection:
         }
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Write ``report.json``, ``likelihoods.png``, ``samples.png`` and, of codes, ``codes.png``.
+        """Write `FILES`, the last of them where the dictionary holds codes.
 
         Raises:
             FileExistsError: one of them exists and `overwrite` is false.

@@ -145,7 +145,7 @@ class Recording:
         """The decomposition, of the windows that were searched."""
         given, dictionary, stop_reason = self.given, self.dictionary, self._stop_reason()
         if stop_reason == "silent":
-            warnings.warn("the recording is silent: all activations are zero", stacklevel=4)
+            warnings.warn("the recording is silent: all activations are zero", stacklevel=5)
         return Decomposition(
             tuple(self.windows),
             given.kind.give_back(self.summed),

@@ -48,7 +48,7 @@ def search(kind: str = "dds3", source: Any = None, **options: Any) -> Any:
 
 def choose_engine(kind: str) -> Any:
     """The engine that `search` takes for a kind."""
-    module = sys.modules["dds_fast.decompose"]
+    module = sys.modules["dds_fast.batch"]
     chosen: list[Any] = []
 
     def noted(*arguments: Any) -> Any:

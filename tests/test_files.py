@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fresh import run as in_new_interpreter
 
-from dds_fast.files import TEMPORARY, probe, writing
+from dds_fast.files import TEMPORARY, ignores_case, probe, probe_file, writing
 
 KILLED = """
 import os, signal, sys
@@ -86,6 +86,24 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
     for error in (RuntimeError("no"), ValueError("no"), OSError("no")):
         with pytest.raises(type(error), match="^no$"), writing(tmp_path / "a.txt"):
             raise error
+
+
+def test_a_file_is_probed(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b.json"
+    probe_file(path)
+    assert list(path.parent.iterdir()) == []
+    path.touch()
+    probe_file(path, overwrite=True)
+    with pytest.raises(FileExistsError, match=r"b\.json exists"):
+        probe_file(path)
+    with pytest.raises(IsADirectoryError, match="a"):
+        probe_file(path.parent, overwrite=True)
+
+
+def test_a_file_system_says_whether_it_ignores_case(tmp_path: Path) -> None:
+    (tmp_path / "case").touch()
+    assert ignores_case(tmp_path) == (tmp_path / "CASE").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["case"]
 
 
 def test_a_folder_is_probed(tmp_path: Path) -> None:

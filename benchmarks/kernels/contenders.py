@@ -127,7 +127,9 @@ def _ours(
     backend: str, precision: str | None = None, graphed: bool = False, level: str | None = None
 ) -> Build:
     """The library; with a level of instructions, frozen anew: what is packed suits one alone."""
-    options = {"backend": backend} | ({} if precision is None else {"precision": precision})
+    options: dict[str, Any] = {"backend": backend}
+    if precision is not None:
+        options["precision"] = precision
 
     def build(workload: Workload) -> Contender:
         if level is not None and level not in _native.cpu().levels():

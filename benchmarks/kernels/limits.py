@@ -56,7 +56,7 @@ def _square(scale: float, dtype: torch.dtype, device: str = "cpu") -> Limit:
     size = int(SQUARE[device] * scale)
     if dtype == torch.bfloat16 and device == "cpu" and "avx512_bf16" not in _native.cpu().levels():
         size //= 8  # in software it takes a hundred times as long
-    return _product(1, *[size] * 3, dtype, device)
+    return _product(1, size, size, size, dtype, device)
 
 
 def _registers(scale: float, format: str) -> Limit:

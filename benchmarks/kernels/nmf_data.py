@@ -36,5 +36,5 @@ def data(N: int) -> tuple[Tensor, Tensor]:
     for _ in range(4):
         notes = torch.randint(20, 70, (T // 10,), generator=generator).repeat_interleave(10)
         X += frames(notes, generator) * torch.rand(T, 1, generator=generator)
-    compressed = (torch.log1p(1e3 * a).T.contiguous() / math.log1p(1e4) for a in (X, W))
-    return tuple(compressed)
+    X, W = (torch.log1p(1e3 * a).T.contiguous() / math.log1p(1e4) for a in (X, W))
+    return X, W

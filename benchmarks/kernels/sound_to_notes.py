@@ -226,7 +226,7 @@ def _plain(setting: Setting) -> race.Racer:
 
     def run() -> tuple[float, State, int]:
         costs, state = search(setting.wave)
-        n_notes = n_found(setting.dictionary, state.W, state.H, state.labels)
+        n_notes = n_found(setting.dictionary, state)
         return costs[-1], state, n_notes
 
     def outcome(last: tuple[float, State, int]) -> dict[str, Any]:
@@ -252,7 +252,8 @@ def _nmf(setting: Setting, solver: str) -> race.Racer:
     def run(n_iterations: int) -> tuple[torch.Tensor, int]:
         X = setting.spectrogram(setting.wave).numpy()
         H = torch.tensor(fixed_nmf.activations(X, W, solver, n_iterations))
-        return H, n_found(setting.dictionary, setting.entries, H, setting.labels)
+        state = State(setting.entries, H, None, setting.labels)
+        return H, n_found(setting.dictionary, state)
 
     def outcome(last: tuple[torch.Tensor, int]) -> dict[str, Any]:
         return {"residual": setting.residual(setting.entries @ last[0]), "n_notes": last[1]}

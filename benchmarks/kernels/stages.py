@@ -26,6 +26,7 @@ from dds_fast.problems import Problems
 from dds_fast.search import Schedule, SearchSettings, StagedProblem, engines
 from dds_fast.search.cpu.staged import StagedSearch
 from dds_fast.search.cpu.weights import packed_flow, state_format
+from dds_fast.search.problem import State
 from dds_fast.search.staged import LOOK_EVERY
 
 FRONT, START, FIXED, CHOICE, ADAPTED, REWEIGHTED, NOTES = (
@@ -73,9 +74,11 @@ def staged_problem(
     return problem
 
 
-def n_found(dictionary: Dictionary, W: torch.Tensor, H: torch.Tensor, labels: torch.Tensor) -> int:
-    """How many notes are in activations."""
-    summed = source_activations(W, H, labels, len(dictionary.sources)).numpy()
+def n_found(dictionary: Dictionary, state: State) -> int:
+    """How many notes are in the activations that a staged search found."""
+    assert state.labels is not None
+    n_sources = len(dictionary.sources)
+    summed = source_activations(state.W, state.H, state.labels, n_sources).numpy()
     detection = dictionary.detection or Detection.uncalibrated(summed)
     rate = dictionary.spectrogram.frame_rate
     return len(find_notes(summed, dictionary.sources, rate, detection))
@@ -129,7 +132,7 @@ class Watch:
             self._fixed(search, REWEIGHTED, search.n_adapted)
         with self._timed(NOTES):
             state = search.state()
-            n_found(self.dictionary, state.W, state.H, state.labels)
+            n_found(self.dictionary, state)
 
     def _fixed(self, search: StagedSearch, name: str, n_steps: int) -> None:
         left = self.settings.fixed_updates if name == FIXED else LOOK_EVERY * n_steps
@@ -192,6 +195,7 @@ class Watch:
             for _ in range(3):
                 start = time.perf_counter()
                 _, log_det, stash = packed.forward(Z, True)
+                assert stash is not None
                 packed.backward(stash, gradient, torch.zeros_like(log_det))
                 times.append(time.perf_counter() - start)
             seconds += n_steps * min(times)

@@ -8,8 +8,9 @@ On a CPU one process per case is best: weights of several cases do not fit in me
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
+from typing import Any
 
 import pytest
 import store
@@ -31,10 +32,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ]
         return race.parametrize(metafunc, races)
     dds1 = [case for case, shape in CPU_CASES.items() if shape.kind == "dds1"]
-    names, cases, values = {
+    asked: dict[Callable[..., Any], tuple[str, Iterable[str], Iterable[str]]] = {
         test_limit: ("case, limit", CPU_CASES, limits.CASE),
         test_peak_memory: ("case, contender", dds1, peak_memory.CONTENDERS),
-    }[metafunc.function]
+    }
+    names, cases, values = asked[metafunc.function]
     rows = [(case, value) for case in cases for value in values if suite == "cpu"]
     return metafunc.parametrize(names, rows, ids=["-".join(row) for row in rows])
 

@@ -31,8 +31,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 from torchnmf.nmf import NMF
 
-from dds_fast.nmf import least_squares
 from dds_fast.nmf.multiplicative import choose, divergence
+from dds_fast.ops import least_squares
 from dds_fast.search import Schedule
 from dds_fast.search.problem import nmf_problem
 

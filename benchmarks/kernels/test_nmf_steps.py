@@ -98,12 +98,14 @@ def contenders(quantity: str) -> dict[str, tuple[Build, str]]:
     precisions = ["float32"]
     if quantity == "adam":
         precisions += ["tf32", "bf16x3", "bfloat16"]
-    return {
+    graphed: Build = partial(pytorch, graphed=True)
+    peers: dict[str, tuple[Build, str]] = {
         "PyTorch": (pytorch, "float32"),
-        "PyTorch, CUDA graph": (partial(pytorch, graphed=True), "float32"),
-        "PyTorch, CUDA graph, tf32": (partial(pytorch, graphed=True), "tf32"),
+        "PyTorch, CUDA graph": (graphed, "float32"),
+        "PyTorch, CUDA graph, tf32": (graphed, "tf32"),
         "dds_fast, reference": (partial(ours, backend="reference"), "float32"),
-    } | {
+    }
+    return peers | {
         f"dds_fast, {backend}, {p}": (partial(ours, backend=backend, precision=p), p)
         for backend in ("triton", "cuda")
         for p in precisions

@@ -32,7 +32,9 @@ def setting(case: str, quick: bool, full: bool, data: str | None) -> Setting:
     make = sounds.piano_like if data is None else lambda s: sounds.recorded(Path(data), s)
     if not quick:
         return Setting(make(seconds), dds_fast.load(dds_fast.PIANO), full)
-    shape = DECOMPOSITIONS["W5-dds3"].tiny()
+    full_size = DECOMPOSITIONS["W5-dds3"]
+    assert full_size is not None
+    shape = full_size.tiny()
     config = SpectrogramConfig.for_features(shape.n_features)
     dictionary = Dictionary.from_flow(make_flow(shape), range(60, 60 + shape.n_sources), config)
     return Setting(make(seconds), dictionary, full, replace(FORMER, max_steps=5, n_components=2))

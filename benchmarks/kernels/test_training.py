@@ -26,7 +26,7 @@ from kernels.peers.training import LEARNING_RATE, MAX_NORM, TrainingStep, batche
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from dds_fast.flows import RealNVPBank
+from dds_fast.flows import ConditionalGlow, RealNVPBank
 from dds_fast.flows.cuda_graph import WARM_UP
 from dds_fast.flows.training.bank_gradients import bank_gradients
 from dds_fast.flows.training.gradient import ClippedGradient, clip_gradients
@@ -51,7 +51,7 @@ class Training:
         x: ``(S, rows, F)`` of a bank, ``(rows, F)`` of a Glow.
     """
 
-    flow: torch.nn.Module
+    flow: RealNVPBank | ConditionalGlow
     x: Tensor
 
     @classmethod
@@ -71,6 +71,11 @@ class Training:
     @property
     def n_groups(self) -> int:
         return self.flow.n_sources if isinstance(self.flow, RealNVPBank) else 1
+
+    @property
+    def bank(self) -> RealNVPBank:
+        assert isinstance(self.flow, RealNVPBank)
+        return self.flow
 
     def gradient(self, precision: str, x: Tensor) -> Tensor:
         """As the library trains: by hand for a bank, by autograd for a Glow."""
@@ -108,8 +113,8 @@ def ours(training: Training, precision: str = "float32", graphed: bool = True) -
 
 Build = Callable[[Training], TrainingStep]
 PEERS: dict[str, Build] = {
-    "PyTorch, batched": lambda training: batched(training.flow),
-    "PyTorch, a module per note": lambda training: module_per_note(training.flow),
+    "PyTorch, batched": lambda training: batched(training.bank),
+    "PyTorch, a module per note": lambda training: module_per_note(training.bank),
 }
 OURS: dict[str, Build] = {"dds_fast": ours}
 GPU_OURS: dict[str, Build] = {
@@ -151,7 +156,7 @@ def check(build: Build, case: str, quick: bool, device: torch.device, precision:
     training = Training.of(case, device, quick, CHECKED_SOURCES)
     exact = Training(deepcopy(training.flow).double(), training.x.double())
     step = build(training)
-    exact_step = batched(exact.flow) if "dds2" in case else ours(exact, graphed=False)
+    exact_step = batched(exact.bank) if "dds2" in case else ours(exact, graphed=False)
     for _ in range(WARM_UP + 2):
         losses, expected = step(training.x), exact_step(exact.x)
     error = float(((losses - expected) / expected).abs().max())

@@ -147,7 +147,7 @@ def write_chords(
         overwrite: replace existing files.
     """
     low, high = pitches
-    usable = [recording for recording in recordings if low <= recording.pitch <= high]
+    usable = [one for one in recordings if one.pitch is not None and low <= one.pitch <= high]
     for intensity in intensities:
         for polyphony in polyphonies:
             folder = Path(root) / name / "RAND" / f"M{low}-{high}" / f"I{intensity}"

@@ -225,16 +225,17 @@ def table1_section(results: Path) -> list[str]:
         ]
     found = store.load(folder)
     fits = scaling.fits(found)
-    resolved = [fit for fit in fits if fit.slope is not None]
-    near = sum(abs(fit.slope - fit.counted) <= 0.1 for fit in resolved)
+    errors = [(fit, abs(fit.slope - fit.counted)) for fit in fits if fit.slope is not None]
+    outside = [fit for fit, error in errors if error > 0.1]
     equal = sum(fit.printed == fit.counted for fit in fits)
     return [
         "## Table I: complexity",
         f"{command}, on {'; '.join(found.machines)}. All tables, ranges and figures: "
         f"[results/table1]({LINK}/table1/README.md).",
         f"- Counted exponents that equal the printed ones: {equal} of {len(fits)} (cells, axes and "
-        f"backends).\n- Fitted slopes within 0.1 of them: {near} of {len(resolved)}.",
-        *_outside([fit for fit in resolved if abs(fit.slope - fit.counted) > 0.1]),
+        f"backends).\n- Fitted slopes within 0.1 of them: "
+        f"{len(errors) - len(outside)} of {len(errors)}.",
+        *_outside(outside),
         *(f"### {q.capitalize()}\n\n{scaling.exponents(fits, q)}" for q in scaling.UNITS),
         f"![Whole passes over N and T]({LINK}/table1/crossings.svg)",
     ]

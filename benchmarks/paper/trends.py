@@ -229,6 +229,7 @@ def features_panels(record: Row) -> list[Panel]:
     small, large = two_features(record)
     both = {row["set"] for row in found(record, n_features=small)}
     both &= {row["set"] for row in found(record, n_features=large)}
+    lines: dict[str, dict[str, list[float]]]
     lines = {m: {str(F): [] for F in (small, large)} for m in METHODS}
     for row in found(record, n_features=...):
         if row["set"] in both and small != large:
@@ -359,8 +360,8 @@ def measure_cost(made: Runs) -> None:
             if whole.W is not None and whole.labels is not None:
                 n = whole.W.shape[1]
                 kept = torch.from_numpy(rng.permutation(n) < share * n)
-                entries = {"W": whole.W[:, kept], "labels": whole.labels[kept]}
-                part = Dictionary(run.kind, whole.sources, whole.spectrogram, **entries)
+                W, labels = whole.W[:, kept], whole.labels[kept]
+                part = Dictionary(run.kind, whole.sources, whole.spectrogram, W=W, labels=labels)
                 N = int(kept.sum())
             seconds = step_seconds(X, part, run.n_components, made.device)
             rows.append({"method": method, "N": N, "seconds": seconds})

@@ -57,7 +57,7 @@ def patterns(
         open_hats = np.zeros_like(mix)
         for time, drum, strength in played:
             options = hits[drum]
-            wave = options[rng.integers(len(options))]
+            wave = options[int(rng.integers(len(options)))]
             first = round(time * sr)
             if drum == "hat_closed":
                 ringing = open_hats[first:]

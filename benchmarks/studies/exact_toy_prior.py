@@ -26,6 +26,9 @@ class ExactToyPrior(Prior):
     """
 
     n_sources = len(SHAPES)
+    waves: Tensor
+    energy: Tensor
+    log_weights: Tensor
 
     def __init__(self, n_samples: int, sigma: float) -> None:
         super().__init__()

@@ -97,8 +97,9 @@ def race(size: str) -> list[store.Record]:
     libfmp = libfmp_nmf()
     rng = np.random.default_rng(0)
     double = rng.random((F, T)), rng.random((F, J)), rng.random((J, T))
-    single = tuple(matrix.astype(np.float32) for matrix in double)
-    contenders: dict[str, tuple[Callable[[], Factors], type]] = {
+    X, W, H = (matrix.astype(np.float32) for matrix in double)
+    single = X, W, H
+    contenders: dict[str, tuple[Callable[[], Factors], type[np.floating]]] = {
         "libfmp": (
             lambda: libfmp(double[0], J, thresh=0.0, L=N_STEPS, W=double[1], H=double[2])[:2],
             np.float64,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import store
@@ -108,7 +109,7 @@ def _explained(X: np.ndarray, W: np.ndarray, H: np.ndarray, value: float) -> Exp
     )
 
 
-SETTINGS = {"n_steps": STEPS, "tolerance": 0, "random_state": SEED, "device": "cpu"}
+SETTINGS: dict[str, Any] = {"n_steps": STEPS, "tolerance": 0, "random_state": SEED, "device": "cpu"}
 
 
 def by_nmf(X: np.ndarray) -> Explanation:

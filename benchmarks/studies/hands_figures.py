@@ -62,13 +62,14 @@ def main() -> None:
     figure, axes = plt.subplots(1, 3, figsize=(11, 3), layout="constrained")
     plots.cost(result.history, ax=axes[0])
     axes[0].set(ylabel="Kullback-Leibler divergence", yscale="log")
-    for ax, (name, mask) in zip(axes[1:], sorted(result.masks(hands).items()), strict=True):
+    masks = result.masks(hands)
+    for ax, hand in zip(axes[1:], sorted(hands), strict=True):
         plots.mask(
-            mask,
+            masks[hand],
             result.times,
             result.frequencies,
             max_frequency=2000,
-            title=f"mask of the {name} hand",
+            title=f"mask of the {hand} hand",
             ax=ax,
         )
     plots.save_figure(axes[0], options.output / "score_informed_masks.png", overwrite=True)

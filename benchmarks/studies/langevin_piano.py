@@ -24,7 +24,7 @@ from studies.wave_priors import compare
 
 import dds_fast
 from dds_fast import audio, metrics, nmf
-from dds_fast.audio import masks as separation
+from dds_fast.audio import masks
 from dds_fast.datasets import NoteFrames, find_notes, load_notes
 from dds_fast.fit import PRESETS
 from dds_fast.flows import RealNVPBank
@@ -49,7 +49,9 @@ def trained(notes: NoteFrames, work: Path, sigma: float, before: RealNVPBank | N
     """A bank of the keys' frame flows, for frames with noise."""
     path = work / f"piano_{sigma:.4f}.safetensors"
     if path.exists():
-        return dds_fast.load(path).flow
+        flow = dds_fast.load(path).flow
+        assert isinstance(flow, RealNVPBank)
+        return flow
     recipe = PRESETS["small"]
     n_steps, width, depth = recipe.sizes["dds2"](CONFIG.n_features)
     bank = RealNVPBank(len(PITCHES), CONFIG.n_features, n_steps=n_steps, width=width, depth=depth)
@@ -74,8 +76,11 @@ def mixtures(folder: Path) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
 
 def stems(parts: list[np.ndarray], mixture: np.ndarray) -> np.ndarray:
     """``(2, n)`` stems by masks from two ``(F, T)`` parts of the log-compressed spectrogram."""
-    linear = [audio.expand(np.maximum(part, 0), CONFIG) for part in parts]
-    return separation.mask_stems(lambda: linear, audio.stft(mixture, CONFIG), CONFIG, len(mixture))
+    magnitudes = np.stack([audio.expand(np.maximum(part, 0), CONFIG) for part in parts])
+    stft = audio.stft(mixture, CONFIG)
+    shares = masks.masks(magnitudes)
+    shares = np.concatenate([shares[:, :1], shares], axis=1)  # the mean as the lowest bin
+    return np.stack([audio.istft(share * stft, CONFIG, len(mixture)) for share in shares])
 
 
 def searched(
@@ -83,8 +88,9 @@ def searched(
 ) -> list[np.ndarray]:
     """The pair's parts of a decomposition into all sources of a dictionary."""
     result = dds_fast.decompose(X, dictionary)
+    (window,) = result.windows
     rows = [result.sources.index(pitch) for pitch in pair]
-    return list(separation.source_parts(result.windows, result.n_frames, rows))
+    return [window.approximation(window.labels == row) for row in rows]
 
 
 def by_nmf(notes: NoteFrames, pair: tuple[int, int], X: dds_fast.Spectrogram) -> list[np.ndarray]:

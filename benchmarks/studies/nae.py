@@ -106,8 +106,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = []
     for rank in sorted(RANKS):
         for method in METHODS:
-            found = [summary(rows, method, rank, measure) for measure in MEASURES]
-            if found[0] is None:
+            summaries = [summary(rows, method, rank, measure) for measure in MEASURES]
+            found = [quartiles for quartiles in summaries if quartiles is not None]
+            if not found:
                 continue
             cells = [
                 "{1:.{d}f} ({0:.{d}f} to {2:.{d}f})".format(

@@ -47,7 +47,8 @@ def two_hands(
     """
     by_pitch: dict[int, list[Recording]] = {}
     for recording in recordings:
-        by_pitch.setdefault(recording.pitch, []).append(recording)
+        if recording.pitch is not None:
+            by_pitch.setdefault(recording.pitch, []).append(recording)
     rng = np.random.default_rng(random_state)
     for _ in range(n_pieces):
         notes, seconds = written(rng)

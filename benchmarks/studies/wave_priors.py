@@ -21,10 +21,10 @@ from dds_fast.methods.priors import Prior, cross_likelihood
 
 SIZES = {"n_blocks": 4, "n_flows": 3, "width": 12, "n_layers": 5}
 CROP = 1024
-NOISELESS = {"max_epochs": 6, "learning_rate": 1e-3}
+NOISELESS: dict[str, Any] = {"max_epochs": 6, "learning_rate": 1e-3}
 """Epochs of 100 steps."""
 
-TUNING = {"max_epochs": 1, "learning_rate": 5e-4}
+TUNING: dict[str, Any] = {"max_epochs": 1, "learning_rate": 5e-4}
 TUNING_STEPS = 50
 
 

@@ -91,8 +91,12 @@ def load(path: str | Path, sr: int) -> np.ndarray:
     return resample(waveform, sr=file_sr, target_sr=sr)
 
 
-def read_file(path: str | Path) -> tuple[np.ndarray, int]:
+def read_file(path: str | Path, channel: int | None = None) -> tuple[np.ndarray, int]:
     """The waveform of `load` at the file's own sampling rate, and that rate in Hz; raises alike.
+
+    Args:
+        path: as for `load`.
+        channel: to be taken, from 0; None for the mean of all.
 
     Example:
         >>> import tempfile
@@ -109,7 +113,8 @@ def read_file(path: str | Path) -> tuple[np.ndarray, int]:
             raise ValueError(
                 f"{path} has {file.channels} channels, at most {MAX_CHANNELS} are read"
             )
-        sr, waveform = file.samplerate, _average(file)
+        sr = file.samplerate
+        waveform = _average(file) if channel is None else _channel(file, channel)
         cut = cut_short(file)
         missing = len(waveform) * (cut[1] / cut[0] - 1) if cut else file.frames - len(waveform)
     if not len(waveform):
@@ -198,8 +203,14 @@ def _average(file: soundfile.SoundFile) -> np.ndarray:
     channel = _louder_if_cancelled(energies, of_mean, file.name)
     if channel is not None:
         file.seek(0)
-        means = [block[:, channel].copy() for block in _blocks(file)]
+        return _channel(file, channel)
     return np.concatenate(means) if means else np.empty(0, np.float32)
+
+
+def _channel(file: soundfile.SoundFile, channel: int) -> np.ndarray:
+    """``(n,)``: one of them."""
+    blocks = [block[:, channel].copy() for block in _blocks(file)]
+    return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
 
 
 def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:

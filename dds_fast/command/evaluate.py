@@ -48,9 +48,11 @@ def add(commands: Any) -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    from dds_fast.files import writing
+    from dds_fast.files import probe_file, writing
     from dds_fast.notes import general_midi
 
+    if options.json is not None:
+        probe_file(options.json, options.overwrite)
     midi = None if options.midi is None else general_midi.read(options.midi)
     scores = evaluate(options.output, options.labels, label_delay=options.label_delay, midi=midi)
     print(table(scores))

@@ -12,7 +12,7 @@ from typing import Any
 from dds_fast.decompose import decompose
 from dds_fast.decomposition import Decomposition
 from dds_fast.dictionary import Dictionary
-from dds_fast.files import probe
+from dds_fast.files import check_case, probe
 from dds_fast.locks import claimed
 from dds_fast.notes.found import write_midi, write_notes
 from dds_fast.notes.general_midi import Numbers, numbers
@@ -131,11 +131,13 @@ def run(
     Raises:
         OSError: the folders cannot be made; before any work.
         ValueError: `midi` names no source, or is no MIDI number; before any work.
+        ValueError: two folders would be one, for the file system ignores case.
     """
     failures = 0
     midi = numbers(dictionary.sources, midi)
     for output in {job.folder.parent for job in jobs}:
         probe(output)
+        check_case((job.folder for job in jobs if job.folder.parent == output), output)
     for number, job in enumerate(jobs, start=1):
         print(f"[{number}/{len(jobs)}] {job.path}", file=sys.stderr)
         try:

@@ -24,9 +24,14 @@ def add(commands: Any) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     from dds_fast.decompose import resolve_dictionary
+    from dds_fast.files import probe_file
+    from dds_fast.inspection import FILES
 
-    if options.out is not None and not options.data:
-        raise ValueError("--out needs DATA, the notes to report on")
+    if options.out is not None:
+        if not options.data:
+            raise ValueError("--out needs DATA, the notes to report on")
+        for name in FILES:
+            probe_file(options.out / name, options.overwrite)
     dictionary = resolve_dictionary(options.dictionary)
     print(dictionary)
     print(dictionary.spectrogram)

@@ -19,9 +19,11 @@ def add(commands: Any) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     from dds_fast.decomposition import Decomposition
+    from dds_fast.files import probe_file
     from dds_fast.notes.score import load_labels
     from dds_fast.plots.figure import off_screen, save_figure
 
+    probe_file(options.output, options.overwrite)
     result = Decomposition.load(options.result)
     roll = None
     if options.labels is not None:

@@ -153,9 +153,7 @@ def stem_folder(
             raise ValueError(f"{track} has no audio file for the source {missing[0]!r}")
 
     def read(files: dict[str, Path]) -> dict[str, tuple[np.ndarray, float]]:
-        import soundfile
-
-        return {source: soundfile.read(files[source], dtype="float32") for source in sources}
+        return {source: audio.read_file(files[source], channel=0) for source in sources}
 
     return StemCrops(
         [functools.partial(read, files) for files in tracks.values()], sources, **settings

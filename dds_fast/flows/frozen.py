@@ -264,6 +264,7 @@ class FrozenFlow:
             )
         if self.log_det.shape != (self.n_groups,):
             raise ValueError(f"log_det must be ({self.n_groups},), not {tuple(self.log_det.shape)}")
+        self.__dict__["log_det"] = self.log_det.detach().resolve_neg()
         tensors = [tensor for step in self.steps for _, tensor in step.tensors()]
         if any(tensor.is_neg() or tensor.requires_grad for tensor in tensors):
             steps = tuple(step.map(lambda t: t.detach().resolve_neg()) for step in self.steps)

@@ -42,7 +42,7 @@ class Problem:
         likelihood: "latent" (log-density of Z) or "data" (with the log-determinant).
 
     Raises:
-        ValueError: tensors that do not fit together, illegal numbers.
+        ValueError: tensors that do not fit together, illegal numbers, a negative X or W.
 
     Example:
         >>> X, W = torch.rand(20, 9), torch.rand(20, 3)
@@ -103,7 +103,7 @@ class StagedProblem:
         likelihood: "latent" or "data".
 
     Raises:
-        ValueError: tensors that do not fit together, illegal numbers.
+        ValueError: tensors that do not fit together, illegal numbers, a negative X or W.
 
     Example:
         >>> from dds_fast.search.settings import DEFAULT
@@ -164,11 +164,11 @@ def _dictionary(problem: AnyProblem) -> dict[str, Any]:
     F = len(X)
     most_fixed = 0 if flow is None else F - 1
     checked: dict[str, Any] = {
-        "X": X,
+        "X": _not_negative("X", X),
         "n_fixed": scalars.integer("n_fixed", problem.n_fixed, 0, most_fixed),
     }
     if flow is None:
-        return checked | {"W": _tensor("W", W, (F, "J"), X)}
+        return checked | {"W": _not_negative("W", _tensor("W", W, (F, "J"), X))}
     if (flow.dtype, flow.device, flow.n_features) != (X.dtype, X.device, F):
         raise ValueError(
             f"the flow is {flow.dtype} on {flow.device} with F={flow.n_features}, X is {X.dtype} "
@@ -191,6 +191,13 @@ def _tensor(
         raise ValueError(
             f"{name} is {tensor.dtype} on {tensor.device}, X is {X.dtype} on {X.device}"
         )
+    return tensor
+
+
+def _not_negative(name: str, tensor: Tensor) -> Tensor:
+    """The tensor; NaN in it is not refused: it stops a search."""
+    if float(tensor.min()) < 0:
+        raise ValueError(f"{name} holds negative values")
     return tensor
 
 

@@ -114,7 +114,7 @@ def test_a_silent_window_is_silent() -> None:
 
 def test_interruption_keeps_the_windows_that_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = 0
-    original = sys.modules["dds_fast.decompose"].run
+    original = sys.modules["dds_fast.batch"].run
 
     def interrupted(search: Any, **options: Any) -> None:
         nonlocal calls
@@ -124,7 +124,7 @@ def test_interruption_keeps_the_windows_that_are_done(monkeypatch: pytest.Monkey
         for controller in search.controllers:
             controller.stop_reason = "interrupted"
 
-    monkeypatch.setattr(sys.modules["dds_fast.decompose"], "run", interrupted)
+    monkeypatch.setattr(sys.modules["dds_fast.batch"], "run", interrupted)
     result = searched(long_tone())
     assert result.stop_reason == "interrupted" and len(result.windows) == 3
     done = result.windows[1].frames

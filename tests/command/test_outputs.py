@@ -27,6 +27,11 @@ def decompose(*arguments: object) -> int:
     return main(["decompose", *map(str, arguments)])
 
 
+def folders_of(folder: Path) -> list[tuple[Path, str]]:
+    """Two folders with a file name each that differ by case."""
+    return [(folder / "one", "a.wav"), (folder / "other", "A.wav")]
+
+
 def never(*arguments: Any, **options: Any) -> None:
     raise AssertionError("worked before it looked")
 
@@ -175,6 +180,52 @@ class TestPlaces:
         assert decompose(path, "-d", model, "-o", out) == 0
         assert decompose(path, "-d", drums, "-o", out, "--overwrite", "--max-steps", 1) == 0
         assert not (out / "a" / "notes.mid").exists()
+
+    def test_names_that_differ_by_case_alone(
+        self,
+        tmp_path: Path,
+        model: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        paths = [recording(folder / name) for folder, name in folders_of(tmp_path)]
+        arguments = [*paths, "-d", model, "-o", tmp_path / "out"]
+        monkeypatch.setattr("dds_fast.files.ignores_case", lambda folder: True)
+        monkeypatch.setattr(files, "decompose", never)
+        assert decompose(*arguments) == 1
+        assert "ignores case" in capsys.readouterr().err
+        monkeypatch.undo()
+        assert decompose(*arguments) == 0
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {"a", "A"}
+
+    @pytest.mark.parametrize(
+        ("command", "option", "worker"),
+        [
+            (["evaluate", "OUT", "LABELS"], "--json", "dds_fast.command.evaluate.evaluate"),
+            (["inspect", "MODEL", "NOTES"], "-o", "dds_fast.dictionary.load"),
+            (["plot", "RESULT"], "-o", "dds_fast.decomposition.Decomposition.load"),
+        ],
+    )
+    def test_files_that_cannot_be_written_are_told_before_the_work(
+        self,
+        tmp_path: Path,
+        command: list[str],
+        option: str,
+        worker: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setattr(worker, never)
+        (tmp_path / "file").touch()
+        assert main([*command, option, str(tmp_path / "file" / "below")]) == 1
+        assert str(tmp_path / "file") in capsys.readouterr().err
+        folder = tmp_path / "folder"
+        existing = folder / "report.json" if command[0] == "inspect" else folder / "scores"
+        folder.mkdir()
+        existing.touch()
+        target = folder if command[0] == "inspect" else existing
+        assert main([*command, option, str(target)]) == 1
+        assert "--overwrite" in capsys.readouterr().err
 
 
 class TestProcesses:

@@ -84,7 +84,8 @@ def searched(problem: Problem | StagedProblem, at: Arguments) -> list[Tensor]:
     search = engines.start([problem], [schedule], precision=at["precision"], backend=at["backend"])
     search.advance(4)
     state = search.state()
-    assert state.W.shape[-1] in (T, state.H.shape[0]) and state.H.shape[-1] == T
+    n_frames = problem.X.shape[1]
+    assert state.W.shape[-1] in (n_frames, state.H.shape[0]) and state.H.shape[-1] == n_frames
     return [torch.tensor(search.controller.history)]
 
 
@@ -245,6 +246,7 @@ def check(case: int) -> str | None:
     except (RuntimeError, IndexError, TypeError, AttributeError):
         pass  # there is no such change of what was changed before
     words = f"call {case}: {', '.join(done)}"
+    before = {name: value.clone() for name, value in at.items() if isinstance(value, Tensor)}
     try:
         found = call(dict(at))
     except (ValueError, MemoryError) as error:
@@ -257,6 +259,8 @@ def check(case: int) -> str | None:
         raise AssertionError(f"{words}: {error!r}") from error
     if any(isinstance(value, int | float) and value > 1e6 for value in at.values()):
         return None  # single and double precision part
+    changed = [name for name, value in before.items() if not torch.equal(value, at[name])]
+    assert not changed, f"{words}: changed {changed}"
     expected = call(exact(at))
     bound = {"bfloat16": 0.1, "bf16x3": 1e-2}.get(at.get("precision"), 1e-3)
     if call is call_least_squares:
@@ -332,3 +336,28 @@ def test_what_was_packed_is_not_that_of_other_weights() -> None:
     other = replace(flow, steps=(replace(step, coupling=coupling),))
     exact = ops.flow_decode(other.to(torch.float64), z.double())[0]
     assert error_ratio(ops.flow_decode(other, z)[0], exact) < 1e-5
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("how", ["columns", "strided"])
+def test_a_search_leaves_its_arguments_as_they_were(how: str, backend: str) -> None:
+    W = TENSORS[how](Random(0), torch.eye(F)[:, [0, 0, 1, 1, 2, 2]] + 1e-3)
+    X = TENSORS[how](Random(0), W[:, -1:].repeat(1, T))  # the first entries die
+    given = X.clone(), W.clone()
+    settings = SearchSettings(4, 0.01, 0.0, adapt=False, fixed_updates=40)
+    problem = StagedProblem(X, settings, G, torch.arange(G).repeat_interleave(R), W=W)
+    search = engines.start([problem], [Schedule(0.01, 4)], backend=backend)
+    search.advance(4)
+    assert search.state().W.shape[1] < J
+    assert torch.equal(X, given[0]) and torch.equal(W, given[1])
+
+
+@pytest.mark.parametrize("name", ["X", "W"])
+def test_negative_values_are_refused(name: str) -> None:
+    given = {"X": torch.rand(F, T), "W": torch.rand(F, J)}
+    given[name][2, 3] = -1e-9
+    settings, labels = SearchSettings(4, 0.01, 0.0), torch.arange(J)
+    with pytest.raises(ValueError, match=f"{name} holds negative values"):
+        StagedProblem(**given, settings=settings, n_sources=J, labels=labels)
+    with pytest.raises(ValueError, match=f"{name} holds negative values"):
+        Problem(**given, H=torch.rand(J, T), epsilon=0.0)

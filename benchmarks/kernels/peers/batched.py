@@ -45,10 +45,9 @@ def _unmix(step: FrozenStep, inverse_order: Tensor | None, u: Tensor) -> Tensor:
 
 def _with_layers_in(step: FrozenStep, dtype: torch.dtype) -> FrozenStep:
     coupling = step.coupling
-    layers = [tuple(t.to(dtype) for t in ts) for ts in (coupling.weights, coupling.biases)]
-    return replace(
-        step, coupling=Coupling(*layers, coupling.alpha, coupling.beta, coupling.activation)
-    )
+    weights, biases = (tuple(t.to(dtype) for t in ts) for ts in (coupling.weights, coupling.biases))
+    alpha, beta, activation = coupling.alpha, coupling.beta, coupling.activation
+    return replace(step, coupling=Coupling(weights, biases, alpha, beta, activation))
 
 
 def decoder(flow: FrozenFlow, dtype: torch.dtype | None = None) -> Decode:

@@ -56,6 +56,9 @@ def chains(
 class Coupling(nn.Module):
     """Affine coupling with a tanh-bounded log-scale, in the decode direction."""
 
+    alpha: Tensor
+    beta: Tensor
+
     def __init__(self, step: CouplingStep, group: int) -> None:
         super().__init__()
         self.network = network(step, group)
@@ -73,6 +76,8 @@ class Coupling(nn.Module):
 class Permutation(nn.Module):
     """A fixed permutation by indexing: cheaper than the product with a permutation matrix."""
 
+    inverse: Tensor
+
     def __init__(self, order: Tensor) -> None:
         super().__init__()
         self.register_buffer("inverse", torch.argsort(order))
@@ -83,6 +88,11 @@ class Permutation(nn.Module):
 
 class Mixing(nn.Module):
     """ActNorm and LU mixing, undone by two triangular solves."""
+
+    factors: Tensor
+    inverse_order: Tensor
+    bias: Tensor
+    log_scale: Tensor
 
     def __init__(self, step: GlowStep) -> None:
         super().__init__()

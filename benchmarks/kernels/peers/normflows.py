@@ -19,6 +19,9 @@ from dds_fast.flows.glow import GlowStep
 class _Parameters(nn.Module):
     """Shift and bounded log-scale, interleaved as normflows reads them."""
 
+    alpha: Tensor
+    beta: Tensor
+
     def __init__(self, step: CouplingStep, group: int) -> None:
         super().__init__()
         self.network = network(step, group)

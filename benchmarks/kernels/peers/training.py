@@ -29,12 +29,13 @@ def batched(bank: RealNVPBank) -> TrainingStep:
         losses = bank_loss(bank, x).mean(-1)
         optimizer.zero_grad()
         losses.sum().backward()
-        norms = torch.stack([p.grad.flatten(1).norm(dim=1) for p in parameters if p.ndim > 1])
-        scales = torch.stack([p.grad.abs() for p in parameters if p.ndim == 1])
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients if g.ndim > 1])
+        scales = torch.stack([g.abs() for g in gradients if g.ndim == 1])
         norm = torch.cat([norms, scales]).norm(dim=0)
         scale = (MAX_NORM / norm.clamp_min(1e-12)).clamp_max(1.0)
-        for p in parameters:
-            p.grad.mul_(scale.view(-1, *[1] * (p.ndim - 1)))
+        for g in gradients:
+            g.mul_(scale.view(-1, *[1] * (g.ndim - 1)))
         optimizer.step()
         return losses.detach()
 
@@ -43,6 +44,8 @@ def batched(bank: RealNVPBank) -> TrainingStep:
 
 class Coupling(nn.Module):
     """Permutation and affine coupling in the encode direction."""
+
+    order: Tensor
 
     def __init__(self, step: CouplingStep, order: Tensor, group: int) -> None:
         super().__init__()

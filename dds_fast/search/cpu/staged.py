@@ -29,7 +29,8 @@ class StagedSearch(Stages):
             entries, log_likelihoods = self._decode(problem.Z)
         else:
             assert problem.W is not None
-            entries = problem.W.T.contiguous()
+            # A copy in any case: the native stages close the gaps that dead entries leave.
+            entries = problem.W.T.clone(memory_format=torch.contiguous_format)
             log_likelihoods = entries.new_zeros(len(entries))
         self._lay_out(
             entries,
