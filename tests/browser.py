@@ -52,7 +52,8 @@ class Browser:
         )
         os.close(read_end)
         os.close(write_end)
-        self._number, self._buffer, self._events = 0, b"", deque()
+        self._number, self._buffer = 0, b""
+        self._events: deque[Any] = deque()
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self._session: str | None = None
