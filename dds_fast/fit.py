@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dds_fast import arrays, scalars
+from dds_fast import arrays, memory, scalars
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.choices import FIT_PRESETS, KINDS_LEARNED
 from dds_fast.codes import N_CODES, add_codes
@@ -127,6 +127,8 @@ def fit(
             `folder` holds the checkpoint of another training.
         FloatingPointError: the training diverged; names the step and the source.
         RuntimeError: the device or precision is not to be had.
+        MemoryError: the training does not fit, with its size; before any work where it could not
+            fit this machine.
 
     Source: DDS paper (arXiv 2211.15524), section IV-B.
 
@@ -171,7 +173,12 @@ def fit(
     device = ranks.rank_device(device)
     split = frames.split(config.validation, config.random_state)
     task: BankTraining | GlowTraining
-    with ranks.process_group(device):
+    size = 16 * _n_parameters(kind, S, F, sizes) + 3 * frames.frames.nbytes
+    lower = "n_steps, width, depth or fewer frames"
+    with (
+        memory.explained(size, f"the training of this {kind} flow", lower, device.type),
+        ranks.process_group(device),
+    ):
         if kind == "dds2":
             bank = RealNVPBank(S, F, **sizes, random_state=random_state)
             task = BankTraining(bank, *split, config, device, spectrogram.gamma)
@@ -201,6 +208,13 @@ def _n_codes(asked: int | None, kind: str) -> int:
     if asked is not None and kind == "nmf":
         raise ValueError("n_codes has no meaning for an 'nmf' dictionary")
     return N_CODES if asked is None else scalars.integer("n_codes", asked, least=1)
+
+
+def _n_parameters(kind: str, S: int, F: int, sizes: Mapping[str, int]) -> int:
+    """Of a flow that is not made yet; training keeps gradients and two moments beside them."""
+    with torch.device("meta"):
+        step = (RealNVPBank if kind == "dds2" else ConditionalGlow)(S, F, **{**sizes, "n_steps": 1})
+    return sizes["n_steps"] * sum(parameter.numel() for parameter in step.parameters())
 
 
 def _frames(
