@@ -151,8 +151,8 @@ class Batch:
         """The search of pieces, to which some of `more` are added, when it is done."""
         first = pieces[0]
         size = self.asked.floats(*first.X.shape) * self.dtype.itemsize
-        on_cpu = self._device_of(first).type == "cpu"
-        with memory.explained(size, self.asked.dictionary.kind, on_cpu):
+        device = self._device_of(first).type
+        with memory.explained(size, self.asked.dictionary.kind, device):
             problems = [self._problem(first)]
             engine = choose(problems[0], self.precision, self.backend)
             if self.callback is None:

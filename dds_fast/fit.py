@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dds_fast import arrays, scalars
+from dds_fast import arrays, memory, scalars
 from dds_fast.audio import SpectrogramConfig
 from dds_fast.calibration import FEWEST_MIXTURES, N_MIXTURES, calibrate, instruments
 from dds_fast.choices import FIT_PRESETS, KINDS_LEARNED
@@ -178,6 +178,8 @@ def fit(
             frames of a source for a flow; `folder` holds the checkpoint of another training.
         FloatingPointError: the training diverged; names the step and the source.
         RuntimeError: the device or precision is not to be had.
+        MemoryError: the training does not fit, with its size; before any work where it could not
+            fit this machine.
 
     Source: DDS paper (arXiv 2211.15524), section IV-B.
 
@@ -238,7 +240,12 @@ def fit(
     device = ranks.rank_device(device)
     split = _split(frames, config, spectrogram, drums, provenance)
     task: BankTraining | GlowTraining
-    with ranks.process_group(device):
+    size = 16 * _n_parameters(kind, S, F, sizes) + 3 * frames.frames.nbytes
+    lower = "n_steps, width, depth or fewer frames"
+    with (
+        memory.explained(size, f"the training of this {kind} flow", lower, device.type),
+        ranks.process_group(device),
+    ):
         if kind == "dds2":
             bank = RealNVPBank(S, F, **sizes, random_state=random_state)
             task = BankTraining(bank, *split, config, device, spectrogram.gamma)
@@ -286,6 +293,13 @@ def _n_mixtures(
     if asked and not recordings:
         raise ValueError("n_mixtures needs recordings of the notes: frames cannot be mixed")
     return scalars.integer("n_mixtures", asked, least=FEWEST_MIXTURES) if asked else 0
+
+
+def _n_parameters(kind: str, S: int, F: int, sizes: Mapping[str, int]) -> int:
+    """Of a flow that is not made yet; training keeps gradients and two moments beside them."""
+    with torch.device("meta"):
+        step = (RealNVPBank if kind == "dds2" else ConditionalGlow)(S, F, **{**sizes, "n_steps": 1})
+    return sizes["n_steps"] * sum(parameter.numel() for parameter in step.parameters())
 
 
 def _frames(

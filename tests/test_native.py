@@ -127,7 +127,10 @@ def test_cuda_switch_on_without_nvcc(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_cuda_switch_unknown_value(tmp_path: Path) -> None:
-    result = _configure(tmp_path, "-DDDS_FAST_CUDA=maybe")
+@pytest.mark.parametrize(
+    ("switch", "legal"), [("CUDA", "AUTO, ON or OFF"), ("SANITIZE", "OFF, address or thread")]
+)
+def test_switches_of_unknown_value(tmp_path: Path, switch: str, legal: str) -> None:
+    result = _configure(tmp_path, f"-DDDS_FAST_{switch}=maybe")
     assert result.returncode != 0
-    assert "must be AUTO, ON or OFF, not 'maybe'" in result.stderr
+    assert f"must be {legal}, not 'maybe'" in " ".join(result.stderr.split())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dds_fast import scalars
+from dds_fast import memory, scalars
 
 if TYPE_CHECKING:
     import soundfile
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("dds_fast")
 
 MAX_CHANNELS = 8
+SAMPLE_BYTES = 8
+"""Of a recording that is read: in blocks, and joined."""
+
+FRAMES_PER_BYTE = 64
+"""Hardly any file packs more into a byte; a header that tells of more does not tell the truth."""
+
 BLOCK = 1 << 20
 """Samples of each channel that are read from a file at a time."""
 
@@ -74,6 +80,8 @@ def load(path: str | Path, sr: int) -> np.ndarray:
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is not audio, has no header, is empty, or has more than 8 channels.
+        MemoryError: it does not fit, with its size; before it is read where it could not fit this
+            machine.
 
     Warns:
         UserWarning: the file is cut short, or its channels cancel and the louder one is taken.
@@ -114,7 +122,9 @@ def read_file(path: str | Path, channel: int | None = None) -> tuple[np.ndarray,
                 f"{path} has {file.channels} channels, at most {MAX_CHANNELS} are read"
             )
         sr = file.samplerate
-        waveform = _average(file) if channel is None else _channel(file, channel)
+        n_frames = min(file.frames, FRAMES_PER_BYTE * path.stat().st_size)
+        with memory.explained(SAMPLE_BYTES * n_frames, f"the sound of {path}", "a part of it"):
+            waveform = _average(file) if channel is None else _channel(file, channel)
         cut = cut_short(file)
         missing = len(waveform) * (cut[1] / cut[0] - 1) if cut else file.frames - len(waveform)
     if not len(waveform):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dds_fast import arrays, scalars
+from dds_fast import arrays, memory, scalars
 from dds_fast.arrays import Kind
 from dds_fast.nmf import nonnegative
 from dds_fast.nmf.least_squares import least_squares
@@ -78,6 +78,7 @@ def activations(
         ValueError: shapes, dtypes or devices that do not fit together; negative, NaN or infinite
             entries; unknown `loss` or `backend`.
         RuntimeError: the backend cannot run on `X`, with its reason.
+        MemoryError: it does not fit, with its size.
 
     Source: Lee and Seung, NIPS 2000 (multiplicative updates); Lawson and Hanson, Solving Least
     Squares Problems, 1974 (active sets).
@@ -219,6 +220,7 @@ def factorize(
         ValueError: shapes, dtypes or devices that do not fit together; negative, NaN or infinite
             entries; unknown `loss`, `fixed` or `backend`.
         RuntimeError: the backend cannot run on `X`, with its reason.
+        MemoryError: it does not fit, with its size.
 
     Source: Lee and Seung, NIPS 2000; Févotte and Idier, Neural Computation 2011 (Itakura-Saito);
     Le Roux, Weninger and Hershey, Sparse NMF - half-baked or well done?, 2015 (penalty).
@@ -249,25 +251,27 @@ def factorize(
             f"{tuple(V.shape)} of {V.dtype}"
         )
     (F, T), J = V.shape, _rank(n_components, W, H, W_mask, H_mask)
-    # Before the mean of X is used for the start.
-    nonnegative.check("factorize", V, V.new_zeros(F, J))
-    generator = torch.Generator().manual_seed(random_state)
-    start_W = _start(V, "W", W, (F, J), W_mask, generator)
-    start_H = _start(V, "H", H, (J, T), H_mask, generator)
-    nonnegative.check("factorize", V, start_W, start_H)
-    result = _descend(
-        V,
-        start_W,
-        start_H,
-        loss=loss,
-        fixed=fixed,
-        sparsity=sparsity,
-        n_steps=n_steps,
-        tolerance=tolerance,
-        check_every=check_every,
-        backend=backend,
-        progress=progress,
-    )
+    size = 2 * (F * T + F * J + J * T) * V.itemsize
+    with memory.explained(size, "factorize", "n_components or fewer frames", V.device.type):
+        # Before the mean of X is used for the start.
+        nonnegative.check("factorize", V, V.new_zeros(F, J))
+        generator = torch.Generator().manual_seed(random_state)
+        start_W = _start(V, "W", W, (F, J), W_mask, generator)
+        start_H = _start(V, "H", H, (J, T), H_mask, generator)
+        nonnegative.check("factorize", V, start_W, start_H)
+        result = _descend(
+            V,
+            start_W,
+            start_H,
+            loss=loss,
+            fixed=fixed,
+            sparsity=sparsity,
+            n_steps=n_steps,
+            tolerance=tolerance,
+            check_every=check_every,
+            backend=backend,
+            progress=progress,
+        )
     W, H = (kind.give_back(factor.contiguous()) for factor in (result.W, result.H))
     return Factorization(W, H, result.history, result.stop_reason)
 

@@ -59,6 +59,7 @@ def read_text(path: Path, content: bytes) -> list[Row]:
     rows: list[Row] = []
     columns, n_columns = _STANDARD, None
     decimals: set[str] = set()
+    widths: set[int] = set()
     for number, line in enumerate(map(str.strip, _decode(path, content).splitlines()), start=1):
         first = n_columns is None and not rows
         try:
@@ -74,7 +75,15 @@ def read_text(path: Path, content: bytes) -> list[Row]:
                 decimals |= set("".join(numbers)) & set(".,")
                 if len(decimals) > 1:
                     raise ValueError("numbers of the file have decimal commas and decimal points")
-                rows.append(_row(_joined(fields, separator, columns, n_columns), columns))
+                fields = _joined(fields, separator, columns, n_columns)
+                # A field that is missing, or one too many, shifts the others.
+                if n_columns is None:
+                    widths.add(len(fields))
+                    if len(widths) > 1:
+                        raise ValueError("it has more or fewer columns than the lines before")
+                elif len(fields) <= columns.get("velocity", (-1, 1.0))[0]:
+                    raise ValueError("no velocity")
+                rows.append(_row(fields, columns))
                 if rows[-1][1] < rows[-1][0]:
                     raise ValueError(f"note {len(rows)} ends before it begins")
         except (ValueError, csv.Error) as error:

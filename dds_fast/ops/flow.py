@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dds_fast import arrays
+from dds_fast import arrays, memory
 from dds_fast.flows.frozen import FrozenFlow
 from dds_fast.ops.once import once
 from dds_fast.search import dispatch
@@ -60,7 +60,9 @@ def _apply(
         )
     request = dispatch.Request.of(rows, precision, flow)
     engine = dispatch.select("flow", ENGINES, request, backend)
-    out, log_det = _Flow.apply(grouped, flow, direction, precision, engine.flow)
+    work = f"flow_{direction} of {rows.shape[-2]} rows"
+    with memory.explained(2 * rows.nbytes, work, "fewer rows", rows.device.type):
+        out, log_det = _Flow.apply(grouped, flow, direction, precision, engine.flow)
     return out.reshape(rows.shape), log_det.reshape(rows.shape[:-1])
 
 
@@ -83,6 +85,7 @@ def flow_decode(
     Raises:
         ValueError: wrong shape, dtype or device, unknown precision or backend.
         RuntimeError: the backend asked for cannot run.
+        MemoryError: it does not fit, with its size.
 
     Example:
         >>> import torch

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dds_fast import arrays, scalars
+from dds_fast import arrays, memory, scalars
 from dds_fast.ops.once import once
 from dds_fast.search.problem import EPSILON_PER_FRAME, EPSILON_SHARED
 from dds_fast.search.reference import objective as reference
@@ -82,6 +82,7 @@ def objective(
     Raises:
         ValueError: shapes, dtypes or devices that do not fit together; illegal numbers; unknown
             `backend`.
+        MemoryError: it does not fit, with its size.
 
     Source: DDS paper (arXiv 2211.15524), section III.
 
@@ -128,4 +129,6 @@ def objective(
     sparsity = scalars.not_negative("objective: sparsity", sparsity)
     if penalty and not epsilon:
         raise ValueError("objective: epsilon must be positive where there is a penalty")
-    return _Objective.apply(W, H, log_likelihoods, X, penalty, epsilon, sparsity)
+    size = (X.numel() + W.numel() + H.numel()) * X.itemsize
+    with memory.explained(size, "objective", "fewer frames or entries", X.device.type):
+        return _Objective.apply(W, H, log_likelihoods, X, penalty, epsilon, sparsity)

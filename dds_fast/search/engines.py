@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from dds_fast import arrays
-from dds_fast.search import cpu, reference
+from dds_fast.search import cpu, memory, reference
 from dds_fast.search.dispatch import Request, select
 from dds_fast.search.gpu import cuda, triton
-from dds_fast.search.problem import AnyProblem
+from dds_fast.search.problem import AnyProblem, Problem
 from dds_fast.search.schedule import Schedule
 from dds_fast.search.search import Search
 
@@ -57,6 +57,8 @@ def start(
         ValueError: unknown engine or precision; no problems, not a schedule for each, or problems
             of several kinds, dtypes or devices.
         RuntimeError: the engine asked for, or every engine, refuses; with the reasons.
+        MemoryError: the searches do not fit, with their size; before any work where they could not
+            fit this machine.
     """
     if not problems or len(problems) != len(schedules):
         raise ValueError(f"{len(problems)} problems cannot begin with {len(schedules)} schedules")
@@ -65,4 +67,21 @@ def start(
         raise ValueError(f"problems searched together must be of one kind, not {kinds}")
     request = Request.of(problems[0].X, precision, problems[0].flow)
     engine = select("search", ENGINES, request, backend)
-    return engine.search(problems, schedules, request.precision)
+    size = sum(_floats(problem) for problem in problems) * problems[0].X.itemsize
+    with memory.explained(size, _kind(problems[0]), problems[0].X.device.type):
+        return engine.search(problems, schedules, request.precision)
+
+
+def _kind(problem: AnyProblem) -> str:
+    """The kind of dictionary that poses such a problem, as to memory."""
+    if problem.flow is None:
+        return "nmf"
+    return "dds1" if isinstance(problem, Problem) and problem.per_frame else "dds2"
+
+
+def _floats(problem: AnyProblem) -> int:
+    """What its search keeps."""
+    F, T = problem.X.shape
+    if isinstance(problem, Problem):
+        return memory.needed(_kind(problem), "gradient", len(problem.H), F, T)
+    return memory.needed(_kind(problem), "staged", len(problem.labels), F, T)

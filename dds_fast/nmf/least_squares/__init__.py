@@ -6,7 +6,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from dds_fast import arrays, scalars
+from dds_fast import arrays, memory, scalars
 from dds_fast.nmf import nonnegative
 from dds_fast.nmf.least_squares import cpu, reference
 from dds_fast.search import dispatch
@@ -43,6 +43,8 @@ def least_squares(
         ValueError: shapes, dtypes or devices that do not fit together; negative, NaN or infinite
             entries; unknown `backend`.
         RuntimeError: the backend cannot run on `X`, with its reason.
+        MemoryError: the activations do not fit, with their size; before any work where they could
+            not fit this machine.
 
     Source: active sets for non-negative least squares go back to Lawson and Hanson, Solving Least
     Squares Problems (1974), chapter 23; coordinate descent for them to Franc, Hlavac and Navara,
@@ -59,11 +61,14 @@ def least_squares(
     tolerance = scalars.not_negative("tolerance", tolerance)
     X, W = nonnegative.check("least_squares", X, W)
     module = dispatch.select("least_squares", BACKENDS, dispatch.Request.of(X), backend)
-    search = module.Search(X, W)
-    costs = [search.cost]
-    for _ in range(max_passes):
-        search.advance()
-        costs.append(search.cost)
-        if costs[-2] - costs[-1] <= tolerance * costs[-2]:
-            break
-    return search.activations(), costs
+    (F, T), J = X.shape, W.shape[1]
+    size = (J * T + F * T + J * F) * X.itemsize
+    with memory.explained(size, "least_squares", "fewer frames or entries", X.device.type):
+        search = module.Search(X, W)
+        costs = [search.cost]
+        for _ in range(max_passes):
+            search.advance()
+            costs.append(search.cost)
+            if costs[-2] - costs[-1] <= tolerance * costs[-2]:
+                break
+        return search.activations(), costs

@@ -10,7 +10,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from dds_fast import arrays
+from dds_fast import arrays, memory
 from dds_fast.nmf import nonnegative
 from dds_fast.nmf.multiplicative import cpu, reference, triton
 from dds_fast.search import dispatch
@@ -57,6 +57,7 @@ def multiplicative_update(
         ValueError: shapes, dtypes or devices that do not fit together; negative, NaN or infinite
             entries; unknown `factor`, `loss` or `backend`.
         RuntimeError: the backend cannot run on `X`, with its reason.
+        MemoryError: it does not fit, with its size.
 
     Source: Lee and Seung, Algorithms for non-negative matrix factorization, NIPS 2000; Févotte
     and Idier, Neural Computation 2011 (Itakura-Saito).
@@ -74,7 +75,10 @@ def multiplicative_update(
         raise ValueError(f"multiplicative_update: factor must be 'W' or 'H', not {factor!r}")
     X, W, H = nonnegative.check("multiplicative_update", X, W, H)
     update_of = choose(X, loss, backend)
-    return update_of(X, W)(H) if factor == "H" else update_of(X.T, H.T)(W.T).T
+    size = (2 * X.numel() + 2 * (W if factor == "W" else H).numel()) * X.itemsize
+    lower = "fewer frames or components"
+    with memory.explained(size, "multiplicative_update", lower, X.device.type):
+        return update_of(X, W)(H) if factor == "H" else update_of(X.T, H.T)(W.T).T
 
 
 def choose(X: Tensor, loss: str, backend: str = "auto") -> Callable[..., reference.Update]:
