@@ -23,7 +23,7 @@ def half_life(waveform: np.ndarray, sr: float) -> float:
         >>> t = np.arange(16000) / 16000
         >>> tone = np.sin(2 * np.pi * 200 * t)
         >>> round(half_life(tone * np.exp(-20 * t), 16000), 2), round(half_life(tone, 16000), 1)
-        (0.02, 0.5)
+        (0.01, 0.5)
     """
     size = max(1, round(BLOCK * sr))
     blocks = np.pad(waveform, (0, -len(waveform) % size)).reshape(-1, size)
