@@ -222,7 +222,6 @@ def fit(
                 made, takes, n_mixtures=n_mixtures, random_state=random_state, progress=progress
             )
         return made
-    _check_enough(frames)
     overrides: dict[str, Any] = {
         "max_epochs": max_epochs,
         "learning_rate": learning_rate,
@@ -234,6 +233,7 @@ def fit(
         random_state=random_state,
         **{name: value for name, value in overrides.items() if value is not None},
     )
+    _check_enough(frames)
     S, F = len(frames.sources), spectrogram.n_features
     n_steps, width, depth = recipe.sizes[kind](F)
     sizes = {"n_steps": n_steps, "width": max(1, width), "depth": depth, **sizes}

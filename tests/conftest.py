@@ -33,6 +33,9 @@ ALLOCATORS = (
     (torch.Tensor, "new_empty"),
     (torch.Tensor, "new_empty_strided"),
 )
+with torch.device("meta"):
+    # torch remembers from its first time which functions a default device concerns: these.
+    torch.empty(0)
 
 
 def _poisoned(allocate: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

@@ -57,11 +57,11 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "this nmf search": (searched, "fewer frames"),
     "the training of this dds2 flow": (
-        lambda: dds_fast.fit({60: np.ones((4, 16)), 64: np.ones((4, 16))}, width=10**6),
+        lambda: dds_fast.fit({60: np.ones((6, 16)), 64: np.ones((6, 16))}, width=10**6),
         "width",
     ),
     "the training of this dds3 flow": (
-        lambda: dds_fast.fit({60: np.ones((4, 16))}, "dds3", n_steps=10**12),
+        lambda: dds_fast.fit({60: np.ones((6, 16))}, "dds3", n_steps=10**12),
         "n_steps",
     ),
 }

@@ -200,4 +200,4 @@ class TestInABrowser:
         browser.resize(360, 740, phone=True)
         browser.wait("innerWidth === 360")
         assert browser.says("document.documentElement.scrollWidth") <= 360
-        assert browser.says("roll.getBoundingClientRect().width") <= 360
+        browser.wait("roll.getBoundingClientRect().width <= 360")

@@ -91,7 +91,7 @@ def informed(**options: Any) -> Any:
 
 
 def fit(**options: Any) -> Any:
-    notes = {60: np.ones((4, 16), np.float32)}
+    notes = {60: np.ones((6, 16), np.float32)}
     return dds_fast.fit(notes, **{"max_epochs": 1, "n_steps": 1, "width": 4, "depth": 1} | options)
 
 
