@@ -124,14 +124,16 @@ def calibrate(
         raise ValueError("no takes were given")
     played = [_takes(dictionary, one) for one in instruments]
     kinships = [_kinship(one, config) for one in played]
-    dictionary.temporal = None
+    # Its activations as they are; the dictionary itself stays as it is until all is learned.
+    plain = dictionary.as_kind(dictionary.kind)
+    plain.temporal = None
     with tqdm(total=n_mixtures + EPOCHS, disable=not progress, desc="calibration") as bar:
         heard = []
         for index in range(n_mixtures):
             own, kinship = played[index % len(played)], kinships[index % len(played)]
             seed = (random_state, index)
             mixture = random_mixture(own, seconds, config.sr, seed, kinship=kinship)
-            heard.append(_heard(dictionary, *mixture))
+            heard.append(_heard(plain, *mixture))
             bar.update()
         n_held_out = max(1, round(HELD_OUT * n_mixtures))
         examples = [_example(one, config) for one in heard[n_held_out:]]
@@ -245,6 +247,7 @@ def _heard(dictionary: Dictionary, waveform: np.ndarray, played: Played) -> _Hea
     rows, found = features_of(
         given,
         (0, result.n_frames),
+        given.X,
         *(window.components, window.activations, window.labels, result.source_activations),
     )
     return _Heard(played, rows, found)
@@ -332,13 +335,10 @@ def _set_thresholds(
         return _counted(found, sensitivity, n_sources, rate)
 
     offsets = [(sounding, struck) for sounding in SOUNDING for struck in STRUCK]
-    qualities = []
-    for offset in offsets:
-        counts = counted(offset)
-        qualities.append(counts.f1 + float(counts.scores[0]))
-    best = offsets[int(np.argmax(qualities))]
+    tried = {offset: counted(offset) for offset in offsets}
+    best = max(tried, key=lambda offset: tried[offset].f1 + float(tried[offset].scores[0]))
+    chosen = tried[best]
     curve = [(value, _rates(counted(best, value).frames.sum(0))) for value in CURVE]
-    chosen = counted(best)
     pairs = chosen.velocities
     varied = len(pairs) > 2 and bool((pairs.std(axis=0) > 0).all())
     return {

@@ -45,10 +45,10 @@ class Piece:
 
 
 def features_of(
-    given: Given, span: tuple[int, int], W: Any, H: Any, labels: Any, by_source: Any
+    given: Given, span: tuple[int, int], X: Any, W: Any, H: Any, labels: Any, by_source: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`temporal.features.features` of some frames of a recording and what was found in them."""
-    X = as_numpy(given.frames(*span))
+    """`temporal.features.features` of some frames X of a recording and what was found in them."""
+    X = as_numpy(X)
     fine = given.between(*subframe_span(*span), N_SUBFRAMES)
     found = (as_numpy(one) for one in (W, H, labels, by_source))
     fine = subframes(X) if fine is None else fine
@@ -121,7 +121,7 @@ class Recording:
         """What a window says of notes."""
         assert self.dictionary.temporal is not None
         found = self.dictionary.temporal.evidence(
-            *features_of(self.given, piece.span, state.W, state.H, labels, by_source),
+            *features_of(self.given, piece.span, piece.X, state.W, state.H, labels, by_source),
             self.n_sources,
         )
         if self.evidence is None:
