@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from kernels.peers.basic_pitch import LOWEST, SR, BasicPitch, notes_of, times
-from scores import Recording, average_precision
+from scores import NOTE_SCORES, Recording, average_precision
 
 from dds_fast import audio, metrics
 from dds_fast.datasets import Labels
@@ -42,7 +42,7 @@ def measure(name: str, recording: Recording) -> dict[str, Any]:
     """A row of the table."""
     config = recording.spectrogram.config
     model = BasicPitch()
-    activations, found, onsets = [], [], []
+    activations, found, note_scores = [], [], []
     start = time.perf_counter(), time.process_time()
     outputs = [heard(model, path, recording.seconds) for path, _ in recording.files]
     seconds, processor_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
@@ -55,11 +55,8 @@ def measure(name: str, recording: Recording) -> dict[str, Any]:
         frame_times = config.times(end)[first:]
         activations.append(at(frame_times, output["note"]))
         found.append(notes.roll(SOURCES, frame_times))
-        onsets.append(
-            metrics.note_scores(labels.intervals, labels.pitches, notes.intervals, notes.pitches)[
-                "onset_f1"
-            ]
-        )
+        played, told = (labels.intervals, labels.pitches), (notes.intervals, notes.pitches)
+        note_scores.append(metrics.note_scores(*played, *told))
     H = np.concatenate(activations, axis=1)
     labels = recording.labels.shifted(recording.delay)
     roll = labels.roll(SOURCES, config.times(H.shape[1]))
@@ -71,7 +68,7 @@ def measure(name: str, recording: Recording) -> dict[str, Any]:
     best = metrics.best_threshold(H[:, live], roll[:, live])
     scores["best_threshold"], scores["frame_f1_at_best_threshold"] = best
     scores["average_precision"] = average_precision(H, roll)
-    scores["onset_f1"] = float(np.mean(onsets))
+    scores |= {name: float(np.mean([one[name] for one in note_scores])) for name in NOTE_SCORES}
     return {
         "set": name,
         "kind": "basic-pitch",
