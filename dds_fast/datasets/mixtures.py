@@ -26,6 +26,14 @@ ATTACK = 1e-3
 RING = 1e-4
 """A take has died away where its energy stays below this share of the greatest."""
 
+N_BANDS = 12
+CENTS, DECIBELS, DECAY = 15.0, 10.0, 1.5
+"""Standard deviations of a note's pitch, of the gains of its bands, and of the rate (in 1/s) at
+which it decays faster or slower, in the mixtures where notes are least like the takes."""
+
+SLOWEST = 0.03
+"""Longest attack there, in seconds."""
+
 BLOCK = 0.002
 LEAST_VELOCITY, MOST_VELOCITY = 20.0, 120.0
 
@@ -134,9 +142,9 @@ def random_mixture(
     rows = _without_overlaps(_struck(takes, seconds, rng, kinship))
     n = round(seconds * sr)
     mix = np.zeros(n)
-    damping = rng.uniform(0.1, 0.35)
+    damping, strangeness = rng.uniform(0.1, 0.35), rng.uniform() ** 2
     for onset, offset, source, velocity, index in rows:
-        take = takes[source][index].waveform
+        take = _another(takes[source][index].waveform, strangeness, sr, rng)
         first = round(onset * sr)
         note = damped(take[: n - first], offset - onset, sr, damping)
         mix[first : first + len(note)] += note * (velocity / 127) ** 2
@@ -215,6 +223,20 @@ def _without_overlaps(rows: list[_Row]) -> list[_Row]:
     return kept[::-1]
 
 
+def _another(take: np.ndarray, strangeness: float, sr: float, rng: Generator) -> np.ndarray:
+    """As another stroke, player or instrument might sound.
+
+    Otherwise a calibration would know only notes that the dictionary explains to the last bit.
+    """
+    ratio = 2 ** (strangeness * rng.normal(0, CENTS) / 1200)
+    detuned = np.interp(np.arange(0, len(take) - 1, ratio), np.arange(len(take)), take)
+    t = np.arange(len(detuned)) / sr
+    decay = np.exp(np.clip(strangeness * rng.normal(0, DECAY) * t, -3, 0.7))
+    attack = np.minimum(1, (t + 1e-4) / (1e-4 + strangeness * rng.uniform(0, SLOWEST)))
+    gains_db = strangeness * rng.normal(0, DECIBELS, N_BANDS)
+    return _equalized(detuned * decay * attack, gains_db, sr)
+
+
 def _in_a_room(waveform: np.ndarray, sr: float, rng: Generator) -> np.ndarray:
     """Six times in ten with a reverberation of noise that decays by 60 dB in 0.2 to 0.9 s."""
     if rng.random() >= 0.6:
@@ -232,12 +254,16 @@ def _in_a_room(waveform: np.ndarray, sr: float, rng: Generator) -> np.ndarray:
 def _coloured(waveform: np.ndarray, sr: float, rng: Generator) -> np.ndarray:
     """Through a random equalizer of twelve bands; most have noise 40 to 75 dB below."""
     n = len(waveform)
-    f = np.fft.rfftfreq(n, 1 / sr)
-    bands = np.linspace(np.log2(60), np.log2(sr / 2), 12)
-    gains_db = rng.normal(0, rng.uniform(0, 4), 12)
-    equalizer = 10 ** (np.interp(np.log2(np.maximum(f, 30)), bands, gains_db) / 20)
-    slope = np.maximum(f, 40) ** rng.uniform(0, 0.7)
+    coloured = _equalized(waveform, rng.normal(0, rng.uniform(0, 4), N_BANDS), sr)
+    slope = np.maximum(np.fft.rfftfreq(n, 1 / sr), 40) ** rng.uniform(0, 0.7)
     noise = np.fft.irfft(np.fft.rfft(rng.normal(size=n)) / slope, n)
-    coloured = np.fft.irfft(np.fft.rfft(waveform) * equalizer, n)
     level = coloured.std() * 10 ** (rng.uniform(-75, -40) / 20) * (rng.random() < 0.7)
     return coloured + noise * (level / noise.std())
+
+
+def _equalized(waveform: np.ndarray, gains_db: np.ndarray, sr: float) -> np.ndarray:
+    """Through bands of equal width in octaves from 60 Hz on."""
+    bands = np.linspace(np.log2(60), np.log2(sr / 2), len(gains_db))
+    f = np.log2(np.maximum(np.fft.rfftfreq(len(waveform), 1 / sr), 30))
+    equalizer = 10 ** (np.interp(f, bands, gains_db) / 20)
+    return np.fft.irfft(np.fft.rfft(waveform) * equalizer, len(waveform))

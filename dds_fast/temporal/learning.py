@@ -114,7 +114,11 @@ def learn(
 
 def _loss(network: NoteNetwork, one: Example) -> Tensor:
     cross_entropy = functional.binary_cross_entropy_with_logits
-    sounding, struck = network(one.features).unbind(1)
-    loss = cross_entropy(sounding, one.sounding, weight=one.weight)
+    # Each member learns by itself.
+    sounding, struck = network.members(one.features).unbind(2)
+    true, weight, begun = (
+        wanted[:, None].expand_as(struck) for wanted in (one.sounding, one.weight, one.struck)
+    )
+    loss = cross_entropy(sounding, true, weight=weight)
     odds = struck.new_tensor(STRUCK_ODDS)
-    return loss + STRUCK_WEIGHT * cross_entropy(struck, one.struck, pos_weight=odds)
+    return loss + STRUCK_WEIGHT * cross_entropy(struck, begun, pos_weight=odds)

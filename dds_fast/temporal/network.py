@@ -12,9 +12,13 @@ from torch import Tensor, nn
 
 from dds_fast.temporal.features import N_FEATURES, NAMES
 
+MEMBERS = 4
+"""Networks side by side, of which the mean counts: one alone leans on how it began."""
+
 WIDTH = 32
 LAYERS = ((N_FEATURES, WIDTH, 5, 1), (WIDTH, WIDTH, 5, 2), (WIDTH, WIDTH, 3, 6), (WIDTH, 2, 1, 1))
-"""Channels in and out, taps and dilation of the convolutions along time: 12 frames either way."""
+"""A member's channels in and out, taps and dilation of the convolutions along time: 12 frames
+either way."""
 
 OWN_LEVEL = NAMES.index("own level")
 DECIBELS = 20 / math.log(10)
@@ -82,16 +86,27 @@ class NoteNetwork(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
             self.layers = nn.ModuleList(
-                nn.Conv1d(n_in, n_out, taps, dilation=dilation, padding=dilation * (taps // 2))
+                nn.Conv1d(
+                    MEMBERS * n_in,
+                    MEMBERS * n_out,
+                    taps,
+                    dilation=dilation,
+                    padding=dilation * (taps // 2),
+                    groups=MEMBERS,
+                )
                 for n_in, n_out, taps, dilation in LAYERS
             )
 
-    def forward(self, features: Tensor) -> Tensor:
-        """``(L, 2, T)``: logits of sounding and of being struck."""
-        x = (features - self.mean) / self.scale
+    def members(self, features: Tensor) -> Tensor:
+        """``(L, MEMBERS, 2, T)``: what each says, without the offset."""
+        x = ((features - self.mean) / self.scale).repeat(1, MEMBERS, 1)
         for layer in self.layers[:-1]:
             x = layer(x).relu()
-        return self.layers[-1](x) + self.offset
+        return self.layers[-1](x).unflatten(1, (MEMBERS, 2))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(L, 2, T)``: logits of sounding and of being struck."""
+        return self.members(features).mean(1) + self.offset
 
     @torch.no_grad()
     def evidence(self, rows: np.ndarray, features: np.ndarray, n_sources: int) -> Evidence:
