@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from paper import scaling
+from paper import complexity, scaling
 from paper.complexity import AXES, METHODS, PRESETS, PRINTED, Case, Sizes, cells, counted, degree
 from paper.tensor_memory import peak_bytes
 from store import Results, Row
@@ -18,6 +18,20 @@ def test_counted_exponents_are_those_of_the_table(cell: tuple[str, str, str]) ->
     assert {axis: degree(*cell, axis) for axis in AXES} == {
         axis: PRINTED[cell][1].get(axis, 0) for axis in AXES
     }
+
+
+def test_a_product_too_many_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pairs of entries, on the way to the reconstruction: N of NMF counts twice."""
+    original = complexity.reconstruct
+
+    def wrong(D: torch.Tensor, H: torch.Tensor) -> torch.Tensor:
+        return original((D @ D.mT) @ D, H)
+
+    complexity._along.cache_clear()
+    monkeypatch.setattr(complexity, "reconstruct", wrong)
+    found = degree.__wrapped__("time", "reconstruction", "NMF", "N")
+    complexity._along.cache_clear()
+    assert (found, degree("time", "reconstruction", "NMF", "N")) == (2, 1)
 
 
 def test_multiply_adds_by_hand() -> None:
