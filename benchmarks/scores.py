@@ -56,7 +56,7 @@ def measure(
     )
     seconds, processor_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
     X = spectrogram.values
-    error = float(np.linalg.norm(X - result.reconstruction()) / np.linalg.norm(X))
+    error = metrics.reconstruction(X, result.reconstruction())["relative_error"]
     result = result.without_components()
     if keep is not None:
         result.save(keep, overwrite=True)

@@ -1,14 +1,14 @@
 """Scores of source activations, notes and stems against a reference.
 
-PSA and sparsity are the DDS paper's (section IV-E); frame and note scores are those of
-scikit-learn and mir_eval; SDR, SIR and SAR are those of BSS Eval version 3. Rolls and activations
-are ``(S, T)``, waveforms ``(n_sources, n)``.
+PSA, sparsity and the error of the reconstruction are the DDS paper's (section IV-E); frame and note
+scores are those of scikit-learn and mir_eval; SDR, SIR and SAR are those of BSS Eval version 3.
+Rolls and activations are ``(S, T)``, waveforms ``(n_sources, n)``.
 """
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from dds_fast import arrays, scalars
 from dds_fast.notes.found import to_labels
 
 if TYPE_CHECKING:
+    from dds_fast.audio.recordings import Source
     from dds_fast.decomposition import Decomposition
     from dds_fast.notes.score import Labels
 
@@ -166,8 +167,48 @@ def note_scores(
     }
 
 
+def reconstruction(X: np.ndarray, approximation: np.ndarray) -> dict[str, float]:
+    """How far an approximation is from a spectrogram.
+
+    Args:
+        X: ``(F, T)``.
+        approximation: ``(F, T)``, such as `Decomposition.reconstruction`.
+
+    Returns:
+        "reconstruction_error", the paper's: ``sum |X - X_hat|`` over the bins, mean over the
+        frames; "relative_error": ``||X - X_hat|| / ||X||``, NaN for silence.
+
+    Raises:
+        ValueError: shapes differ, there are no frames, or values are not finite.
+
+    Source: DDS paper (arXiv 2211.15524), section IV-E.
+
+    Example:
+        >>> reconstruction(np.array([[3.0, 0.0], [4.0, 0.0]]), np.array([[3.0, 1.0], [1.0, 0.0]]))
+        {'reconstruction_error': 2.0, 'relative_error': 0.632...}
+    """
+    X, approximation = arrays.as_numpy(X), arrays.as_numpy(approximation)
+    if X.ndim != 2 or X.shape != approximation.shape or X.size == 0:
+        raise ValueError(
+            f"the spectrogram {X.shape} and its approximation {approximation.shape} must have the "
+            "same (F, T) shape, with F and T above 0"
+        )
+    arrays.check_entries("the spectrogram", X, axis="frame", negative=True)
+    arrays.check_entries("the approximation", approximation, axis="frame", negative=True)
+    residual = X.astype(np.float64) - approximation
+    norm = float(np.linalg.norm(X.astype(np.float64)))
+    return {
+        "reconstruction_error": float(np.abs(residual).sum(axis=0).mean()),
+        "relative_error": float(np.linalg.norm(residual)) / norm if norm else float("nan"),
+    }
+
+
 def evaluate(
-    decomposition: Decomposition, labels: Labels, *, label_delay: float = 0.0
+    decomposition: Decomposition,
+    labels: Labels,
+    *,
+    label_delay: float = 0.0,
+    recording: Source | None = None,
 ) -> dict[str, float]:
     """All scores of a decomposition against reference notes.
 
@@ -179,14 +220,18 @@ def evaluate(
         labels: the reference notes.
         label_delay: seconds by which the sound comes after the labels (about 0.05 for the MAPS
             Disklavier).
+        recording: what was decomposed, a path or a `Spectrogram`; by default the recording that the
+            decomposition holds, if it does.
 
     Returns:
         psa; l0 at eps 1e-3, 1e-2 and 1e-1; the upper and lower threshold of the notes found; frame
         precision, recall and F1 of these notes (a frame counts for the source of a note that covers
-        it); the best threshold of single frames and its F1; note F1 (onset; onset and offset).
+        it); the best threshold of single frames and its F1; note F1 (onset; onset and offset); of
+        all frames the errors of `reconstruction`, where recording and components are there.
 
     Raises:
-        ValueError: no reference note sounds.
+        ValueError: no reference note sounds; a `recording` beside dropped components, or that is
+            not the one that was decomposed.
 
     Example:
         >>> import dds_fast
@@ -199,6 +244,8 @@ def evaluate(
         >>> scores = evaluate(result, labels)
         >>> scores["psa"], scores["frame_recall"]
         (1.0, 1.0)
+        >>> round(evaluate(result, labels, recording=X)["relative_error"], 3)
+        0.0
     """
     sources = decomposition.sources
     labels = labels.only(sources).shifted(scalars.real("label_delay", label_delay))
@@ -222,7 +269,23 @@ def evaluate(
     found = note_scores(
         labels.intervals, labels.rows(sources), notes.intervals, notes.rows(sources)
     )
-    return scores | {f"note_{name}": value for name, value in found.items()}
+    scores |= {f"note_{name}": value for name, value in found.items()}
+    X = _spectrogram(decomposition, recording)
+    return scores if X is None else scores | reconstruction(X, decomposition.reconstruction())
+
+
+def _spectrogram(decomposition: Decomposition, recording: Source | None) -> Any:
+    """``(F, T)``: what was decomposed; None if that, or what was found in it, is not known."""
+    from dds_fast import audio
+    from dds_fast.audio.recordings import read
+
+    config = decomposition.config
+    if recording is not None:
+        return read(recording, None, config, decomposition.tuning or None).X
+    dropped = any(window.components is None for window in decomposition.windows)
+    if dropped or (stft := decomposition.stft) is None:
+        return None
+    return audio.compress(np.abs(stft[1:]) * decomposition.gain, config)
 
 
 def _check_waveforms(references: np.ndarray, estimates: np.ndarray) -> list[np.ndarray]:

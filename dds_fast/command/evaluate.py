@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ HEADINGS = {
     "frame_f1_at_best_threshold": "best F1",
     "note_onset_f1": "onset F1",
     "note_onset_offset_f1": "note F1",
+    "reconstruction_error": "RE",
+    "relative_error": "rel. error",
 }
 LABEL_SUFFIXES = (*SUFFIXES, ".txt", ".tsv", ".csv")
 
@@ -42,6 +44,12 @@ def add(commands: Any) -> argparse.ArgumentParser:
         metavar="NAME=NUMBER,...",
         help="drum notes of named sources in MIDI labels, as of decompose",
     )
+    parser.add_argument(
+        "--recordings",
+        type=Path,
+        metavar="IN",
+        help="folder of <stem>.wav, .flac and so on, or a file: score reconstructions too",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
     parser.add_argument("--overwrite", action="store_true", help="replace the JSON file")
     return parser
@@ -54,7 +62,13 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None:
         probe_file(options.json, options.overwrite)
     midi = None if options.midi is None else general_midi.read(options.midi)
-    scores = evaluate(options.output, options.labels, label_delay=options.label_delay, midi=midi)
+    scores = evaluate(
+        options.output,
+        options.labels,
+        label_delay=options.label_delay,
+        midi=midi,
+        recordings=options.recordings,
+    )
     print(table(scores))
     print(f"label delay {options.label_delay:g} s")
     if options.json is not None:
@@ -65,7 +79,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def evaluate(
-    output: Path, labels: Path, *, label_delay: float = 0.0, midi: Numbers | None = None
+    output: Path,
+    labels: Path,
+    *,
+    label_delay: float = 0.0,
+    midi: Numbers | None = None,
+    recordings: Path | None = None,
 ) -> dict[str, dict[str, float]]:
     """Scores of each result below a folder that ``dds-fast decompose`` wrote.
 
@@ -75,16 +94,18 @@ def evaluate(
             for a single result.
         label_delay: see `dds_fast.metrics.evaluate`.
         midi: notes of drums in MIDI files, see `dds_fast.notes.general_midi.numbers`.
+        recordings: what was decomposed, likewise, for the scores of the reconstruction.
 
     Returns:
         Scores by stem.
 
     Raises:
-        FileNotFoundError: no results, or no labels for one of them.
-        ValueError: one label file for several results.
+        FileNotFoundError: no results, or no labels or recording for one of them.
+        ValueError: one file for several results.
     """
     from dds_fast import metrics
     from dds_fast.command.files import ACTIVATIONS
+    from dds_fast.datasets.note_files import AUDIO_SUFFIXES
     from dds_fast.decomposition import Decomposition
     from dds_fast.notes.general_midi import numbers
     from dds_fast.notes.score import load_labels
@@ -94,26 +115,36 @@ def evaluate(
         results = [output / ACTIVATIONS]
     if not results:
         raise FileNotFoundError(f"no */{ACTIVATIONS} in {output}")
-    if labels.is_file() and len(results) > 1:
-        raise ValueError(f"{labels} is one file, but {output} holds {len(results)} results")
+    for given in (labels, recordings):
+        if given is not None and given.is_file() and len(results) > 1:
+            raise ValueError(f"{given} is one file, but {output} holds {len(results)} results")
     scores = {}
     for path in results:
         stem, result = path.parent.name, Decomposition.load(path)
-        label_file = labels if labels.is_file() else _labels_of(stem, labels)
+        label_file = _of("labels", stem, labels, LABEL_SUFFIXES)
+        recording = None
+        if recordings is not None:
+            recording = _of("recording", stem, recordings, AUDIO_SUFFIXES)
         number_of = numbers(result.sources, midi)
         drums = {s: number_of[s] for s in result.sources if isinstance(s, str) and s in number_of}
         scores[stem] = metrics.evaluate(
-            result, load_labels(label_file, drums=drums), label_delay=label_delay
+            result,
+            load_labels(label_file, drums=drums),
+            label_delay=label_delay,
+            recording=recording,
         )
     return scores
 
 
-def _labels_of(stem: str, folder: Path) -> Path:
-    found = {path.suffix.lower(): path for path in folder.glob("*") if path.stem == stem}
-    for suffix in LABEL_SUFFIXES:
+def _of(what: str, stem: str, given: Path, suffixes: Sequence[str]) -> Path:
+    """The file of a result: the one that was given, or that of its name in a folder."""
+    if given.is_file():
+        return given
+    found = {path.suffix.lower(): path for path in given.glob("*") if path.stem == stem}
+    for suffix in suffixes:
         if suffix in found:
             return found[suffix]
-    raise FileNotFoundError(f"no labels for {stem} in {folder} ({', '.join(LABEL_SUFFIXES)})")
+    raise FileNotFoundError(f"no {what} for {stem} in {given} ({', '.join(suffixes)})")
 
 
 def table(scores: Mapping[str, Mapping[str, float]]) -> str:
