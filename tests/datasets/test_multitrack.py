@@ -105,7 +105,7 @@ def musdb_tree(tmp_path: Path) -> Path:
         for track, title in enumerate(titles):
             (tmp_path / subset / title).mkdir(parents=True)
             mixture = np.zeros((44_100, 2))
-            for number, source in enumerate(("bass", "drums", "other", "vocals")):
+            for number, source in enumerate(SOURCES):
                 hertz = 110.0 * (1 + number + 4 * track)
                 left, right = (0.1 * np.sin(2 * np.pi * h * t + number) for h in (hertz, 2000.0))
                 stem = np.stack([left + 0.02, right], axis=1)
@@ -117,19 +117,33 @@ def musdb_tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
+SOURCES = ("bass", "drums", "other", "vocals")
+
+
+def tone_in(x: np.ndarray, hertz: float) -> float:
+    """Amplitude of a tone at 14.7 kHz, which must be all that there is."""
+    angle = 2 * np.pi * hertz * np.arange(len(x)) / 14_700
+    basis = np.stack([np.sin(angle), np.cos(angle), np.ones(len(x))], axis=1)
+    (*both, _), (residual,), *_ = np.linalg.lstsq(basis, x.astype(float), rcond=None)
+    assert residual < 1e-4 * np.square(x).sum()
+    return float(np.hypot(*both))
+
+
 def test_musdb18_as_wav(musdb_tree: Path) -> None:
     """The left channel at 14.7 kHz, without its mean, scaled to a peak of one."""
     crops = musdb18(musdb_tree, n_samples=2940, crops_per_track=5)
     assert crops.sources == ("drums", "bass", "other", "vocals") and crops.sr == 14_700
     assert (len(crops), len(musdb18(musdb_tree, "test", crops_per_track=5))) == (10, 5)
-    t = np.arange(2940) / 14_700
-    for item in (0, 3, 5, 9):
-        for number, crop in zip((1, 0, 2, 3), crops[item], strict=True):
-            hertz = 110.0 * (1 + number + 4 * (item // 5))
-            basis = np.stack([np.sin(2 * np.pi * hertz * t), np.cos(2 * np.pi * hertz * t)], axis=1)
-            amplitudes, (residual,), *_ = np.linalg.lstsq(basis, crop, rcond=None)
-            assert np.hypot(*amplitudes) == pytest.approx(1, abs=0.03)  # the peak of a sampled tone
-            assert residual < 1e-3 * np.square(crop).sum()
+    whole = musdb18(musdb_tree, n_samples=14_700, crops_per_track=1)
+    for track in range(2):
+        for number, stem in zip((1, 0, 2, 3), whole[track], strict=True):
+            hertz = 110.0 * (1 + number + 4 * track)
+            assert abs(stem).max() == pytest.approx(1, abs=1e-6)
+            assert stem.mean() == pytest.approx(0, abs=1e-6)
+            amplitude = tone_in(stem[1000:-1000], hertz)
+            for item in (0, 3):
+                crop = crops[5 * track + item][crops.sources.index(SOURCES[number])]
+                assert tone_in(crop, hertz) == pytest.approx(amplitude, rel=0.01)
 
 
 def test_waveform_priors_learn_from_musdb18(musdb_tree: Path) -> None:
