@@ -16,7 +16,7 @@ DRAWING = ROOT / "docs" / "architecture.svg"
 ROW, GAP, LETTER, LEFT, TOP = 30, 12, 8.2, 300, 50
 COMPILED = {"cpu": "csrc/cpu", "gpu": "csrc/cuda"}
 STYLE = """
-  text { font: 14px sans-serif; fill: #1d2b36; text-anchor: middle; dominant-baseline: central }
+  text { font: 14px sans-serif; fill: #1d2b36; text-anchor: middle }
   .note { font-size: 12.5px; fill: #5c6b76 } .name { font-weight: bold }
   rect { fill: #e8f0f7; stroke: #7f9db8; rx: 5 }
   .heart rect { fill: #fdf0dc; stroke: #d09a3c } .native rect { fill: #efe7f5; stroke: #9a7fb8 }
@@ -40,7 +40,7 @@ def _box(x: float, y: float, name: str) -> str:
     width = LETTER * len(name) + 18
     return (
         f'<rect x="{x - width / 2:.1f}" y="{y - ROW / 2}" width="{width:.1f}" height="{ROW}"/>'
-        f'<text x="{x:.1f}" y="{y}">{name}</text>'
+        f'<text x="{x:.1f}" y="{y + 5}">{name}</text>'
     )
 
 
@@ -60,9 +60,9 @@ def draw() -> str:
     bottom = TOP + (len(rows) - 1) * (ROW + GAP)
     rooms = list(_tower(rows, LEFT, TOP))
     (_, search_x, search_y), *_ = (room for room in rooms if room[0] == "search")
-    inner_x, inner_top = 800, search_y - (ROW + GAP) * (len(heart) - 1) / 2
+    inner_x, inner_top = 780, search_y - (ROW + GAP) * (len(heart) - 1) / 2
     inner = list(_tower(heart, inner_x, inner_top))
-    inner_left, inner_right = inner_x - 170, inner_x + 290
+    inner_left, inner_right = inner_x - 190, inner_x + 290
     parts = [f"<g>{''.join(_box(x, y, name) for name, x, y in rooms)}</g>"]
     parts.append(
         f'<g class="heart">{_box(search_x, search_y, "search")}'
@@ -75,10 +75,11 @@ def draw() -> str:
     )
     for i, (name, module) in enumerate(COMPILED.items()):
         (x, y) = next((x, y) for room, x, y in inner if room == name)
-        native_y = y + (i - 0.5) * (ROW + GAP)
+        side = 2 * i - 1  # a line runs between two rows
+        edge, native_y = y + side * ROW / 2, y + side * (ROW + GAP) / 2
         parts.append(
-            f'<g class="native"><path d="M {x + 22} {y} L {inner_x + 160} {native_y}"/>'
-            f"{_box(inner_x + 210, native_y, module)}</g>"
+            f'<g class="native"><path d="M {x} {edge} V {native_y} H {inner_x + 180}"/>'
+            f"{_box(inner_x + 230, native_y, module)}</g>"
         )
     parts.append(
         f'<path d="M 30 {TOP} V {bottom} m -6 -9 l 6 9 l 6 -9"/>'
