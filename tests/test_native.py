@@ -71,6 +71,7 @@ for line in open("/proc/self/maps"):
     if re.search(r"/lib(g|i)?omp[^/]*$", line):
         print(line.split()[-1])
 """
+    _native.cpu()  # where there are no kernels, the test ends here
     result = fresh.run(code)
     assert result.returncode == 0, result.stderr
     assert len(set(result.stdout.split())) == 1, result.stdout
