@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, overload
 
 import torch
-from tqdm import tqdm
 
 from dds_fast import arrays, scalars
 from dds_fast.audio.recordings import Source, Tuning, read
@@ -17,6 +16,7 @@ from dds_fast.decomposition import Decomposition
 from dds_fast.dictionary import PIANO, Dictionary, load
 from dds_fast.pieces import Recording
 from dds_fast.problems import Problems
+from dds_fast.progress import bar
 from dds_fast.search import SearchSettings
 from dds_fast.search.loop import Callback
 from dds_fast.search.settings import preset_settings
@@ -172,11 +172,11 @@ def decompose(
 
     def begin(one: Source) -> Recording:
         given = read(one, sr, dictionary.spectrogram, tuning)
-        bar.total += given.seconds
+        shown.total += given.seconds
         return Recording(given, settings, dictionary, keep_components)
 
-    with tqdm(total=0.0, disable=not progress, unit="s", bar_format=_BAR) as bar:
-        batch = Batch(asked, precision, backend, device, callback, bar, several=several)
+    with bar(total=0.0, shown=progress, unit="s", bar_format=_BAR) as shown:
+        batch = Batch(asked, precision, backend, device, callback, shown, several=several)
         batch.search(sources, begin)
     options = {"likelihood": likelihood, "precision": precision, "random_state": random_state}
     found = batch.results({**asdict(settings), **options})

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from dds_fast import arrays, scalars
 from dds_fast.arrays import Kind
 from dds_fast.methods.langevin import as_mixtures, as_weights, names_of
 from dds_fast.methods.priors import Prior
+from dds_fast.progress import bar
 from dds_fast.separation import Separation
 
 
@@ -178,7 +178,7 @@ def separate(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
     parameters = list(q.parameters())
     history = []
-    for step in tqdm(range(1, n_steps + 1), disable=not progress, unit="step"):
+    for step in bar(range(1, n_steps + 1), shown=progress, unit="step"):
         s = q.rsample(n_samples, generator)
         residual = (m - (alpha * s).sum(1)) / sigma
         likelihood = -0.5 * residual.square() - math.log(sigma * math.sqrt(2 * math.pi))

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dds_fast import arrays, memory, scalars
 from dds_fast.arrays import Kind
@@ -16,6 +15,7 @@ from dds_fast.nmf.initial import INITS
 from dds_fast.nmf.least_squares import least_squares
 from dds_fast.nmf.multiplicative import check_loss, choose, divergence
 from dds_fast.nmf.penalties import Penalties
+from dds_fast.progress import bar
 
 CHECK_EVERY = 10
 """Multiplicative updates stop by what so many of them have changed."""
@@ -41,6 +41,12 @@ class Factorization(NamedTuple):
     H: Any
     history: list[float]
     stop_reason: str
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__}: W {tuple(self.W.shape)}, H {tuple(self.H.shape)}, loss "
+            f"{self.history[-1]:.4g} ({self.stop_reason})>"
+        )
 
 
 @arrays.isolated()
@@ -142,7 +148,7 @@ def _descend(
     history, stop_reason = [divergence(X, W, H, loss)], "max_steps"
     span = max(1, CHECK_EVERY // check_every)
     try:
-        for step in tqdm(range(1, n_steps + 1), disable=not progress, unit="step"):
+        for step in bar(range(1, n_steps + 1), shown=progress, unit="step"):
             if fixed != "H":
                 H = (update_H or update_of(X, W))(H, penalties.of_H(W, H))
             if fixed != "W":

@@ -95,7 +95,7 @@ def test_librosa_takes_it() -> None:
 
 def test_another_width_and_no_fit() -> None:
     model = DictionaryTransformer(dictionary("nmf"))
-    with pytest.raises(ValueError, match=r"X has 5 feature\(s\), but Dictionary.*takes frames of 64"):
+    with pytest.raises(ValueError, match=r"X has 5 feature\(s\), .* takes frames of 64"):
         model.fit(np.ones((3, 5)))
     with pytest.raises(NotFittedError):
         model.transform(frames())
