@@ -23,6 +23,10 @@ LIKELIHOODS = ("latent", "data")
 CONSTRAINTS = ("templates", "activations", "both")
 """What a score forbids."""
 
+FACTORIZATIONS = ("nmf", "nae", "langevin")
+LOSSES = ("euclidean", "kl", "is")
+INITS = ("random", "nndsvd", "nndsvda", "nndsvdar")
+
 STEMS_BY = ("hand", "track", "pitch", "note", "source")
 ALIGNMENTS = ("dtw", "synctoolbox")
 """How a score is brought into time."""

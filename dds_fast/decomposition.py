@@ -364,12 +364,14 @@ class Decomposition:
             overwrite=overwrite,
         )
 
-    def plot(self, ax: Axes | None = None, *, notes: bool = True, **options: Any) -> Axes:
+    def plot(
+        self, ax: Axes | None = None, *, notes: bool | Sequence[found.Note] = True, **options: Any
+    ) -> Axes:
         """Draw the source activations as a piano-roll, by default with the notes found in them.
 
         Args:
             ax: where to draw; by default a new figure.
-            notes: whether to draw the notes.
+            notes: whether to draw the notes; or those to draw.
             **options: for `dds_fast.plots.piano_roll`.
         """
         from dds_fast import plots
@@ -379,7 +381,7 @@ class Decomposition:
             as_numpy(self.source_activations),
             self.sources,
             self.times,
-            notes=self.notes() if notes else (),
+            notes=self.notes() if notes is True else notes or (),
             ax=ax,
             **options,
         )

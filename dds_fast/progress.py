@@ -39,7 +39,7 @@ class Lines(tqdm.tqdm):
         return print_line
 
     def refresh(self, *arguments: Any, **options: Any) -> bool | None:
-        if self._time() - max(self.last_print_t, self.start_t) < BETWEEN_LINES:
+        if self.disable or self._time() - max(self.last_print_t, self.start_t) < BETWEEN_LINES:
             return None  # a new postfix alone
         return super().refresh(*arguments, **options)
 

@@ -6,7 +6,6 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from dds_fast.notes.score_midi import SUFFIXES
@@ -89,16 +88,17 @@ def evaluate(
     from dds_fast.notes.general_midi import numbers
     from dds_fast.notes.score import load_labels
 
-    results = sorted(output.glob(f"*/{ACTIVATIONS}"))
+    results = sorted(output.rglob(ACTIVATIONS))
     if (output / ACTIVATIONS).is_file():
         results = [output / ACTIVATIONS]
     if not results:
-        raise FileNotFoundError(f"no */{ACTIVATIONS} in {output}")
+        raise FileNotFoundError(f"no {ACTIVATIONS} below {output}")
     if labels.is_file() and len(results) > 1:
         raise ValueError(f"{labels} is one file, but {output} holds {len(results)} results")
     scores = {}
     for path in results:
-        stem, result = path.parent.name, Decomposition.load(path)
+        place, result = path.parent.relative_to(output), Decomposition.load(path)
+        stem = place.as_posix() if place.name else path.parent.resolve().name
         label_file = labels if labels.is_file() else _labels_of(stem, labels)
         number_of = numbers(result.sources, midi)
         drums = {s: number_of[s] for s in result.sources if isinstance(s, str) and s in number_of}
@@ -109,7 +109,8 @@ def evaluate(
 
 
 def _labels_of(stem: str, folder: Path) -> Path:
-    found = {path.suffix.lower(): path for path in folder.glob("*") if path.stem == stem}
+    of_stem = folder / stem
+    found = {p.suffix.lower(): p for p in of_stem.parent.glob("*") if p.stem == of_stem.name}
     for suffix in LABEL_SUFFIXES:
         if suffix in found:
             return found[suffix]
@@ -118,6 +119,8 @@ def _labels_of(stem: str, folder: Path) -> Path:
 
 def table(scores: Mapping[str, Mapping[str, float]]) -> str:
     """Scores as text, one row per recording and their mean."""
+    from statistics import fmean
+
     columns = list(next(iter(scores.values())))
     rows = [["recording", *(HEADINGS.get(c, c) for c in columns)]]
     rows += [[stem, *(f"{row[c]:.3f}" for c in columns)] for stem, row in scores.items()]

@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from dds_fast import nmf
 from dds_fast.methods import langevin, nae, score_informed, variational
+from dds_fast.methods.recordings import factorize
 
 if TYPE_CHECKING:
     from dds_fast.methods.transformer import DictionaryTransformer
 
-__all__ = ["DictionaryTransformer", "langevin", "nae", "nmf", "score_informed", "variational"]
+__all__ = [
+    "DictionaryTransformer",
+    "factorize",
+    "langevin",
+    "nae",
+    "nmf",
+    "score_informed",
+    "variational",
+]
 
 if not TYPE_CHECKING:
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from dds_fast import arrays, memory, scalars
 from dds_fast.arrays import Kind
+from dds_fast.choices import INITS
 from dds_fast.nmf import initial, nonnegative
-from dds_fast.nmf.initial import INITS
 from dds_fast.nmf.least_squares import least_squares
 from dds_fast.nmf.multiplicative import check_loss, choose, divergence
 from dds_fast.nmf.penalties import Penalties

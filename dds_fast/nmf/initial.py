@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-INITS = ("random", "nndsvd", "nndsvda", "nndsvdar")
 SMALL = 1e-6
 """Smaller entries of an NNDSVD are zeros."""
 

@@ -38,7 +38,7 @@ def to_frame(notes: Iterable[Note]) -> pandas.DataFrame:
 
 
 def to_mir_eval(notes: Iterable[Note]) -> tuple[np.ndarray, np.ndarray]:
-    """Notes as ``mir_eval.transcription`` takes them; those of drums, without a pitch, are left out.
+    """Notes as ``mir_eval.transcription`` takes them, those without a pitch left out.
 
     Returns:
         Intervals ``(n, 2)`` in seconds, and pitches ``(n,)`` in Hz.

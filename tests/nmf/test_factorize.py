@@ -10,7 +10,7 @@ from studies.factorize import ratio, scikit_learn
 from torch import Tensor
 
 from dds_fast import nmf
-from dds_fast.nmf.initial import INITS
+from dds_fast.choices import INITS
 from dds_fast.nmf.multiplicative import LOSSES, divergence
 
 
