@@ -40,17 +40,17 @@ def nndsvd(
             f"{n_components}"
         )
     U, S, V = _leading(X.double(), n_components)
-    parts = [[(sign * A).clamp_min(0) for A in (U, V)] for sign in (1, -1)]
-    norms = [[part.norm(dim=0) for part in pair] for pair in parts]
-    sizes = [u * v for u, v in norms]
-    larger = sizes[0] > sizes[1]
-    scale = torch.sqrt(S * torch.maximum(*sizes))
+    positive, negative = (
+        (sign * U).clamp_min(0).norm(dim=0) * (sign * V).clamp_min(0).norm(dim=0)
+        for sign in (1, -1)
+    )
+    sign = torch.where(positive > negative, 1.0, -1.0).to(S)
+    scale = torch.sqrt(S * torch.maximum(positive, negative))
     factors = []
-    for first, second in zip(*(zip(*both, strict=True) for both in (parts, norms)), strict=True):
-        unit = torch.where(larger, first[0], first[1]) / torch.where(larger, *second).clamp_min(
-            torch.finfo(U.dtype).tiny
-        )
-        factors.append(scale * unit)
+    for vectors in (U, V):
+        part = (sign * vectors).clamp_min(0)
+        size = part.norm(dim=0).clamp_min(torch.finfo(part.dtype).tiny)
+        factors.append(scale / size * part)
     factors = [torch.where(factor < SMALL, 0, factor) for factor in factors]
     if init != "nndsvd":
         mean = X.double().mean()
