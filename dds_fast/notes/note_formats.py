@@ -83,7 +83,7 @@ def _write_sound(path: Path, notes: Sequence[Note], about: About, overwrite: boo
     n_samples = round(about.duration * sr) if wave is None else len(wave)
     heard = sonify(notes, n_samples, sr)
     if wave is not None:
-        level = PEAK / max(float(np.abs(wave).max(initial=0.0)), np.finfo(np.float32).tiny)
+        level = PEAK / max(float(np.abs(wave).max(initial=0.0)), 1e-30)
         heard = np.stack([level * wave, heard], axis=1)
     with writing(path, overwrite) as temporary:
         soundfile.write(temporary, heard, sr, subtype="PCM_16")

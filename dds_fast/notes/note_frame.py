@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +33,13 @@ def to_frame(notes: Iterable[Note]) -> pandas.DataFrame:
     except ImportError:
         raise ImportError("to_frame() needs pandas: pip install pandas") from None
     rows = [asdict(note) | {"pitch": parts(note.source)[1]} for note in notes]
-    kinds = {"start": float, "end": float, "source": object, "velocity": int, "pitch": "Int64"}
+    kinds: dict[str, Any] = {
+        "start": float,
+        "end": float,
+        "source": object,
+        "velocity": int,
+        "pitch": "Int64",
+    }
     return pandas.DataFrame(rows, columns=list(kinds)).astype(kinds)
 
 

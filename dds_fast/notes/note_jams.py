@@ -59,8 +59,6 @@ def to_jams(notes: Iterable[Note], *, duration: float, title: str = "") -> dict[
 def _annotation(
     namespace: str, instrument: str, told: list[tuple[Note, Any]], duration: float
 ) -> dict[str, Any]:
-    from dds_fast import __version__
-
     return {
         "namespace": namespace,
         "time": 0.0,
@@ -76,7 +74,7 @@ def _annotation(
         ],
         "annotation_metadata": {
             **dict.fromkeys(("version", "corpus", "annotation_rules", "validation"), ""),
-            "annotation_tools": f"dds_fast {__version__}",
+            "annotation_tools": "dds_fast",
             "data_source": "program",
             "curator": {"name": "", "email": ""},
             "annotator": {},
