@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dds_fast.notes.score import Labels
 
 SPARSITY_EPS = (1e-3, 1e-2, 1e-1)
+FILTER_TAPS = 512
+"""Of BSS Eval's filters."""
 
 
 def _check(source_activations: np.ndarray, roll: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -312,8 +314,8 @@ def bss_eval(references: np.ndarray, estimates: np.ndarray) -> dict[str, np.ndar
     Each estimate is split into the part that a time-invariant filter of 512 taps makes of its own
     reference, the further part that such filters make of all references (interference), and the
     rest (artifacts). Estimate i belongs to reference i: no permutation is searched. These are the
-    numbers of ``mir_eval.separation.bss_eval_sources``, which computes them; those of museval
-    (version 4: medians over windows) and the scale-invariant `si_sdr` are others.
+    numbers of ``mir_eval.separation.bss_eval_sources``; those of museval (version 4: medians over
+    windows) and the scale-invariant `si_sdr` are others. Above 100 dB they are rounding.
 
     Memory grows with the square of ``512 n_sources``.
 
@@ -337,16 +339,43 @@ def bss_eval(references: np.ndarray, estimates: np.ndarray) -> dict[str, np.ndar
         >>> [round(float(sir)) for sir in scores["sir"]]
         [20, 21]
     """
-    import mir_eval.separation
-
     references, estimates = _check_waveforms(references, estimates)
-    with warnings.catch_warnings():
-        # Deprecated since mir_eval 0.8 and gone in 0.9, which this package's dependencies exclude.
-        warnings.simplefilter("ignore", FutureWarning)
-        sdr, sir, sar, _ = mir_eval.separation.bss_eval_sources(
-            references, estimates, compute_permutation=False
+    S = len(references)
+    size = 1 << (references.shape[1] + FILTER_TAPS - 1).bit_length()
+    R, E = (np.fft.rfft(waveforms, size) for waveforms in (references, estimates))
+    lags = np.arange(FILTER_TAPS)[:, None] - np.arange(FILTER_TAPS)
+    # Products of the references' delayed copies with one another, and with each estimate.
+    gram = np.block([[np.fft.irfft(a.conj() * b, size)[lags] for b in R] for a in R])
+    products = [np.fft.irfft(R.conj() * e, size)[:, :FILTER_TAPS] for e in E]
+    total = (estimates**2).sum(1)
+    by_all = _explained(gram, np.stack(products).reshape(S, -1))
+    own = [slice(j * FILTER_TAPS, (j + 1) * FILTER_TAPS) for j in range(S)]
+    by_own = by_all
+    if S > 1:
+        each = zip(own, products, strict=True)
+        by_own = np.concatenate(
+            [_explained(gram[part, part], given[j][None]) for j, (part, given) in enumerate(each)]
         )
-    return {"sdr": sdr, "sir": sir, "sar": sar}
+    interference, artifacts = by_all - by_own, total - by_all
+    return {
+        "sdr": _decibels(by_own, interference + artifacts),
+        "sir": _decibels(by_own, interference),
+        "sar": _decibels(by_all, artifacts),
+    }
+
+
+def _explained(gram: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """Energy of each row's projection: ``p G^-1 p``."""
+    try:
+        filters = np.linalg.solve(gram, products.T)
+    except np.linalg.LinAlgError:  # references that filters make of one another
+        filters = np.linalg.lstsq(gram, products.T)[0]
+    return (products * filters.T).sum(1)
+
+
+def _decibels(signal: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(signal / np.maximum(noise, 0))
 
 
 def si_sdr(references: np.ndarray, estimates: np.ndarray) -> np.ndarray:

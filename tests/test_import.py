@@ -10,7 +10,10 @@ import pytest
 import dds_fast
 
 HEAVY = ("torch", "numpy", "librosa", "soundfile", "matplotlib", "dds_fast._cpu", "dds_fast._cuda")
-COMMANDS = ("decompose", "separate", "evaluate", "fit", "inspect", "plot", "bench", "info", "demo")
+COMMANDS = (
+    *("decompose", "separate", "factorize", "evaluate", "fit", "inspect", "plot", "bench", "info"),
+    *("demo", "completion"),
+)
 
 
 def printed(code: str) -> str:

@@ -345,6 +345,24 @@ class TestSeparation:
             found = [scores[name][source] for name in ("sdr", "sir", "sar")]
             np.testing.assert_allclose(found, expected, rtol=1e-6)
 
+    @pytest.mark.parametrize("n_sources", [1, 3])
+    def test_bss_eval_is_mir_evals(self, n_sources: int) -> None:
+        """As long as it has that module, deprecated since its 0.8."""
+        separation = pytest.importorskip("mir_eval.separation")
+        rng = np.random.default_rng(4)
+        references = rng.standard_normal((n_sources, 6000))
+        mixing = np.eye(n_sources) + 0.2 * rng.standard_normal((n_sources, n_sources))
+        estimates = mixing @ references + 0.02 * rng.standard_normal(references.shape)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            *expected, _ = separation.bss_eval_sources(references, estimates, False)
+        np.testing.assert_allclose(list(bss_eval(references, estimates).values()), expected)
+
+    def test_bss_eval_of_references_that_are_one(self) -> None:
+        reference = sources()[:1]
+        scores = bss_eval(np.repeat(reference, 2, axis=0), np.repeat(reference, 2, axis=0) + 0.1)
+        assert np.isfinite(scores["sdr"]).all() and (scores["sdr"] > 0).all()
+
     def test_bss_eval_searches_no_permutation_and_is_quiet(self) -> None:
         references = sources()
         with warnings.catch_warnings():

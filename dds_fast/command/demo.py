@@ -15,7 +15,9 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         "demo", help="decompose a short piano clip that ships with dds-fast"
     )
-    parser.add_argument("-o", "--output", type=Path, default=Path("dds-fast-demo"), metavar="OUT")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("dds-fast-demo"), metavar="OUT", help="folder"
+    )
     return parser
 
 

@@ -6,7 +6,6 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from dds_fast.notes.score_midi import SUFFIXES
@@ -110,17 +109,18 @@ def evaluate(
     from dds_fast.notes.general_midi import numbers
     from dds_fast.notes.score import load_labels
 
-    results = sorted(output.glob(f"*/{ACTIVATIONS}"))
+    results = sorted(output.rglob(ACTIVATIONS))
     if (output / ACTIVATIONS).is_file():
         results = [output / ACTIVATIONS]
     if not results:
-        raise FileNotFoundError(f"no */{ACTIVATIONS} in {output}")
+        raise FileNotFoundError(f"no {ACTIVATIONS} below {output}")
     for given in (labels, recordings):
         if given is not None and given.is_file() and len(results) > 1:
             raise ValueError(f"{given} is one file, but {output} holds {len(results)} results")
     scores = {}
     for path in results:
-        stem, result = path.parent.name, Decomposition.load(path)
+        place, result = path.parent.relative_to(output), Decomposition.load(path)
+        stem = place.as_posix() if place.name else path.parent.resolve().name
         label_file = _of("labels", stem, labels, LABEL_SUFFIXES)
         recording = None
         if recordings is not None:
@@ -140,7 +140,8 @@ def _of(what: str, stem: str, given: Path, suffixes: Sequence[str]) -> Path:
     """The file of a result: the one that was given, or that of its name in a folder."""
     if given.is_file():
         return given
-    found = {path.suffix.lower(): path for path in given.glob("*") if path.stem == stem}
+    of_stem = given / stem
+    found = {p.suffix.lower(): p for p in of_stem.parent.glob("*") if p.stem == of_stem.name}
     for suffix in suffixes:
         if suffix in found:
             return found[suffix]
@@ -149,6 +150,8 @@ def _of(what: str, stem: str, given: Path, suffixes: Sequence[str]) -> Path:
 
 def table(scores: Mapping[str, Mapping[str, float]]) -> str:
     """Scores as text, one row per recording and their mean."""
+    from statistics import fmean
+
     columns = list(next(iter(scores.values())))
     rows = [["recording", *(HEADINGS.get(c, c) for c in columns)]]
     rows += [[stem, *(f"{row[c]:.3f}" for c in columns)] for stem, row in scores.items()]

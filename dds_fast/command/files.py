@@ -5,20 +5,25 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dds_fast.decompose import decompose
+from dds_fast import scalars
+from dds_fast.choices import AUDIO_SUFFIXES
+from dds_fast.decompose import check, decompose
 from dds_fast.decomposition import Decomposition
 from dds_fast.dictionary import Dictionary
 from dds_fast.files import check_case, probe
 from dds_fast.locks import claimed
-from dds_fast.notes.found import write_midi, write_notes
+from dds_fast.notes import general_midi
+from dds_fast.notes.found import Note
 from dds_fast.notes.general_midi import Numbers, numbers
+from dds_fast.separate import groups_of
 
 ACTIVATIONS = "activations.npz"
 PICTURE = "activations.png"
+PAGE = "page.html"
 ALWAYS_WRITTEN = (ACTIVATIONS, "notes.csv", "notes.mid")
 FILES = (*ALWAYS_WRITTEN, PICTURE)
 SMALL_GAIN = 6.0
@@ -33,23 +38,99 @@ class Job:
     folder: Path
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is written of each recording besides `FILES`, and how its notes are.
+
+    Attributes:
+        formats: of `Decomposition.save_notes`, by suffix.
+        page: whether to write a page to listen to.
+        midi: see `Decomposition.to_midi`.
+        tempo: likewise, in beats per minute.
+        program: likewise.
+        sensitivity: see `Decomposition.notes`.
+    """
+
+    formats: tuple[str, ...] = ()
+    page: bool = False
+    midi: Numbers | None = None
+    tempo: float = 120.0
+    program: int | str = 0
+    sensitivity: float = 0.0
+
+    @property
+    def more(self) -> tuple[str, ...]:
+        """Names of the files besides `FILES`."""
+        return (*(f"notes.{kind}" for kind in self.formats), *[PAGE] * self.page)
+
+    def checked(self, dictionary: Dictionary) -> Wanted:
+        """The same for the sources of a dictionary.
+
+        Raises:
+            ValueError: `midi` names no source, or a number is not legal; a sensitivity where the
+                dictionary is not calibrated.
+        """
+        scalars.positive("tempo", self.tempo)
+        general_midi.number("program", self.program, drum=False)
+        if scalars.real("sensitivity", self.sensitivity) and dictionary.temporal is None:
+            raise ValueError(
+                "--sensitivity is for calibrated dictionaries: this one has thresholds"
+            )
+        return replace(self, midi=numbers(dictionary.sources, self.midi))
+
+
+NOTHING_MORE = Wanted()
+
+
+def recordings(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
+    """The files that inputs are, or hold at any depth, each with where its folder goes.
+
+    What lies in `output`, or is hidden, is no recording.
+
+    Raises:
+        FileNotFoundError: an input does not exist, or is a folder without an audio file.
+    """
+    missing = [str(path) for path in inputs if not path.exists()]
+    if missing:
+        raise FileNotFoundError(f"no such file: {', '.join(missing)}")
+    found = []
+    for path in inputs:
+        if not path.is_dir():
+            found.append((path, output))
+            continue
+        below = [
+            file
+            for file in sorted(path.rglob("*"))
+            if file.suffix.lower() in AUDIO_SUFFIXES
+            and not file.name.startswith(".")
+            and file.is_file()
+            and output.resolve() not in file.resolve().parents
+        ]
+        if not below:
+            raise FileNotFoundError(f"no audio file in {path}")
+        found += [(file, output / file.parent.relative_to(path)) for file in below]
+    return found
+
+
 def plan(
-    inputs: Sequence[Path], output: Path, *, overwrite: bool = False, skip_existing: bool = False
+    inputs: Sequence[Path],
+    output: Path,
+    wanted: Wanted = NOTHING_MORE,
+    *,
+    overwrite: bool = False,
+    skip_existing: bool = False,
 ) -> list[Job]:
     """The recordings to decompose, checked before any work is done.
 
     Raises:
-        FileNotFoundError: an input does not exist.
+        FileNotFoundError: an input does not exist, or is a folder without an audio file.
         FileExistsError: results exist and neither option is given.
         OSError: there is something else in the place of a folder, or its name is too long.
         ValueError: two inputs have the same stem, hence the same folder.
     """
-    missing = [str(path) for path in inputs if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(f"no such file: {', '.join(missing)}")
     taken: dict[Path, Path] = {}
-    for path in inputs:
-        folder = folder_of(path, output)
+    for path, below in recordings(inputs, output):
+        folder = folder_of(path, below)
         if folder in taken:
             raise ValueError(f"{taken[folder]} and {path} would both be written to {folder}")
         if folder.exists() and not folder.is_dir():
@@ -57,8 +138,9 @@ def plan(
         taken[folder] = path
     jobs = [Job(path, folder) for folder, path in taken.items()]
     if skip_existing:
-        return [job for job in jobs if not is_finished(job.folder)]
-    existing = [job.folder / name for job in jobs for name in FILES if (job.folder / name).exists()]
+        return [job for job in jobs if not is_finished(job.folder, wanted.more)]
+    names = (*FILES, *wanted.more)
+    existing = [job.folder / name for job in jobs for name in names if (job.folder / name).exists()]
     if existing and not overwrite:
         raise FileExistsError(
             f"{existing[0]} exists; pass --overwrite to replace results or --skip-existing to keep "
@@ -78,9 +160,9 @@ def folder_of(path: Path, output: Path) -> Path:
     return output / ("_" * len(path.stem) if dots else path.stem)
 
 
-def is_finished(folder: Path) -> bool:
+def is_finished(folder: Path, more: Sequence[str] = ()) -> bool:
     """Whether a folder holds all results, but perhaps the picture, of a search that ended well."""
-    if not all((folder / name).is_file() for name in ALWAYS_WRITTEN):
+    if not all((folder / name).is_file() for name in (*ALWAYS_WRITTEN, *more)):
         return False
     try:
         result = Decomposition.load(folder / ACTIVATIONS)
@@ -105,10 +187,10 @@ def check_finite(result: Decomposition, path: Path) -> None:
 def run(
     jobs: Sequence[Job],
     dictionary: Dictionary,
+    wanted: Wanted = NOTHING_MORE,
     *,
     overwrite: bool = False,
     skip_existing: bool = False,
-    midi: Numbers | None = None,
     **options: Any,
 ) -> int:
     """Decompose and write each recording; a bad one is reported and the rest goes on.
@@ -119,10 +201,10 @@ def run(
     Args:
         jobs: from `plan`.
         dictionary: what to decompose into.
+        wanted: what to write.
         overwrite: replace existing files.
         skip_existing: leave alone what another process has finished, or claimed, since `plan`;
             otherwise that is an error.
-        midi: see `write`.
         **options: for `dds_fast.decompose`.
 
     Returns:
@@ -130,11 +212,13 @@ def run(
 
     Raises:
         OSError: the folders cannot be made; before any work.
-        ValueError: `midi` names no source, or is no MIDI number; before any work.
+        ValueError: `wanted` or the options do not fit the dictionary; before any work.
+        RuntimeError: no backend can run what is asked for; before any work.
         ValueError: two folders would be one, for the file system ignores case.
     """
     failures = 0
-    midi = numbers(dictionary.sources, midi)
+    wanted = wanted.checked(dictionary)
+    check(dictionary, **options)
     for output in {job.folder.parent for job in jobs}:
         probe(output)
         check_case((job.folder for job in jobs if job.folder.parent == output), output)
@@ -142,7 +226,7 @@ def run(
         print(f"[{number}/{len(jobs)}] {job.path}", file=sys.stderr)
         try:
             with claimed(job.folder) as own:
-                if skip_existing and (not own or is_finished(job.folder)):
+                if skip_existing and (not own or is_finished(job.folder, wanted.more)):
                     print("left to another process" if not own else "done", file=sys.stderr)
                     continue
                 if not own:
@@ -150,13 +234,14 @@ def run(
                 result = decompose(job.path, dictionary, progress=True, **options)
                 assert isinstance(result, Decomposition)
                 check_finite(result, job.path)
-                write(result, job.folder, midi, title=job.path.stem, overwrite=overwrite)
+                title = job.path.stem
+                notes = write(result, job.folder, wanted, title=title, overwrite=overwrite)
         except Exception as error:  # whatever it is, it is this recording's
             print(f"dds-fast: {str(error) or repr(error)}", file=sys.stderr)
             failures += 1
             continue
         print(
-            f"{len(result.notes())} notes after {result.n_steps} steps ({result.stop_reason})"
+            f"{len(notes)} notes after {result.n_steps} steps ({result.stop_reason})"
             f"{_made_up_for(result)} -> {job.folder}",
             file=sys.stderr,
         )
@@ -179,31 +264,43 @@ def _made_up_for(result: Decomposition) -> str:
 
 
 def write(
-    result: Decomposition,
-    folder: Path,
-    midi: Numbers | None = None,
-    *,
-    title: str,
-    overwrite: bool = False,
-) -> None:
-    """Write activations.npz, notes.csv, notes.mid and activations.png into a folder.
+    result: Decomposition, folder: Path, wanted: Wanted, *, title: str, overwrite: bool = False
+) -> list[Note]:
+    """Write activations.npz, notes.csv, notes.mid, activations.png and what else is wanted.
 
     Recordings whose picture cannot be drawn get none; then none of earlier results stays.
 
     Args:
         result: of one recording.
         folder: for its files.
-        midi: as of `Decomposition.to_midi`.
-        title: of the picture.
+        wanted: the other files, and how the notes are.
+        title: of the picture and the page.
         overwrite: replace existing files.
+
+    Returns:
+        The notes.
     """
     from dds_fast.plots.figure import beside_results, save_figure
 
     # What an interruption left behind is not a result to protect.
-    overwrite = overwrite or not is_finished(folder)
+    overwrite = overwrite or not is_finished(folder, wanted.more)
     result.save(folder / ACTIVATIONS, overwrite=overwrite)
+    chosen = {"sensitivity": wanted.sensitivity}
     with beside_results(folder / PICTURE) as path:
-        save_figure(result.plot(title=title), path, overwrite=overwrite)
-    notes = result.notes()
-    write_notes(folder / "notes.csv", notes, overwrite=overwrite)
-    write_midi(folder / "notes.mid", notes, numbers(result.sources, midi), overwrite=overwrite)
+        drawn = result.plot(title=title, notes=result.notes(**chosen))
+        save_figure(drawn, path, overwrite=overwrite)
+    for kind in ("csv", "mid", *wanted.formats):
+        result.save_notes(
+            folder / f"notes.{kind}",
+            midi=wanted.midi,
+            tempo=wanted.tempo,
+            program=wanted.program,
+            overwrite=overwrite,
+            **chosen,
+        )
+    if wanted.page:
+        by = "hand" if all(isinstance(source, int) for source in result.sources) else "track"
+        mixed = by == "track" and any(isinstance(source, int) for source in result.sources)
+        groups = groups_of(result, None, "source" if mixed else by)
+        result.to_html(folder / PAGE, groups, title=title, overwrite=overwrite)
+    return result.notes(**chosen)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from dds_fast import arrays, scalars
 from dds_fast.flows.flowavenet import WaveNet
@@ -23,6 +22,7 @@ from dds_fast.methods.variational import (
     advised,
     posterior_of,
 )
+from dds_fast.progress import bar
 
 MAX_NORM = 1.0
 """Of the gradient of the mean ELBO per entry of a source: outliers of few samples are cut."""
@@ -175,7 +175,7 @@ def learn(
     generator = torch.Generator(m.device).manual_seed(random_state)
     n_entries = prior.n_sources * m.shape[1]
     history = []
-    for step in tqdm(range(1, n_steps + 1), disable=not progress, unit="step"):
+    for step in bar(range(1, n_steps + 1), shown=progress, unit="step"):
         chosen = torch.randint(len(m), (batch_size,), generator=generator, device=m.device)
         batch = m[chosen]
         with advised(step, step_size):

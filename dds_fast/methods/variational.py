@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from dds_fast import arrays, scalars
 from dds_fast.arrays import Kind
 from dds_fast.methods.langevin import as_mixtures, as_weights, names_of
 from dds_fast.methods.priors import Prior
+from dds_fast.progress import bar
 from dds_fast.separation import Separation
 
 
@@ -261,7 +261,7 @@ def separate(
     ascent = Ascent((q.mean.requires_grad_(), q.log_sigma.requires_grad_()), step_size, n_steps)
     generator = torch.Generator(m.device).manual_seed(random_state)
     history = []
-    for step in tqdm(range(1, n_steps + 1), disable=not progress, unit="step"):
+    for step in bar(range(1, n_steps + 1), shown=progress, unit="step"):
         with advised(step, step_size):
             elbo = model.elbo(q, m, n_samples, generator)
         ascent.step(elbo.sum())
