@@ -96,8 +96,11 @@ def is_described_elsewhere(
     return True if elsewhere and FIRST.get(id(thing), room) != room else None
 
 
-def resolve_folders(app: Sphinx, page: str, source: list[str]) -> None:
-    """A code host lists a folder that a page links to; here the gallery has a page, others none."""
+def adapt_to_site(app: Sphinx, page: str, source: list[str]) -> None:
+    """A code host lists a folder that a page links to; here the gallery has a page, others none.
+
+    Tables of results are in no list of contents.
+    """
     folder = (Path(app.srcdir) / page).parent
 
     def resolved(link: re.Match[str]) -> str:
@@ -107,11 +110,13 @@ def resolve_folders(app: Sphinx, page: str, source: list[str]) -> None:
         return link[1] if target.is_dir() else link[0]
 
     source[0] = re.sub(r"(?<!!)\[([^\]]+)\]\(([^)#\s:]+)\)", resolved, source[0])
+    if page.startswith("benchmarks/results/"):
+        source[0] = "---\norphan: true\n---\n" + source[0]
 
 
 def setup(app: Sphinx) -> None:
     app.connect("autodoc-skip-member", is_described_elsewhere)
-    app.connect("source-read", resolve_folders)
+    app.connect("source-read", adapt_to_site)
 
 
 FIRST = first_rooms(ROOMS)

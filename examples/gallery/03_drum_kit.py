@@ -27,8 +27,8 @@ def hit(drum: str, take: int, seconds: float = 0.4) -> np.ndarray:
     rng = np.random.default_rng([ord(drum[0]), take])
     noise, detuned = rng.standard_normal(len(t)), rng.uniform(0.97, 1.03)
     if drum == "kick":
-        phase = 2 * np.pi * detuned * (50 * t - np.exp(-40 * t))
-        return np.tanh(3 * np.sin(phase)) * np.exp(-9 * t) + 0.3 * noise * np.exp(-150 * t)
+        body = np.tanh(3 * np.sin(2 * np.pi * detuned * (50 * t - np.exp(-40 * t))))
+        return body * np.exp(-9 * t) + 0.3 * noise * np.exp(-150 * t)
     if drum == "snare":
         rattle = np.convolve(noise, np.full(6, 1 / 6), "same")
         return (0.4 * np.sin(2 * np.pi * 330 * detuned * t) + rattle) * np.exp(-20 * t)
