@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         nmf,
         notes,
         ops,
+        page,
         plots,
         search,
         separation,
@@ -62,7 +63,7 @@ __all__ = [
 
 _MODULES = (
     *("audio", "calibration", "codes", "datasets", "decomposition", "dictionary", "flows"),
-    *("inspection", "methods", "metrics", "nmf", "notes", "ops", "plots", "search"),
+    *("inspection", "methods", "metrics", "nmf", "notes", "ops", "page", "plots", "search"),
     *("separation", "temporal"),
 )
 

@@ -26,8 +26,8 @@ PUBLIC = (
     *("datasets.soundfont", "datasets.synthetic", "decomposition", "dictionary", "flows"),
     *("inspection", "methods.langevin", "methods.nae", "methods.priors"),
     *("methods.score_informed", "methods.variational", "metrics", "nmf", "notes.found"),
-    *("notes.grouping", "notes.names", "notes.score", "ops", "plots", "scalars", "search"),
-    *("separation", "temporal.features", "temporal.network", "temporal.states"),
+    *("notes.grouping", "notes.names", "notes.score", "ops", "page", "plots", "scalars"),
+    *("search", "separation", "temporal.features", "temporal.network", "temporal.states"),
 )
 CANNOT_RUN = {
     "musdb18": "needs a data set and the package that reads it",
