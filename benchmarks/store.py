@@ -10,6 +10,7 @@ tree with changes is refused, and its numbers may only go elsewhere, as a trial'
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -168,6 +169,12 @@ def described(run: Record) -> str:
         f"torch {versions['torch']}, Python {versions['python']}, "
         f"commit {str(run['commit'])[:7]}{state}"
     )
+
+
+def fingerprint(what: Path | np.ndarray) -> str:
+    """First half of the SHA-256 of a file, or of an array's bytes: which model made a row."""
+    content = what.read_bytes() if isinstance(what, Path) else np.ascontiguousarray(what).tobytes()
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 # ---- files ---------------------------------------------------------------------------------------
