@@ -121,7 +121,7 @@ PRESETS = {
         seconds=1.0,
         polyphonies=(2, 4, 7),
         precision="bfloat16",
-        n_seeds=8,
+        n_seeds=20,
         searches=("paper", "staged"),
     ),
     "check": Budget(
@@ -272,7 +272,7 @@ class Runs:
             test = next(one for one in self.data.sets if one.name == run.set)
             row = self._repeated(run, test) or self._row(run, test, self._threshold(run))
             if self.run is None:
-                self.run = store.add_run(self.record, store.provenance(self.device))
+                self.run = store.add_run(self.record, store.provenance(self.device, seed=None))
             self.record["rows"].append(row | asdict(run) | ({"run": self.run} if self.run else {}))
             self.save()
 
