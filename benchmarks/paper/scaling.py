@@ -362,9 +362,9 @@ def _crossings(results: Results) -> str:
 
 
 NOTES = """\
-Each cell: reconstructed exponent · exact exponent of what was counted · fitted slopes, by {backends}
-(– : no range resolves it; of space, in brackets: over all points). NMF's dictionary is given, and
-has no row.
+Each cell: reconstructed exponent · exact exponent of what was counted · fitted slopes, by
+{backends} (– : no range resolves it; of space, in brackets: over all points). NMF's dictionary is
+given, and has no row.
 
 - Time is counted in multiply-adds of the matrix products, space in bytes of what Table I counts:
   dictionary and activations, or weights, codes and entries. Exact exponents are the degrees of
