@@ -69,7 +69,7 @@ class TestData:
         intervals = np.array([[0.2, 1.0], [0.9, 1.6], [1.5, 1.7]])
         labels = Labels(intervals, np.array([60, 64, 67]), np.full(3, 64.0))
         test = TestSet("x", (path,), lambda _: labels, delay=0.1)
-        X, found = test.snippet(CONFIG, test.files, seconds=1.3)
+        X, found = test.snippet(CONFIG, test.files, seconds=1.0)
         whole = dds_fast.audio.spectrogram(dds_fast.audio.load(path, CONFIG.sr), CONFIG).values
         first, end = CONFIG.frames(np.array([0.3, 1.3]))
         np.testing.assert_array_equal(X.values, whole[:, first:end])
@@ -118,12 +118,13 @@ class TestData:
             piano_data.from_folders([learned], (), tmp_path, held_out=learned)
 
     def test_later_parts_of_a_file(self, data: PianoData) -> None:
-        test = data.sets[0]
-        labels = Labels(np.array([[0.2, 1.0], [0.9, 1.6]]), np.array([60, 64]), np.full(2, 64.0))
-        test = TestSet("x", test.files[:1], lambda _: labels)
-        _, found = test.snippet(CONFIG, test.files, 0.5, 1.0)
-        assert found.pitches.tolist() == [64]
-        np.testing.assert_allclose(np.diff(found.intervals), 0.5)
+        path = data.sets[0].files[0]
+        labels = Labels(np.array([[0.3, 0.5], [1.2, 1.6]]), np.array([60, 64]), np.full(2, 64.0))
+        test = TestSet("x", (path,), lambda _: labels)
+        parts = [test.snippet(CONFIG, test.files, 0.4, part)[1] for part in range(4)]
+        # From 0.3, 0.7, 1.1 and 1.5 s on: nothing sounds in the second.
+        assert [part.pitches.tolist() for part in parts] == [[60], [64], [64], [60]]
+        np.testing.assert_allclose([np.ptp(part.intervals) for part in parts], [0.2, 0.3, 0.1, 0.2])
 
     def test_maps_split_frames_as_the_paper_does(self, tmp_path: Path) -> None:
         tree = maps_tree.write_tree(

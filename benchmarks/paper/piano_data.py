@@ -72,15 +72,21 @@ class TestSet:
         config: SpectrogramConfig,
         files: Sequence[Path],
         seconds: float | None = None,
-        start: float = 0.0,
+        part: int = 0,
     ) -> tuple[Spectrogram, Labels]:
-        """Spectrogram and labels, delayed; of each file the notes of `seconds` from `start` on."""
-        end = np.inf if seconds is None else start + seconds
-        return concatenate(((path, self._within(path, start, end)) for path in files), config)
+        """Spectrogram and labels, delayed; of each file all, or a part of so many seconds."""
+        return concatenate(((path, self._part(path, seconds, part)) for path in files), config)
 
-    def _within(self, path: Path, start: float, end: float) -> Labels:
+    def _part(self, path: Path, seconds: float | None, part: int) -> Labels:
+        """Parts are counted from the first note on, those without a note left out."""
         labels = self.labels(path).shifted(self.delay)
+        if seconds is None or len(labels) == 0:
+            return labels
         on, off = labels.intervals.T
+        starts = np.arange(on.min(), off.max(), seconds)
+        sounding = [t for t in starts if ((on < t + seconds) & (off > t)).any()]
+        start = sounding[part % len(sounding)]
+        end = start + seconds
         labels = labels.select((on < end) & (off > start))
         return Labels(labels.intervals.clip(start, end), labels.pitches, labels.velocities)
 

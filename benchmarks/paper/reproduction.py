@@ -40,16 +40,21 @@ library measures. MAPS, the paper's data, is licensed and not here; who owns it 
 `dds-fast bench table2 --preset full --maps PATH` follows the paper's protocol, trains and searches
 at its sizes, and wants a GPU. What is measured below are smaller stand-ins:
 
-- *pianos*: three recorded pianos to learn from; to test on, chords mixed from the recorded notes of
-  a fourth, of every polyphony and both intensities, chords of a fifth, and music on the Disklavier
-  of MAPS. The command trains the dictionaries that it searches with.
-- *recorded*: four recorded pianos and two SoundFonts to learn from, at twice the F; few snippets.
-  The dictionaries were not kept.
-- *generated*: tones that any machine makes, in the layout of MAPS, read by the same code; another
-  timbre to test on. Anyone gets these numbers with one command and no data.
+{sources}
 
 This page is made by `python benchmarks reproduction` from the JSON in
 [benchmarks/results/reproduction]({link}/reproduction); a test fails where they differ."""
+
+DESCRIPTIONS = {
+    "pianos": "three recorded pianos to learn from; to test on, chords mixed from the recorded "
+    "notes of a fourth, of every polyphony and both intensities, chords of a fifth, and music on "
+    "the Disklavier of MAPS. The command trains the dictionaries that it searches with.",
+    "recorded": "four recorded pianos and two SoundFonts to learn from; to test on, chords mixed "
+    "from recorded notes of another piano, and music on the Disklavier of MAPS. Its dictionaries "
+    "were trained before, and are not kept.",
+    "generated": "tones that any machine makes, in the layout of MAPS, read by the same code; "
+    "another timbre to test on. Anyone gets these numbers with one command and no data.",
+}
 
 CODE = "the authors' published code"
 CONSTANTS = (
@@ -76,6 +81,15 @@ def records(results: Path = RESULTS) -> dict[str, Row]:
     """The committed runs by source."""
     paths = {name: results / "reproduction" / name / "runs.json" for name in SOURCES}
     return {name: store.read(path) for name, path in paths.items() if path.exists()}
+
+
+def sources(found: dict[str, Row]) -> str:
+    """Markdown: what was learned from and tested on, and the command of what was not yet."""
+    lines = [f"- *{name}*: {text}" for name, text in DESCRIPTIONS.items()]
+    for i, (name, command) in enumerate(SOURCES.items()):
+        if name not in found:
+            lines[i] += f" Not measured yet: `{command.format(command='trends', only='')}`."
+    return "\n".join(lines)
 
 
 def verdict(record: Row, number: int) -> str:
@@ -211,7 +225,7 @@ def page(results: Path = RESULTS) -> str:
     found = records(results)
     parts = [
         "# The paper's tables and claims, measured",
-        INTRODUCTION.format(link=LINK),
+        INTRODUCTION.format(link=LINK, sources=sources(found)),
         "## The nine trends at a glance",
         RULE,
         overview(found),
@@ -242,23 +256,28 @@ def origins(results: Path) -> str:
     rows = []
     for path in of_page:
         record = store.read(path)
-        commits = {str(run["commit"])[:7] for run in record["runs"]}
+        commits = {(run["commit"] or "none")[:7] for run in record["runs"]}
         lacking = store.lacking(record)
         name = path.relative_to(results).as_posix()
         rows.append([f"[{name}]({LINK}/{name})", ", ".join(sorted(commits)), ", ".join(lacking)])
-    older: dict[str, list[str]] = {}
-    for path in set(paths) - set(of_page):
-        for what in store.lacking(store.read(path)):
-            older.setdefault(what, []).append(path.relative_to(results).as_posix())
-    others = [f"- no {what}: {', '.join(sorted(names))}" for what, names in sorted(older.items())]
+    others = {p.relative_to(results).as_posix(): store.lacking(store.read(p)) for p in paths}
+    others = {name: lacks for name, lacks in others.items() if results / name not in of_page}
+    lines = []
+    for what in ("commit", "clean tree", "seed", "models"):
+        without = [name for name, lacks in others.items() if what in lacks]
+        if 2 * len(without) <= len(others):
+            lines.append(f"- no {what}: {', '.join(without) or 'none'}")
+        else:
+            named = ", ".join(name for name in others if name not in without)
+            lines.append(f"- no {what}: all but {named or 'none'}")
     return "\n\n".join(
         [
-            "Each result names its command, machine and versions, and, since they are written so, "
-            "the commit, whether the tree was clean, the seed and the models by SHA-256. "
-            "What older ones do not say:",
+            "Each result names its machine and versions. Since all are written so, it names the "
+            "command, the commit, whether the tree was clean, the seed and the models by SHA-256, "
+            "too; what older ones do not say:",
             markdown(["result", "commit", "lacks"], rows),
             "Of the other results in [benchmarks/results](../benchmarks/results):",
-            "\n".join(others),
+            "\n".join(lines),
         ]
     )
 

@@ -55,7 +55,7 @@ class Budget:
         max_steps: update steps of a search.
         step_size: of a search by kind, where it is not the paper's; all else is the paper's.
         n_files: of a test set, others for each seed where there are enough; None for all.
-        seconds: taken of each file; None for all.
+        seconds: taken of each file, from its first note on; None for all. Music has later parts.
         table_polyphonies: of the chords in table II.
         polyphonies: of the trend over polyphony.
         precision: of the flows in a search; NMF has float32.
@@ -291,7 +291,7 @@ class Runs:
         return None
 
     def _files(self, run: Run, test: TestSet) -> tuple[tuple[Path, ...], int]:
-        """Files, and which part of them: without a length of parts, each has one."""
+        """Files, and which part of them; of chords always the first."""
         files, times = test.chosen(self.budget.n_files, run.seed)
         return files, times if self.budget.seconds and test.polyphony is None else 0
 
@@ -314,8 +314,7 @@ class Runs:
         """What a run searches, and its labels."""
         config = self.budget.config(run.n_features)
         files, times = self._files(run, test)
-        seconds = self.budget.seconds
-        return test.snippet(config, files, seconds, times * seconds if seconds else 0.0)
+        return test.snippet(config, files, self.budget.seconds, times)
 
     def _row(self, run: Run, test: TestSet, threshold: float | None) -> Row:
         budget = self.budget
