@@ -152,7 +152,8 @@ class TestData:
         ],
     )
     def test_bad_options(self, options: dict, message: str, tmp_path: Path) -> None:
-        given = argparse.Namespace(**({"maps": None, "notes": None, "mixtures": None} | options))
+        nothing = dict.fromkeys(("maps", "notes", "mixtures", "held_out")) | {"every": 1}
+        given = argparse.Namespace(**(nothing | options))
         with pytest.raises((ValueError, OSError), match=message):
             piano_data.chosen(given, tmp_path)
 

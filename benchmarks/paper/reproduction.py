@@ -51,7 +51,7 @@ DESCRIPTIONS = {
     "the Disklavier of MAPS. The command trains the dictionaries that it searches with.",
     "recorded": "four recorded pianos and two SoundFonts to learn from; to test on, chords mixed "
     "from recorded notes of another piano, and music on the Disklavier of MAPS. Its dictionaries "
-    "were trained before, and are not kept.",
+    "were trained before and are not kept; seconds were counted from the beginning of a file.",
     "generated": "tones that any machine makes, in the layout of MAPS, read by the same code; "
     "another timbre to test on. Anyone gets these numbers with one command and no data.",
 }
