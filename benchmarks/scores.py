@@ -74,6 +74,7 @@ def measure(
         "n_steps": result.n_steps,
         "stop_reason": result.stop_reason,
         "cost": float(result.history[-1]),
+        "lowest_cost": float(np.min(result.history)),
         "last_step_size": last.get("step_size"),
         "relative_error": error,
         "seconds": seconds,
