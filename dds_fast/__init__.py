@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         audio,
         calibration,
         codes,
+        corpus,
         datasets,
         decomposition,
         dictionary,
@@ -61,8 +62,8 @@ __all__ = [
 ]
 
 _MODULES = (
-    *("audio", "calibration", "codes", "datasets", "decomposition", "dictionary", "flows"),
-    *("inspection", "methods", "metrics", "nmf", "notes", "ops", "plots", "search"),
+    *("audio", "calibration", "codes", "corpus", "datasets", "decomposition", "dictionary"),
+    *("flows", "inspection", "methods", "metrics", "nmf", "notes", "ops", "plots", "search"),
     *("separation", "temporal"),
 )
 

@@ -152,7 +152,7 @@ def decompose(
         ((2, 126), 3, 'max_steps')
     """
     dictionary = resolve_dictionary(dictionary)
-    settings = _settings(
+    settings = resolve_settings(
         dictionary,
         preset,
         n_components=n_components,
@@ -193,7 +193,14 @@ def resolve_dictionary(dictionary: Dictionary | str | Path | None) -> Dictionary
     return load(PIANO if dictionary is None else dictionary)
 
 
-def _settings(dictionary: Dictionary, preset: str | None, **overrides: Any) -> SearchSettings:
+def resolve_settings(
+    dictionary: Dictionary, preset: str | None = None, **overrides: Any
+) -> SearchSettings:
+    """The settings of a search: the dictionary's own or a preset's, but for what is given.
+
+    Raises:
+        ValueError: as of `dds_fast.search.SearchSettings.with_overrides`, or an unknown preset.
+    """
     base = dictionary.search
     if preset is not None:
         base = preset_settings(preset, dictionary.kind, base)

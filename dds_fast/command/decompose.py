@@ -18,6 +18,19 @@ def add(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="audio file")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder")
+    add_search(parser)
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace existing results")
+    existing.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave finished recordings alone, and those that another process works on",
+    )
+    return parser
+
+
+def add_search(parser: argparse.ArgumentParser) -> None:
+    """The options of a search and its notes, which `search_options` reads."""
     parser.add_argument(
         "-d", "--dictionary", type=Path, help="dictionary file (default: the packaged piano)"
     )
@@ -50,24 +63,36 @@ def add(commands: Any) -> argparse.ArgumentParser:
         help="drum notes and programs of named sources in notes.mid, by number or General MIDI "
         "name; or a JSON file of them",
     )
-    existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--overwrite", action="store_true", help="replace existing results")
-    existing.add_argument(
-        "--skip-existing",
-        action="store_true",
-        help="leave finished recordings alone, and those that another process works on",
-    )
-    return parser
 
 
 def _tuning(text: str) -> float | str:
     return text if text == "auto" else float(text)
 
 
+def search_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_search`, the dictionary aside, by the names that functions have."""
+    from dds_fast.notes import general_midi
+
+    return {
+        "midi": None if options.midi is None else general_midi.read(options.midi),
+        "n_components": options.components,
+        "max_steps": options.max_steps,
+        "step_size": options.step_size,
+        "penalty": options.penalty,
+        "sparsity": options.sparsity,
+        "likelihood": options.likelihood,
+        "preset": options.preset,
+        "tuning": options.tuning,
+        "device": options.device,
+        "precision": options.precision,
+        "backend": options.backend,
+        "random_state": options.seed,
+    }
+
+
 def run(options: argparse.Namespace) -> int:
     from dds_fast.command import files
     from dds_fast.decompose import resolve_dictionary
-    from dds_fast.notes import general_midi
 
     jobs = files.plan(
         options.inputs,
@@ -80,17 +105,5 @@ def run(options: argparse.Namespace) -> int:
         resolve_dictionary(options.dictionary),
         overwrite=options.overwrite,
         skip_existing=options.skip_existing,
-        midi=None if options.midi is None else general_midi.read(options.midi),
-        n_components=options.components,
-        max_steps=options.max_steps,
-        step_size=options.step_size,
-        penalty=options.penalty,
-        sparsity=options.sparsity,
-        likelihood=options.likelihood,
-        preset=options.preset,
-        tuning=options.tuning,
-        device=options.device,
-        precision=options.precision,
-        backend=options.backend,
-        random_state=options.seed,
+        **search_options(options),
     )

@@ -9,8 +9,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from dds_fast.notes.score_midi import SUFFIXES
-
 if TYPE_CHECKING:
     from dds_fast.notes.general_midi import Numbers
 
@@ -25,7 +23,6 @@ HEADINGS = {
     "note_onset_f1": "onset F1",
     "note_onset_offset_f1": "note F1",
 }
-LABEL_SUFFIXES = (*SUFFIXES, ".txt", ".tsv", ".csv")
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -84,10 +81,10 @@ def evaluate(
         ValueError: one label file for several results.
     """
     from dds_fast import metrics
-    from dds_fast.command.files import ACTIVATIONS
     from dds_fast.decomposition import Decomposition
-    from dds_fast.notes.general_midi import numbers
+    from dds_fast.notes.general_midi import drums
     from dds_fast.notes.score import load_labels
+    from dds_fast.results import ACTIVATIONS
 
     results = sorted(output.glob(f"*/{ACTIVATIONS}"))
     if (output / ACTIVATIONS).is_file():
@@ -100,15 +97,14 @@ def evaluate(
     for path in results:
         stem, result = path.parent.name, Decomposition.load(path)
         label_file = labels if labels.is_file() else _labels_of(stem, labels)
-        number_of = numbers(result.sources, midi)
-        drums = {s: number_of[s] for s in result.sources if isinstance(s, str) and s in number_of}
-        scores[stem] = metrics.evaluate(
-            result, load_labels(label_file, drums=drums), label_delay=label_delay
-        )
+        played = load_labels(label_file, drums=drums(result.sources, midi))
+        scores[stem] = metrics.evaluate(result, played, label_delay=label_delay)
     return scores
 
 
 def _labels_of(stem: str, folder: Path) -> Path:
+    from dds_fast.notes.score import LABEL_SUFFIXES
+
     found = {path.suffix.lower(): path for path in folder.glob("*") if path.stem == stem}
     for suffix in LABEL_SUFFIXES:
         if suffix in found:

@@ -13,10 +13,25 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from dds_fast.command import bench, decompose, demo, evaluate, fit, info, inspect, plot, separate
+from dds_fast.command import (
+    bench,
+    corpus,
+    corpus_report,
+    decompose,
+    demo,
+    evaluate,
+    fit,
+    info,
+    inspect,
+    plot,
+    separate,
+)
 from dds_fast.command.messages import messages
 
-COMMANDS = (decompose, separate, evaluate, fit, inspect, plot, bench, info, demo)
+COMMANDS = (
+    *(decompose, separate, evaluate, fit, inspect, plot, corpus, corpus_report),
+    *(bench, info, demo),
+)
 FAILURES = (ValueError, OSError, RuntimeError, MemoryError, ArithmeticError, ImportError)
 """What is told in a line; an import that fails is that of an extra."""
 
