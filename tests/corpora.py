@@ -16,7 +16,7 @@ def contents(folder: Path) -> tuple[Rows, Rows]:
         parquet.read_table(folder / name).to_pylist() for name in ("recordings", "notes")
     )
     for row in recordings:
-        row.pop("searched_s")
+        del row["searched_s"], row["ended"]
     return (
         sorted(recordings, key=lambda row: row["recording"]),
         sorted(notes, key=lambda row: (row["recording"], row["start"], row["source"])),

@@ -16,16 +16,16 @@ from dds_fast.corpus.table import Table, needs_extra
 from dds_fast.decompose import decompose, resolve_dictionary, resolve_settings
 from dds_fast.dictionary import PIANO, Dictionary
 
-PER_RECORDING = 1.3
+PER_RECORDING = 0.7
 """Core-seconds that a recording takes beside those of its sound; see docs/scale.md."""
 
-PER_SECOND = 0.25
+PER_SECOND = 0.31
 """Core-seconds that a second of sound takes."""
 
-NOTE_BYTES = 250_000
+NOTE_BYTES = 300_000
 """Of the table, for an hour of sound."""
 
-FILE_BYTES = 60_000_000
+FILE_BYTES = 90_000_000
 """Of the files of each recording, for an hour of sound."""
 
 _SETTINGS = ("n_components", "max_steps", "step_size", "penalty", "sparsity")

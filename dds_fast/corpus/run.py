@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -258,20 +259,25 @@ def _searched(
     import ray
     from ray.data import ActorPoolStrategy, from_arrow
 
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):  # what it says is in its log
+            handler.setLevel(logging.CRITICAL)
     dataset = from_arrow([pa.table({"recording": group}) for group in groups])
     dataset.context.max_errored_blocks = -1
     dataset.context.enable_progress_bars = False
     dataset.context.print_on_execution_start = False
-    found = dataset.map_batches(
-        SingleThreaded,
-        fn_constructor_kwargs=worker,
-        batch_size=None,  # a block, which is a batch of ours
-        batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=n_workers, max_tasks_in_flight_per_actor=2),
-        num_cpus=1,
-        num_gpus=gpus or None,
-        ray_remote_args_fn=lambda: {"max_task_retries": RETRIES},
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of max_task_retries, from 2.64 on
+        found = dataset.map_batches(
+            SingleThreaded,
+            fn_constructor_kwargs=worker,
+            batch_size=None,  # a block, which is a batch of ours
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(size=n_workers, max_tasks_in_flight_per_actor=2),
+            num_cpus=1,
+            num_gpus=gpus or None,
+            max_task_retries=RETRIES,
+        )
     try:
         yield from found.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     except ray.exceptions.RayError as error:

@@ -76,6 +76,7 @@ def schema(sources: Sequence[int | str]) -> pyarrow.Schema:
             ("gain", pa.float64()),
             ("tuning", pa.float64()),
             ("searched_s", pa.float64()),
+            ("ended", pa.timestamp("ms", "UTC")),
             ("dds_fast", pa.string()),
             ("dictionary", pa.string()),
             ("folder", pa.string()),

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,7 @@ class Worker:
             "recording": recording,
             "dds_fast": sys.modules["dds_fast"].__version__,  # importing it would be upwards
             "dictionary": self.hashed,
+            "ended": datetime.now(timezone.utc),
             NOTES: [],
         }
 
