@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         audio,
         calibration,
         codes,
+        corpus,
         datasets,
         decomposition,
         dictionary,
@@ -62,9 +63,9 @@ __all__ = [
 ]
 
 _MODULES = (
-    *("audio", "calibration", "codes", "datasets", "decomposition", "dictionary", "flows"),
-    *("inspection", "methods", "metrics", "nmf", "notes", "ops", "page", "plots", "search"),
-    *("separation", "temporal"),
+    *("audio", "calibration", "codes", "corpus", "datasets", "decomposition", "dictionary"),
+    *("flows", "inspection", "methods", "metrics", "nmf", "notes", "ops", "page", "plots"),
+    *("search", "separation", "temporal"),
 )
 
 

@@ -19,7 +19,7 @@ from dds_fast.problems import Problems
 from dds_fast.progress import bar
 from dds_fast.search.engines import choose
 from dds_fast.search.loop import Callback
-from dds_fast.search.settings import preset_settings
+from dds_fast.search.settings import SearchSettings, preset_settings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -237,11 +237,22 @@ def _asked(
     **overrides: Any,
 ) -> Problems:
     """What every recording is asked, by legal options."""
-    base = dictionary.search
-    if preset is not None:
-        base = preset_settings(preset, dictionary.kind, base)
-    settings = base.with_overrides(dictionary.kind, **overrides)
+    settings = resolve_settings(dictionary, preset, **overrides)
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
     random_state = scalars.integer("random_state", random_state)
     return Problems(dictionary, settings, likelihood, random_state)
+
+
+def resolve_settings(
+    dictionary: Dictionary, preset: str | None = None, **overrides: Any
+) -> SearchSettings:
+    """The settings of a search: the dictionary's own or a preset's, but for what is given.
+
+    Raises:
+        ValueError: as of `dds_fast.search.SearchSettings.with_overrides`, or an unknown preset.
+    """
+    base = dictionary.search
+    if preset is not None:
+        base = preset_settings(preset, dictionary.kind, base)
+    return base.with_overrides(dictionary.kind, **overrides)

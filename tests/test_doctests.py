@@ -22,7 +22,8 @@ MODULES = [
     if not info.name.rpartition(".")[2].startswith("_c")
 ]
 PUBLIC = (
-    *("dds_fast", "arrays", "audio", "calibration", "codes", "datasets", "datasets.mixtures"),
+    *("dds_fast", "arrays", "audio", "calibration", "codes", "corpus", "datasets"),
+    "datasets.mixtures",
     *("datasets.soundfont", "datasets.synthetic", "decomposition", "dictionary", "flows"),
     *("inspection", "methods.langevin", "methods.nae", "methods.priors"),
     *("methods.score_informed", "methods.variational", "metrics", "nmf", "notes.found"),

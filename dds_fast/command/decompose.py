@@ -26,6 +26,20 @@ def add(commands: Any) -> argparse.ArgumentParser:
         help="audio file, or folder: all audio files below it, whose folders OUT gets too",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder")
+    add_search(parser)
+    _add_notes(parser)
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace existing results")
+    existing.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave finished recordings alone, and those that another process works on",
+    )
+    return parser
+
+
+def add_search(parser: argparse.ArgumentParser) -> None:
+    """The options of a search, which `search_options` reads."""
     parser.add_argument(
         *("-d", "--dictionary"),
         type=Path,
@@ -80,6 +94,9 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "--backend", default="auto", metavar="NAME", help="auto or one that info -v shows"
     )
     search.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn")
+
+
+def _add_notes(parser: argparse.ArgumentParser) -> None:
     notes = parser.add_argument_group("notes")
     notes.add_argument(
         "--sensitivity",
@@ -122,20 +139,17 @@ def add(commands: Any) -> argparse.ArgumentParser:
         help="write page.html, to listen to the stems of both hands, "
         "or of each instrument, and see the notes",
     )
-    notes.add_argument(
+    add_midi(notes)
+
+
+def add_midi(parser: Any) -> None:
+    """The option `general_midi.read` reads."""
+    parser.add_argument(
         "--midi",
         metavar="NAME=NUMBER,...",
         help="drum notes and programs of named sources in notes.mid, by number or General MIDI "
         "name; or a JSON file of them",
     )
-    existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--overwrite", action="store_true", help="replace existing results")
-    existing.add_argument(
-        "--skip-existing",
-        action="store_true",
-        help="leave finished recordings alone, and those that another process works on",
-    )
-    return parser
 
 
 def _tuning(text: str) -> float | str:
@@ -149,12 +163,31 @@ def _formats(text: str) -> tuple[str, ...]:
     return kinds
 
 
+def search_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_search`, the dictionary aside, by the names that functions have."""
+    return {
+        "n_components": options.components,
+        "max_steps": options.max_steps,
+        "step_size": options.step_size,
+        "penalty": options.penalty,
+        "sparsity": options.sparsity,
+        "likelihood": options.likelihood,
+        "preset": options.preset,
+        "tuning": options.tuning,
+        "device": options.device,
+        "precision": options.precision,
+        "backend": options.backend,
+        "random_state": options.seed,
+    }
+
+
 def run(options: argparse.Namespace) -> int:
     from dds_fast.command import files
     from dds_fast.decompose import resolve_dictionary
     from dds_fast.notes import general_midi
+    from dds_fast.results import Wanted
 
-    wanted = files.Wanted(
+    wanted = Wanted(
         formats=(*options.formats, *["wav"] * options.sonify),
         page=options.page,
         midi=None if options.midi is None else general_midi.read(options.midi),
@@ -175,16 +208,5 @@ def run(options: argparse.Namespace) -> int:
         wanted,
         overwrite=options.overwrite,
         skip_existing=options.skip_existing,
-        n_components=options.components,
-        max_steps=options.max_steps,
-        step_size=options.step_size,
-        penalty=options.penalty,
-        sparsity=options.sparsity,
-        likelihood=options.likelihood,
-        preset=options.preset,
-        tuning=options.tuning,
-        device=options.device,
-        precision=options.precision,
-        backend=options.backend,
-        random_state=options.seed,
+        **search_options(options),
     )

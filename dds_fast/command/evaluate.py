@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dds_fast.notes.score_midi import SUFFIXES
-
 if TYPE_CHECKING:
     from dds_fast.notes.general_midi import Numbers
 
@@ -26,7 +24,6 @@ HEADINGS = {
     "reconstruction_error": "RE",
     "relative_error": "rel. error",
 }
-LABEL_SUFFIXES = (*SUFFIXES, ".txt", ".tsv", ".csv")
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -103,11 +100,11 @@ def evaluate(
         ValueError: one file for several results.
     """
     from dds_fast import metrics
-    from dds_fast.command.files import ACTIVATIONS
-    from dds_fast.datasets.note_files import AUDIO_SUFFIXES
+    from dds_fast.choices import AUDIO_SUFFIXES
     from dds_fast.decomposition import Decomposition
-    from dds_fast.notes.general_midi import numbers
-    from dds_fast.notes.score import load_labels
+    from dds_fast.notes.general_midi import drums
+    from dds_fast.notes.score import LABEL_SUFFIXES, load_labels
+    from dds_fast.results import ACTIVATIONS
 
     results = sorted(output.rglob(ACTIVATIONS))
     if (output / ACTIVATIONS).is_file():
@@ -125,13 +122,9 @@ def evaluate(
         recording = None
         if recordings is not None:
             recording = _of("recording", stem, recordings, AUDIO_SUFFIXES)
-        number_of = numbers(result.sources, midi)
-        drums = {s: number_of[s] for s in result.sources if isinstance(s, str) and s in number_of}
+        played = load_labels(label_file, drums=drums(result.sources, midi))
         scores[stem] = metrics.evaluate(
-            result,
-            load_labels(label_file, drums=drums),
-            label_delay=label_delay,
-            recording=recording,
+            result, played, label_delay=label_delay, recording=recording
         )
     return scores
 

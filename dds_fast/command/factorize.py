@@ -71,11 +71,12 @@ def add(commands: Any) -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    from dds_fast.command.files import PAGE, check_finite, folder_of
+    from dds_fast.command.files import folder_of
     from dds_fast.files import probe_file
     from dds_fast.methods import factorize
     from dds_fast.plots import activations, templates
     from dds_fast.plots.figure import beside_results, save_figure
+    from dds_fast.results import PAGE, check_finite
 
     given = _given(options)
     if not options.input.is_file():

@@ -17,6 +17,8 @@ from dds_fast import __version__
 from dds_fast.command import (
     bench,
     completion,
+    corpus,
+    corpus_report,
     decompose,
     demo,
     evaluate,
@@ -30,7 +32,7 @@ from dds_fast.command import (
 from dds_fast.command.messages import messages, plain_warnings
 
 COMMANDS = (
-    *(decompose, separate, factorize, evaluate, fit, inspect, plot),
+    *(decompose, separate, factorize, evaluate, fit, inspect, plot, corpus, corpus_report),
     *(bench, info, demo, completion),
 )
 FAILURES = (ValueError, OSError, RuntimeError, MemoryError, ArithmeticError, ImportError)

@@ -77,10 +77,11 @@ def add(commands: Any) -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     from dds_fast.audio.masks import REST
     from dds_fast.audio.stem_files import SUFFIXES, paths_of
-    from dds_fast.command.files import PAGE, check_finite, folder_of
+    from dds_fast.command.files import folder_of
     from dds_fast.files import probe
     from dds_fast.notes import grouping
     from dds_fast.notes.score import load_labels
+    from dds_fast.results import PAGE, check_finite
     from dds_fast.separate import decomposition, groups_of
 
     folder = folder_of(options.input, options.output)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ class Note:
         end: seconds.
         source: MIDI number, or a name.
         velocity: 1 to 127, from the note's peak relative to the strongest note found.
+        confidence: what a calibrated dictionary says of it, from 0 to 1, see
+            `dds_fast.temporal.states`; None without one. Notes that differ in it alone are equal.
 
     Example:
         >>> note = Note(start=0.5, end=1.25, source=60, velocity=100)
@@ -43,6 +45,7 @@ class Note:
     end: float
     source: int | str
     velocity: int
+    confidence: float | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

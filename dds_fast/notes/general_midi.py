@@ -122,6 +122,21 @@ def numbers(sources: Sequence[int | str], given: Numbers | None = None) -> dict[
     return found
 
 
+def drums(sources: Sequence[int | str], given: Numbers | None = None) -> dict[str, int]:
+    """MIDI notes of sources that are drums, by which reference notes name them.
+
+    Args:
+        sources: MIDI numbers or names.
+        given: as for `numbers`.
+
+    Example:
+        >>> drums([60, "kick", "guitar/60"])
+        {'kick': 36}
+    """
+    number_of = numbers(sources, given)
+    return {s: number_of[s] for s in sources if isinstance(s, str) and s in number_of}
+
+
 def number(name: str, value: int | str, drum: bool) -> int:
     """A drum's note, or an instrument's program, by number or General MIDI name.
 
