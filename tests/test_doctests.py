@@ -25,13 +25,12 @@ PUBLIC = (
     *("dds_fast", "arrays", "audio", "calibration", "codes", "corpus", "datasets"),
     "datasets.mixtures",
     *("datasets.soundfont", "datasets.synthetic", "decomposition", "dictionary", "flows"),
-    *("inspection", "methods.langevin", "methods.nae", "methods.priors"),
+    *("inspection", "methods.amortised", "methods.langevin", "methods.nae", "methods.priors"),
     *("methods.score_informed", "methods.variational", "metrics", "nmf", "notes.found"),
     *("notes.grouping", "notes.names", "notes.score", "ops", "page", "plots", "scalars"),
     *("search", "separation", "temporal.features", "temporal.network", "temporal.states"),
 )
 CANNOT_RUN = {
-    "musdb18": "needs a data set and the package that reads it",
     "render": "needs tinysoundfont",
     "synthesizer": "needs tinysoundfont",
 }

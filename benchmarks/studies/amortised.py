@@ -11,7 +11,7 @@ test piano took part in nothing. Finished rows of amortised.json and priors in W
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +80,8 @@ def wave_prior(work: Path) -> BankPrior:
     return kept(work / "toy_256.safetensors", bank, task, WAVE_TRAINING)
 
 
-def on_waves(prior: Prior, way: str, seed: int) -> dict[str, Any]:
-    sources = waves(1, N_TEST)
+def on_waves(make: Callable[[], Prior], way: str, seed: int) -> dict[str, Any]:
+    prior, sources = make(), waves(1, N_TEST)
     mixture = sources.sum(axis=0)
     if way == "free":
         posterior = variational.separate(mixture, prior, sigma=SIGMA, random_state=seed, **FREE)
@@ -199,15 +199,15 @@ def main() -> None:
     sources = waves(1, N_TEST)
     shares = np.stack([sources.mean(axis=0)] * 4)
     study.add("toy waves", "none", "mixture / N", 0, measure=partial(scored, sources, shares))
-    priors: dict[str, Prior] = {
-        "exact": ExactToyPrior(WINDOW, SIGMA),
-        "trained": wave_prior(options.work),
+    priors: dict[str, Callable[[], Prior]] = {
+        "exact": cache(partial(ExactToyPrior, WINDOW, SIGMA)),
+        "trained": cache(partial(wave_prior, options.work)),
     }
     frames = frame_prior(options.notes, options.work)
     for seed in SEEDS:
         for way in ("free", "amortised"):
+            measure = partial(on_piano, frames, options.notes, way, seed)
+            study.add("piano", "trained", way, seed, measure=partial(guarded, measure))
             for name, prior in priors.items():
                 measure = partial(on_waves, prior, way, seed)
                 study.add("toy waves", name, way, seed, measure=partial(guarded, measure))
-            measure = partial(on_piano, frames, options.notes, way, seed)
-            study.add("piano", "trained", way, seed, measure=partial(guarded, measure))

@@ -176,9 +176,16 @@ def musdb18(root: str | Path, subset: str = "train", **settings: int) -> StemCro
         ValueError: no tracks there; a track of the WAV edition lacks a source.
 
     Example:
-        >>> crops = musdb18("musdb18", subset="test", n_samples=32000)  # doctest: +SKIP
-        >>> crops.sources, crops[0].shape  # doctest: +SKIP
-        (('drums', 'bass', 'other', 'vocals'), (4, 32000))
+        >>> import tempfile
+        >>> import soundfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     song = Path(root) / "test" / "song"
+        ...     song.mkdir(parents=True)
+        ...     for name in (*MUSDB_SOURCES, "mixture"):
+        ...         soundfile.write(song / f"{name}.wav", np.sin(np.arange(44100) / 9), 44100)
+        ...     crops = musdb18(root, subset="test", n_samples=3000)
+        ...     crops.sources, crops[0].shape
+        (('drums', 'bass', 'other', 'vocals'), (4, 3000))
     """
     folder = Path(root) / subset
     if any(folder.glob("*/*.wav")):
