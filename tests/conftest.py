@@ -86,23 +86,28 @@ def poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(owner, name, _poisoned(getattr(owner, name)))
 
 
-@pytest.fixture(params=["portable", "avx2", "avx512", "avx512_bf16", "amx"])
-def level(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Each instruction-set level of the CPU kernels that this machine can run, made active."""
+@pytest.fixture
+def native_code() -> ModuleType:
+    """The compiled CPU kernels."""
     from dds_fast import _native
 
     try:
-        native = _native.cpu()
+        return _native.cpu()
     except ImportError:
         if WITHOUT_NATIVE:
             pytest.skip("needs native code")
         raise
-    if request.param not in native.levels():
+
+
+@pytest.fixture(params=["portable", "avx2", "avx512", "avx512_bf16", "amx"])
+def level(request: pytest.FixtureRequest, native_code: ModuleType) -> Iterator[str]:
+    """Each instruction-set level of the CPU kernels that this machine can run, made active."""
+    if request.param not in native_code.levels():
         pytest.skip(f"this machine has no {request.param}")
-    before = native.level()
-    native.set_level(request.param)
+    before = native_code.level()
+    native_code.set_level(request.param)
     yield request.param
-    native.set_level(before)
+    native_code.set_level(before)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import fresh
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -73,3 +74,28 @@ def test_pinned_versions_serve_every_python_declared() -> None:
             assert serves.contains(f"{oldest}.0"), f"{name} {version} serves Python {serves}"
             checked.append(name)
     assert sys.version_info >= (3, 11) and {"torch", "numpy"} <= set(checked)
+
+
+def test_what_windows_lacks_is_not_asked_for() -> None:
+    """A rehearsal: names that are POSIX's alone are taken away before the package is used."""
+    code = """
+import os, pathlib, shutil, sys, tempfile
+import librosa, soundfile, torch
+
+for name in ("O_DIRECTORY", "O_NOFOLLOW", "getuid", "register_at_fork", "sysconf"):
+    delattr(os, name)
+sys.modules["fcntl"] = sys.modules["resource"] = sys.modules["dds_fast._cpu"] = None
+sys.platform = "win32"
+import dds_fast
+from dds_fast import caches, files, locks
+
+result = dds_fast.nmf.factorize(torch.ones(4, 4), 2, n_steps=2)
+files.allow_open(10)
+assert pathlib.Path(caches._temporary("dds_fast-rehearsal")).is_dir()
+with locks.claimed(pathlib.Path("a")) as own, files.writing(pathlib.Path("b.txt")) as path:
+    path.write_text(str(own))
+print(pathlib.Path("b.txt").read_text(), os.listdir())
+"""
+    result = fresh.run(code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "True ['b.txt']\n"
