@@ -11,7 +11,7 @@ from test_doctests import PUBLIC
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", "dds_fast/models/*.md")
+    for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", "dds_fast/models/*.md", "examples/*.md")
     for path in ROOT.glob(pattern)
 )
 
