@@ -183,9 +183,9 @@ def from_folders(
         FileNotFoundError: a folder or a label file is not there.
         ValueError: a folder holds no recordings, or a delay is no number.
     """
+    sets = [_mixture(text) for text in mixtures]
     recordings = find_notes(notes)
     pianos = sorted({recording.path.parent.name for recording in recordings})
-    sets = [_mixture(text) for text in mixtures]
     if held_out is not None:
         others = find_notes(held_out)
         if shared := {one.path for one in recordings} & {one.path for one in others}:
