@@ -25,6 +25,8 @@ PUBLIC = (
     *("dds_fast", "arrays", "audio", "calibration", "codes", "datasets", "datasets.mixtures"),
     *("datasets.soundfont", "datasets.synthetic", "decomposition", "dictionary", "flows"),
     *("inspection", "methods.langevin", "methods.nae", "methods.priors"),
+    *("methods.recordings", "methods.transformer", "progress", "notes.note_audacity"),
+    *("notes.note_frame", "notes.note_jams", "notes.note_layer", "notes.sonification"),
     *("methods.score_informed", "methods.variational", "metrics", "nmf", "notes.found"),
     *("notes.grouping", "notes.names", "notes.score", "ops", "plots", "scalars", "search"),
     *("separation", "temporal.features", "temporal.network", "temporal.states"),
@@ -33,6 +35,7 @@ CANNOT_RUN = {
     "musdb18": "needs a data set and the package that reads it",
     "render": "needs tinysoundfont",
     "synthesizer": "needs tinysoundfont",
+    "to_frame": "needs pandas",
 }
 
 
