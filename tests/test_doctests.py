@@ -26,6 +26,8 @@ PUBLIC = (
     "datasets.mixtures",
     *("datasets.soundfont", "datasets.synthetic", "decomposition", "dictionary", "flows"),
     *("inspection", "methods.amortised", "methods.langevin", "methods.nae", "methods.priors"),
+    *("methods.recordings", "methods.transformer", "progress", "notes.note_audacity"),
+    *("notes.note_frame", "notes.note_jams", "notes.note_layer", "notes.sonification"),
     *("methods.score_informed", "methods.variational", "metrics", "nmf", "notes.found"),
     *("notes.grouping", "notes.names", "notes.score", "ops", "page", "plots", "scalars"),
     *("search", "separation", "temporal.features", "temporal.network", "temporal.states"),
@@ -33,6 +35,7 @@ PUBLIC = (
 CANNOT_RUN = {
     "render": "needs tinysoundfont",
     "synthesizer": "needs tinysoundfont",
+    "to_frame": "needs pandas",
 }
 
 

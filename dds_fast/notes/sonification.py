@@ -34,13 +34,13 @@ def sonify(notes: Iterable[Note], n_samples: int, sr: float) -> np.ndarray:
     n_samples = scalars.integer("n_samples", n_samples, least=0)
     rate = round(scalars.positive("sr", sr))
     notes = list(notes)
-    drums = np.array([note.start for note in notes if parts(note.source)[1] is None])
+    pitched = [note for note in notes if parts(note.source)[1] is not None]
+    hits = np.array([note.start for note in notes if parts(note.source)[1] is None])
+    heard = [to_midi(pitched).synthesize(fs=rate)] if pitched else []
+    heard += [mir_eval.sonify.clicks(hits, rate)] if len(hits) else []
     made = np.zeros(n_samples)
-    for heard in (
-        to_midi(notes).synthesize(fs=rate),
-        mir_eval.sonify.clicks(drums, rate) if len(drums) else made,
-    ):
-        length = min(n_samples, len(heard))
-        made[:length] += heard[:length]
+    for wave in heard:
+        length = min(n_samples, len(wave))
+        made[:length] += wave[:length]
     peak = np.abs(made).max(initial=0.0)
     return (PEAK / peak * made if peak else made).astype(np.float32)

@@ -94,7 +94,7 @@ def test_sensitivity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("--penalty nan", "penalty must be finite"),
         ("--components 0", "n_components must be at least 1"),
         ("--tuning 900", "tuning must be"),
-        ("--precision bf16x3 --backend reference", "reference"),
+        ("--precision float64 --backend cpu", "with float32 tensors, not in float64"),
         ("--sensitivity 1", "--sensitivity is for calibrated dictionaries"),
         ("--tempo 0", "tempo must be finite and positive"),
         ("--program Theremin", "General MIDI has no instrument 'Theremin'"),
