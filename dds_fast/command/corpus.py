@@ -77,7 +77,8 @@ def run(options: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     for recording, error in list(done.errors.items())[:MOST_ERRORS]:
-        print(f"dds-fast: {recording}: {error}", file=sys.stderr)
+        named = error if recording in error else f"{recording}: {error}"
+        print(f"dds-fast: {named}", file=sys.stderr)
     if done.failed:
         where = options.output / corpus.RECORDINGS
         print(

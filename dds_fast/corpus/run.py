@@ -159,19 +159,26 @@ def decompose(
                 seconds += row["seconds"] or 0.0
                 if row["error"] is not None:
                     errors[row["recording"]] = row["error"]
-                bar.update(lengths[row["recording"]] / 3600)
+                bar.update(_milliseconds(lengths[row["recording"]]))
             failed = f", {len(errors)} failed" if errors else ""
             bar.set_postfix_str(f"{n_done}/{len(lengths)} recordings{failed}")
     return Outcome(len(lengths), n_done - len(errors), seconds / 3600, errors)
 
 
+def _milliseconds(seconds: float) -> int:
+    """As whole numbers, whose sum is exact."""
+    return round(1000 * seconds)
+
+
 def _bar(planned: Plan, progress: bool) -> tqdm:
-    done = sum(planned.lengths) - sum(planned.left_lengths)
+    total, left = (
+        sum(map(_milliseconds, lengths)) for lengths in (planned.lengths, planned.left_lengths)
+    )
     return tqdm(
-        total=planned.hours,
-        initial=done / 3600,
+        total=total,
+        initial=total - left,
         disable=not progress,
-        unit="h",
+        unit_scale=1 / 3_600_000,
         bar_format=_BAR,
         smoothing=0,  # of the whole run: recordings come in bursts
     )

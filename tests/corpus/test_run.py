@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,33 +90,65 @@ def test_the_notes_are_those_of_decompose(
     assert {row["recording"] for row in undisturbed[0]} == set(recordings)
 
 
+def run_with(rows: str, cluster: str, options: str) -> str:
+    """What a driver prints of a corpus whose workers have these lines at the end of `rows`."""
+    script = f"""
+import os, signal
+from pathlib import Path
+from dds_fast import corpus
+from dds_fast.corpus import run
+
+class Dying(run.SingleThreaded):
+    def rows(self, recordings):
+        found = super().rows(recordings)
+{textwrap.indent(rows, " " * 8)}
+        return found
+
+run.SingleThreaded, run.RETRIES = Dying, 1
+done = corpus.decompose(address={cluster!r}, {options})
+print(done.done, done.failed, *done.errors.values())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 def test_a_killed_worker_costs_nothing(
-    undisturbed: tuple[Any, Any], slow: Dictionary, recordings: list[str], tmp_path: Path
+    cluster: str,
+    undisturbed: tuple[Any, Any],
+    slow: Dictionary,
+    recordings: list[str],
+    tmp_path: Path,
 ) -> None:
-    out, killed = tmp_path / "out", []
-
-    def kill() -> None:
-        once(lambda: has_parts(out))
-        killed.append(workers()[0])
-        os.kill(killed[0], signal.SIGKILL)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    done = corpus.decompose(recordings, out, slow, part_seconds=0)
-    killer.join()
-    assert killed and done.failed == 0
-    assert contents(out) == undisturbed
+    out, model, mark = tmp_path / "out", tmp_path / "m.safetensors", tmp_path / "killed"
+    slow.save(model)
+    rows = f"""
+if {recordings[3]!r} in recordings and not os.path.exists({str(mark)!r}):
+    Path({str(mark)!r}).touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    told = f"inputs={recordings}, output={str(out)!r}, dictionary={str(model)!r}, part_seconds=0"
+    assert run_with(rows, cluster, told) == f"{N} 0"
+    assert mark.exists()
+    assert same(contents(out), undisturbed)
 
 
-def workers() -> list[int]:
-    """Processes of this cluster's that hold a dictionary."""
-    from ray.util.state import list_actors
+def test_a_worker_that_a_recording_kills(cluster: str, tmp_path: Path) -> None:
+    """It is named in the end, and the others are done."""
+    paths = [recording(tmp_path / "in" / f"{name}.wav") for name in ("bad", "good")]
+    model = tmp_path / "m.safetensors"
+    dictionary("nmf", search={"nmf": {"max_steps": 1}}).save(model)
+    rows = f"if {paths[0]!r} in recordings: os._exit(1)"
+    told = f"inputs={paths}, output={str(tmp_path / 'out')!r}, dictionary={str(model)!r}, workers=1"
+    assert run_with(rows, cluster, told).startswith("1 1 its worker died")
+    assert [row["error"] is None for row in contents(tmp_path / "out")[0]] == [False, True]
 
-    return [
-        actor.pid
-        for actor in list_actors(filters=[("state", "=", "ALIVE")], detail=True)
-        if "SingleThreaded" in actor.class_name and actor.pid
-    ]
+
+def same(found: tuple[Any, Any], expected: tuple[Any, Any]) -> bool:
+    """But for the dictionary's hash, which is another one of a file."""
+    for row in (*found[0], *expected[0]):
+        row["dictionary"] = None
+    return found == expected
 
 
 def test_a_killed_driver_costs_little(
@@ -142,9 +174,7 @@ corpus.decompose({recordings}, {str(out)!r}, {str(model)!r}, address={cluster!r}
     done = corpus.decompose(recordings, out, model)
     assert (done.done, done.failed) == (N, 0)
     assert all(path.stat().st_mtime_ns == then for path, then in parts.items())
-    of_file = [{**row, "dictionary": None} for row in contents(out)[0]]
-    assert of_file == [{**row, "dictionary": None} for row in undisturbed[0]]
-    assert contents(out)[1] == undisturbed[1]
+    assert same(contents(out), undisturbed)
 
 
 def test_bad_recordings_are_named_summed_up_and_tried_again(
@@ -175,31 +205,3 @@ def test_bad_recordings_are_named_summed_up_and_tried_again(
     page = (out / "report" / "01.html").read_text()
     assert "page.js" not in page and 'name="generator"' in page
     assert 'href="01.html"' in (out / "report" / "index.html").read_text()
-
-
-def test_a_worker_that_a_recording_kills(cluster: str, tmp_path: Path) -> None:
-    """It is named in the end, and the others are done."""
-    script = f"""
-import os, sys
-from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-import tiny
-from dds_fast import corpus
-from dds_fast.corpus import run
-
-class Dies(run.SingleThreaded):
-    def rows(self, recordings):
-        if any("bad" in recording for recording in recordings):
-            os._exit(1)
-        return super().rows(recordings)
-
-run.SingleThreaded, run.RETRIES = Dies, 0
-folder = Path({str(tmp_path)!r})
-for name in ("good", "bad"):
-    tiny.recording(folder / "in" / f"{{name}}.wav")
-kind = tiny.dictionary("nmf", search={{"nmf": {{"max_steps": 1}}}})
-done = corpus.decompose([folder / "in"], folder / "out", kind, address={cluster!r}, workers=1)
-print(done.done, done.failed, list(done.errors.values()))
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.stdout.startswith("1 1 ['its worker died"), done.stderr

@@ -65,3 +65,13 @@ def test_sensitivity_finds_more_or_fewer() -> None:
 
 def test_nothing_is_found_in_silence() -> None:
     assert notes(Evidence.nothing(4, 50), range(4), 10) == []
+
+
+def test_confidence_is_of_the_attack_and_of_sounding_on() -> None:
+    evidence = Evidence.nothing(1, 9)
+    evidence.sounding[0, 2:6] = [1, 2, 3, 4]
+    evidence.struck[0, 2] = 2
+    expected = np.mean(1 / (1 + np.exp([-1, -2, -3, -4]))) / (1 + np.exp(-2))
+    for sensitivity in (0.0, 1.0):
+        (note,) = notes(evidence, [60], frame_rate=10, sensitivity=sensitivity)
+        assert note.confidence == pytest.approx(expected, rel=1e-5)
