@@ -258,7 +258,7 @@ class TestReport:
         assert len(psa) == 3
         (line,) = [line for line in text.splitlines() if line.startswith("| DDS-2")]
         assert line.startswith(
-            f"| DDS-2 | 0.4323 | 0.8121 | {psa.mean():.3f} ± {psa.std(ddof=1):.3f}"
+            f"| DDS-2 | 0.4323 | 0.8121 | 3 | {psa.mean():.3f} ± {psa.std(ddof=1):.3f}"
         )
 
     def test_files(self, made: Runs, tmp_path: Path) -> None:
