@@ -51,7 +51,7 @@ class Plan:
         >>> plan = Plan(("a.wav", "b.wav"), (3600.0, 0.0), frozenset(), frozenset(), 2, 1.0, 10**6)
         >>> print(plan)
         2 recordings, 1.0 hours of sound; 2 to decompose, 1 without a readable header
-        about 0.1 hours by 2 workers, 1.0 MB
+        about 0.2 hours by 2 workers, 1.0 MB
     """
 
     recordings: tuple[str, ...]

@@ -122,15 +122,14 @@ def decompose(
         ConnectionError: no Ray cluster at the address.
 
     Example:
-        >>> import tempfile
-        >>> decompose(["/no/such/folder"], tempfile.mkdtemp())
+        >>> decompose(["archive/"], "notes_of_archive", workers=0)
         Traceback (most recent call last):
-        FileNotFoundError: no recordings: /no/such/folder
+        ValueError: workers must be at least 1, not 0
     """
-    needs_extra()
     gpus = scalars.not_negative("gpus", gpus)
     if workers is not None:
         workers = scalars.integer("workers", workers, 1)
+    needs_extra()
     table, loaded = Table(output), resolve_dictionary(dictionary)
     midi = numbers(loaded.sources, midi)
     told = {"label_delay": scalars.real("label_delay", label_delay), **options}

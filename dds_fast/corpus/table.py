@@ -97,7 +97,7 @@ class Table:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     table = Table(Path(folder) / "out")
-        ...     table.record(), table.rows(["recording"])
+        ...     table.record(), table.parts(RECORDINGS)
         (None, [])
     """
 

@@ -97,8 +97,9 @@ import os, signal
 from pathlib import Path
 from dds_fast import corpus
 from dds_fast.corpus import run
+from dds_fast.corpus.worker import Worker
 
-class Dying(run.SingleThreaded):
+class Dying(Worker):
     def rows(self, recordings):
         found = super().rows(recordings)
 {textwrap.indent(rows, " " * 8)}
