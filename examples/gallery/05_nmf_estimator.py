@@ -29,9 +29,9 @@ Sound(melody, SR, "the melody that it learns from")
 # %%
 # ``fit`` learns the spectra of five components: of four keys, and of what all their attacks share.
 
-X = audio.spectrogram(melody, CONFIG).values  # (F, T)
+X = audio.spectrogram(melody, CONFIG).values.T  # rows are frames
 model = nmf.NMF(5, loss="kl", n_steps=400).fit(X)
-W = model.components_
+W = model.components_.T
 
 # %%
 # Components come in no order. That of the attacks has the flattest spectrum; the strongest bin of
@@ -47,7 +47,7 @@ names = [keys[j] for j in order]
 # %%
 # ``transform`` finds the same components in other music.
 
-H = model.transform(audio.spectrogram(chords, CONFIG).values)
+H = model.transform(audio.spectrogram(chords, CONFIG).values.T).T
 fig, axes = plt.subplots(2, 1, figsize=(7, 7), layout="constrained")
 plots.templates(W[:, order], CONFIG.frequencies, names, title="spectra learned", ax=axes[0])
 times = CONFIG.times(H.shape[1])
