@@ -134,17 +134,6 @@ if {recordings[3]!r} in recordings and not os.path.exists({str(mark)!r}):
     assert same(contents(out), undisturbed)
 
 
-def test_a_worker_that_a_recording_kills(cluster: str, tmp_path: Path) -> None:
-    """It is named in the end, and the others are done."""
-    paths = [recording(tmp_path / "in" / f"{name}.wav") for name in ("bad", "good")]
-    model = tmp_path / "m.safetensors"
-    dictionary("nmf", search={"nmf": {"max_steps": 1}}).save(model)
-    rows = f"if {paths[0]!r} in recordings: os._exit(1)"
-    told = f"inputs={paths}, output={str(tmp_path / 'out')!r}, dictionary={str(model)!r}, workers=1"
-    assert run_with(rows, cluster, told).startswith("1 1 its worker died")
-    assert [row["error"] is None for row in contents(tmp_path / "out")[0]] == [False, True]
-
-
 def same(found: tuple[Any, Any], expected: tuple[Any, Any]) -> bool:
     """But for the dictionary's hash, which is another one of a file."""
     for row in (*found[0], *expected[0]):
