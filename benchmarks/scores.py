@@ -56,7 +56,7 @@ def measure(
     )
     seconds, processor_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
     X = spectrogram.values
-    error = float(np.linalg.norm(X - result.reconstruction()) / np.linalg.norm(X))
+    error = metrics.reconstruction(X, result.reconstruction())["relative_error"]
     result = result.without_components()
     if keep is not None:
         result.save(keep, overwrite=True)
@@ -74,6 +74,7 @@ def measure(
         "n_steps": result.n_steps,
         "stop_reason": result.stop_reason,
         "cost": float(result.history[-1]),
+        "lowest_cost": float(np.min(result.history)),
         "last_step_size": last.get("step_size"),
         "relative_error": error,
         "seconds": seconds,

@@ -1,6 +1,7 @@
 """One way to keep results: a JSON file with a line per row, and what the rows were measured on.
 
-    {"runs": [{"command", "commit", "machine", "versions"}], "about": ..., "rows": [...]}
+    {"runs": [{"command", "commit", "seed", "models", "machine", "versions"}], "about": ...,
+     "rows": [...]}
 
 A row names its run by number, unless that is the first. What was measured more than once is kept
 as median and spread, which are the quartiles. A commit is that of all tracked files but results: a
@@ -10,6 +11,7 @@ tree with changes is refused, and its numbers may only go elsewhere, as a trial'
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -33,6 +35,7 @@ from dds_fast.files import writing
 
 RESULTS = Path(__file__).parent / "results"
 CHECKOUT = RESULTS.parents[1]
+PACKAGED = Path(dds_fast.__file__).parent / "models" / "piano.safetensors"
 DIGITS = 8
 
 Record = dict[str, Any]
@@ -105,15 +108,28 @@ def parser(module: str, *places: str) -> argparse.ArgumentParser:
     return made
 
 
-def provenance(device: str = "cpu", command: str | None = None, more: Iterable[str] = ()) -> Record:
-    """Command, commit, machine and versions of what is measured now.
+def provenance(
+    device: str = "cpu",
+    command: str | None = None,
+    more: Iterable[str] = (),
+    seed: int | Sequence[int] | None = 0,
+) -> Record:
+    """Command, commit, seed, models, machine and versions of what is measured now.
+
+    The models are the packaged piano and those that the command line names, by their fingerprints.
 
     Args:
         device: where it is measured.
         command: by default the one that was `typed`.
         more: other distributions whose versions matter.
+        seed: of all that is drawn; None where the rows name theirs.
     """
     run: Record = {"command": command or typed(), "commit": _git("rev-parse", "HEAD")}
+    if seed is not None:
+        run["seed"] = seed if isinstance(seed, int) else list(seed)
+    named = (Path(word.rpartition("=")[2]) for word in sys.argv)
+    files = [path for path in named if path.suffix == ".safetensors" and path.is_file()]
+    run["models"] = {path.name: fingerprint(path) for path in (PACKAGED, *files)}
     if changes() != "":
         run["changed"] = True
     names = ("torch", "numpy", *more)
@@ -170,6 +186,12 @@ def described(run: Record) -> str:
     )
 
 
+def fingerprint(what: Path | np.ndarray) -> str:
+    """First half of the SHA-256 of a file, or of an array's bytes: which model made a row."""
+    content = what.read_bytes() if isinstance(what, Path) else np.ascontiguousarray(what).tobytes()
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
 # ---- files ---------------------------------------------------------------------------------------
 
 
@@ -210,7 +232,7 @@ class Study:
         keys: the fields.
         trial: see `permit`.
         about: of all rows.
-        device, more: see `provenance`.
+        device, more, seed: see `provenance`.
 
     Raises:
         Refused: see `permit`.
@@ -225,13 +247,14 @@ class Study:
         about: Record | None = None,
         device: str = "cpu",
         more: Iterable[str] = (),
+        seed: int | Sequence[int] | None = 0,
     ) -> None:
         permit(path, trial)
         self.path, self.keys = path, tuple(keys)
         self.record = read(path) if path.exists() else {"runs": [], "rows": []}
         if about is not None:
             self.record["about"] = about
-        self.run = add_run(self.record, provenance(device, more=more))
+        self.run = add_run(self.record, provenance(device, more=more, seed=seed))
 
     @property
     def rows(self) -> list[Record]:
@@ -252,6 +275,20 @@ class Study:
         self.rows.append(rounded(row))
         write(self.path, self.record)
         return self.rows[-1]
+
+
+def lacking(record: Record) -> list[str]:
+    """What the runs of a record do not say of "commit", "clean tree", "seed" and "models"."""
+    runs, rows, about = record["runs"], record["rows"], record.get("about") or {}
+    seeds = [about.get("seed"), about.get("random_state"), *(row.get("seed") for row in rows)]
+    said = {
+        "commit": all(run["commit"] for run in runs),
+        "clean tree": all(run["commit"] and not run.get("changed") for run in runs),
+        "seed": all("seed" in run for run in runs) or any(one is not None for one in seeds),
+        "models": all("models" in run for run in runs)
+        or (bool(rows) and all("model" in row for row in rows)),
+    }
+    return [name for name, there in said.items() if not there]
 
 
 def add_run(record: Record, run: Record) -> int:

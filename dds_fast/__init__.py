@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         audio,
         calibration,
         codes,
+        corpus,
         datasets,
         decomposition,
         dictionary,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         nmf,
         notes,
         ops,
+        page,
         plots,
         search,
         separation,
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
         separate,
     )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "BatchError",
@@ -61,9 +63,9 @@ __all__ = [
 ]
 
 _MODULES = (
-    *("audio", "calibration", "codes", "datasets", "decomposition", "dictionary", "flows"),
-    *("inspection", "methods", "metrics", "nmf", "notes", "ops", "plots", "search"),
-    *("separation", "temporal"),
+    *("audio", "calibration", "codes", "corpus", "datasets", "decomposition", "dictionary"),
+    *("flows", "inspection", "methods", "metrics", "nmf", "notes", "ops", "page", "plots"),
+    *("search", "separation", "temporal"),
 )
 
 

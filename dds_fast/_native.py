@@ -17,9 +17,10 @@ def cpu() -> ModuleType:
     """
     # torch brings its own OpenMP runtime; loaded first, it serves our module too.
     torch = importlib.import_module("torch")
+    module = _load("_cpu", "install a wheel of dds-fast, or build it with GCC or Clang (C++20)")
     # A forked process waits forever for the threads of that runtime, which stayed with its parent.
     os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
-    return _load("_cpu", "install a wheel of dds-fast, or build it with GCC or Clang (C++20)")
+    return module
 
 
 @cache

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import torch
-from tqdm import tqdm
 
 from dds_fast import arrays
 from dds_fast.decomposition import Decomposition
@@ -76,7 +75,7 @@ class Batch:
         backend: str,
         device: str | torch.device | None,
         callback: Callback | None,
-        bar: tqdm,
+        bar: Any,
         *,
         several: bool,
     ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,6 +43,10 @@ def _is_writable(folder: Path) -> bool:
 
 def _temporary(name: str) -> str:
     """A folder that later processes find again, if it is and stays this user's alone."""
+    if sys.platform == "win32":  # whose temporary folder is the user's own
+        path = os.path.join(tempfile.gettempdir(), name)
+        os.makedirs(path, exist_ok=True)
+        return path
     path = os.path.join(tempfile.gettempdir(), f"{name}-{os.getuid()}")
     try:
         os.mkdir(path, 0o700)

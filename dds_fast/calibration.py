@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from dds_fast import arrays, audio, scalars
 from dds_fast.audio import SpectrogramConfig
@@ -21,6 +20,7 @@ from dds_fast.decomposition import Decomposition
 from dds_fast.dictionary import Dictionary
 from dds_fast.metrics import note_scores
 from dds_fast.pieces import features_of
+from dds_fast.progress import bar
 from dds_fast.temporal import states
 from dds_fast.temporal.learning import EPOCHS, Example, example, learn
 from dds_fast.temporal.network import Evidence, NoteNetwork
@@ -127,24 +127,23 @@ def calibrate(
     # Its activations as they are; the dictionary itself stays as it is until all is learned.
     plain = dictionary.as_kind(dictionary.kind)
     plain.temporal = None
-    with tqdm(total=n_mixtures + EPOCHS, disable=not progress, desc="calibration") as bar:
-        heard = []
-        for index in range(n_mixtures):
-            own, kinship = played[index % len(played)], kinships[index % len(played)]
-            seed = (random_state, index)
-            mixture = random_mixture(own, seconds, config.sr, seed, kinship=kinship)
-            heard.append(_heard(plain, *mixture))
-            bar.update()
-        n_held_out = max(1, round(HELD_OUT * n_mixtures))
-        examples = [_example(one, config) for one in heard[n_held_out:]]
-        if not any(len(one.features) for one in examples):
-            raise ValueError("nothing was found in mixtures of these takes: are they the sources'?")
-        losses: list[float] = []
+    heard = []
+    for index in bar(range(n_mixtures), shown=progress, desc="calibration", unit="mixture"):
+        own, kinship = played[index % len(played)], kinships[index % len(played)]
+        seed = (random_state, index)
+        mixture = random_mixture(own, seconds, config.sr, seed, kinship=kinship)
+        heard.append(_heard(plain, *mixture))
+    n_held_out = max(1, round(HELD_OUT * n_mixtures))
+    examples = [_example(one, config) for one in heard[n_held_out:]]
+    if not any(len(one.features) for one in examples):
+        raise ValueError("nothing was found in mixtures of these takes: are they the sources'?")
+    losses: list[float] = []
+    with bar(total=EPOCHS, shown=progress, desc="calibration", unit="epoch") as shown:
 
         def report(epoch: int, loss: float) -> None:
             losses.append(round(loss, 5))
-            bar.set_postfix(loss=f"{loss:.3f}")
-            bar.update()
+            shown.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+            shown.update()
 
         network = learn(examples, random_state, report)
     record = {

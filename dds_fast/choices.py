@@ -23,6 +23,10 @@ LIKELIHOODS = ("latent", "data")
 CONSTRAINTS = ("templates", "activations", "both")
 """What a score forbids."""
 
+FACTORIZATIONS = ("nmf", "nae", "langevin")
+LOSSES = ("euclidean", "kl", "is")
+INITS = ("random", "nndsvd", "nndsvda", "nndsvdar")
+
 STEMS_BY = ("hand", "track", "pitch", "note", "source")
 ALIGNMENTS = ("dtw", "synctoolbox")
 """How a score is brought into time."""
@@ -31,3 +35,20 @@ SUBTYPES = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 """Samples that stems may have, in libsndfile's words."""
 
 MIDDLE_C = 60
+
+NOTE_FORMATS = {
+    "csv": "a table",
+    "mid": "MIDI",
+    "jams": "JAMS",
+    "txt": "labels for Audacity",
+    "svl": "a layer for Sonic Visualiser",
+    "wav": "sound",
+}
+"""By suffix of the file."""
+
+AUDIO_SUFFIXES = (
+    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2"),
+    *(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".voc", ".avr", ".iff", ".svx", ".8svx"),
+    *(".sph", ".nist", ".sds", ".paf", ".pvf"),
+)
+"""Of what libsndfile reads."""

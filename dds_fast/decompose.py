@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, overload
 
 import torch
-from tqdm import tqdm
 
 from dds_fast import arrays, scalars
-from dds_fast.audio.recordings import Source, Tuning, read
+from dds_fast.audio.recordings import Source, Tuning, check_tuning, read
 from dds_fast.batch import Batch
 from dds_fast.choices import PRECISIONS
 from dds_fast.decomposition import Decomposition
 from dds_fast.dictionary import PIANO, Dictionary, load
 from dds_fast.pieces import Recording
 from dds_fast.problems import Problems
-from dds_fast.search import SearchSettings
+from dds_fast.progress import bar
+from dds_fast.search.engines import choose
 from dds_fast.search.loop import Callback
-from dds_fast.search.settings import preset_settings
+from dds_fast.search.settings import SearchSettings, preset_settings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -152,33 +152,37 @@ def decompose(
         ((2, 126), 3, 'max_steps')
     """
     dictionary = resolve_dictionary(dictionary)
-    settings = _settings(
+    asked = _asked(
         dictionary,
         preset,
+        precision,
+        likelihood,
+        random_state,
         n_components=n_components,
         max_steps=max_steps,
         step_size=step_size,
         penalty=penalty,
         sparsity=sparsity,
     )
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
-    random_state = scalars.integer("random_state", random_state)
+    settings = asked.settings
     several = isinstance(source, list | tuple)
     sources = source if isinstance(source, list | tuple) else [source]
     if not sources:
         raise ValueError("the list of sources is empty")
-    asked = Problems(dictionary, settings, likelihood, random_state)
 
     def begin(one: Source) -> Recording:
         given = read(one, sr, dictionary.spectrogram, tuning)
-        bar.total += given.seconds
+        shown.total += given.seconds
         return Recording(given, settings, dictionary, keep_components)
 
-    with tqdm(total=0.0, disable=not progress, unit="s", bar_format=_BAR) as bar:
-        batch = Batch(asked, precision, backend, device, callback, bar, several=several)
+    with bar(total=0.0, shown=progress, unit="s", bar_format=_BAR) as shown:
+        batch = Batch(asked, precision, backend, device, callback, shown, several=several)
         batch.search(sources, begin)
-    options = {"likelihood": likelihood, "precision": precision, "random_state": random_state}
+    options = {
+        "likelihood": likelihood,
+        "precision": precision,
+        "random_state": asked.random_state,
+    }
     found = batch.results({**asdict(settings), **options})
     return found if several else found[0]
 
@@ -193,7 +197,61 @@ def resolve_dictionary(dictionary: Dictionary | str | Path | None) -> Dictionary
     return load(PIANO if dictionary is None else dictionary)
 
 
-def _settings(dictionary: Dictionary, preset: str | None, **overrides: Any) -> SearchSettings:
+@arrays.isolated()
+def check(
+    dictionary: Dictionary,
+    *,
+    preset: str | None = None,
+    precision: str = "float32",
+    likelihood: str = "latent",
+    random_state: int = 0,
+    tuning: Tuning = None,
+    backend: str = "auto",
+    device: str | torch.device | None = None,
+    **overrides: Any,
+) -> None:
+    """Refuse options that `decompose` would refuse for any recording, before one is read.
+
+    Args:
+        dictionary: what to decompose into; the options are those of `decompose`.
+
+    Raises:
+        ValueError: an option is not legal.
+        RuntimeError: no backend can run what is asked for, with the reasons.
+    """
+    asked = _asked(dictionary, preset, precision, likelihood, random_state, **overrides)
+    check_tuning(tuning)
+    dtype = torch.float64 if precision == "float64" else torch.float32
+    F = dictionary.spectrogram.n_features
+    choose(
+        asked.of(torch.ones(F, 1, dtype=dtype, device=arrays.device(device))), precision, backend
+    )
+
+
+def _asked(
+    dictionary: Dictionary,
+    preset: str | None,
+    precision: str,
+    likelihood: str,
+    random_state: int,
+    **overrides: Any,
+) -> Problems:
+    """What every recording is asked, by legal options."""
+    settings = resolve_settings(dictionary, preset, **overrides)
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
+    random_state = scalars.integer("random_state", random_state)
+    return Problems(dictionary, settings, likelihood, random_state)
+
+
+def resolve_settings(
+    dictionary: Dictionary, preset: str | None = None, **overrides: Any
+) -> SearchSettings:
+    """The settings of a search: the dictionary's own or a preset's, but for what is given.
+
+    Raises:
+        ValueError: as of `dds_fast.search.SearchSettings.with_overrides`, or an unknown preset.
+    """
     base = dictionary.search
     if preset is not None:
         base = preset_settings(preset, dictionary.kind, base)

@@ -24,6 +24,7 @@ from dds_fast.temporal import states
 from dds_fast.temporal.network import Evidence
 
 if TYPE_CHECKING:
+    import pandas
     import pretty_midi
     from matplotlib.axes import Axes
 
@@ -113,6 +114,14 @@ class Decomposition:
     n_samples: int | None = None
     score: Labels | None = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        shown = f"{len(self.sources)} source{'s' * (len(self.sources) > 1)}"
+        shown += f" {self.sources[0]}..{self.sources[-1]}" * (len(self.sources) > 1)
+        return (
+            f"<{type(self).__name__}: {self.duration:.2f} s in {self.n_frames} frames, {self.kind} "
+            f"of {shown}, {self.n_steps} steps ({self.stop_reason})>"
+        )
+
     def __iter__(self) -> Iterator[Any]:
         yield self.components
         yield self.activations
@@ -152,6 +161,13 @@ class Decomposition:
     def n_steps(self) -> int:
         """Update steps done."""
         return len(self.history) - 1
+
+    @property
+    def duration(self) -> float:
+        """Of what was decomposed, in seconds of the recording."""
+        if self.n_samples is None:
+            return self.n_frames / self.frame_rate
+        return self.n_samples / self.config.sr / frequency_ratio(self.tuning)
 
     @property
     def frame_rate(self) -> float:
@@ -243,25 +259,119 @@ class Decomposition:
             replace(self.note_detection(), **given),
         )
 
-    def to_midi(self, midi: Numbers | None = None, **options: Any) -> pretty_midi.PrettyMIDI:
+    def to_midi(
+        self,
+        midi: Numbers | None = None,
+        *,
+        tempo: float = 120.0,
+        program: int | str = 0,
+        **options: Any,
+    ) -> pretty_midi.PrettyMIDI:
         """The notes as a MIDI file, a track for each instrument.
 
         Args:
             midi: notes of drums and programs of instruments where their names do not tell them, see
                 `dds_fast.notes.general_midi.numbers`.
+            tempo: in beats per minute; notes keep their times.
+            program: of sources that are MIDI numbers: its General MIDI number, from 0, or name.
             **options: as for `notes`.
 
         Raises:
-            ValueError: `midi` names no source, or is no MIDI number.
+            ValueError: `midi` names no source, or is no MIDI number; nor is `program`; a tempo that
+                is not above 0.
         """
-        return found.to_midi(self.notes(**options), numbers(self.sources, midi))
+        of_names = numbers(self.sources, midi)
+        return found.to_midi(self.notes(**options), of_names, tempo=tempo, program=program)
 
-    def plot(self, ax: Axes | None = None, *, notes: bool = True, **options: Any) -> Axes:
+    def to_frame(self, **options: Any) -> pandas.DataFrame:
+        """The notes as a DataFrame: start and end in seconds, source, velocity, MIDI number.
+
+        Args:
+            **options: as for `notes`.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        from dds_fast.notes.note_frame import to_frame
+
+        return to_frame(self.notes(**options))
+
+    def to_mir_eval(self, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The notes that have a pitch as ``mir_eval.transcription`` takes them.
+
+        Args:
+            **options: as for `notes`.
+
+        Returns:
+            Intervals ``(n, 2)`` in seconds, and pitches ``(n,)`` in Hz.
+        """
+        from dds_fast.notes.note_frame import to_mir_eval
+
+        return to_mir_eval(self.notes(**options))
+
+    def sonify(self, **options: Any) -> np.ndarray:
+        """The notes as sound: ``(n,)`` at ``config.sr``, as long as what was decomposed.
+
+        Args:
+            **options: as for `notes`.
+        """
+        from dds_fast.notes.sonification import sonify
+
+        return sonify(self.notes(**options), round(self.duration * self.config.sr), self.config.sr)
+
+    def save_notes(
+        self,
+        path: str | Path,
+        *,
+        midi: Numbers | None = None,
+        tempo: float = 120.0,
+        program: int | str = 0,
+        overwrite: bool = False,
+        **options: Any,
+    ) -> None:
+        """Write the notes in the format that the suffix of a path tells.
+
+        ``.csv``; ``.mid``, a MIDI file; ``.jams``; ``.txt``, labels for Audacity; ``.svl``, a layer
+        for Sonic Visualiser; ``.wav``, `sonify` on the right and the recording, where it is known,
+        on the left.
+
+        Args:
+            path: of the file.
+            midi: as of `to_midi`, likewise for the layer.
+            tempo: as of `to_midi`.
+            program: likewise.
+            overwrite: replace an existing file.
+            **options: as for `notes`.
+
+        Raises:
+            FileExistsError: the file exists and `overwrite` is false.
+            ValueError: another suffix; as of `to_midi`.
+        """
+        from dds_fast.notes import note_formats
+
+        samples = self.samples
+        about = note_formats.About(self.duration, note_formats.SR)
+        if samples is not None:
+            mono = partial(samples.converted, mono=True)
+            about = note_formats.About(self.duration, samples.sr, lambda: mono().waveform)
+        note_formats.write(
+            Path(path),
+            self.notes(**options),
+            numbers(self.sources, midi),
+            about,
+            tempo=tempo,
+            program=program,
+            overwrite=overwrite,
+        )
+
+    def plot(
+        self, ax: Axes | None = None, *, notes: bool | Sequence[found.Note] = True, **options: Any
+    ) -> Axes:
         """Draw the source activations as a piano-roll, by default with the notes found in them.
 
         Args:
             ax: where to draw; by default a new figure.
-            notes: whether to draw the notes.
+            notes: whether to draw the notes; or those to draw.
             **options: for `dds_fast.plots.piano_roll`.
         """
         from dds_fast import plots
@@ -271,7 +381,7 @@ class Decomposition:
             as_numpy(self.source_activations),
             self.sources,
             self.times,
-            notes=self.notes() if notes else (),
+            notes=self.notes() if notes is True else notes or (),
             ax=ax,
             **options,
         )

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -66,13 +67,16 @@ def writing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
-def _temporary(beside: Path) -> tuple[int, Path]:
+def _temporary(beside: Path) -> tuple[int | None, Path]:
     """A new folder, open and locked while a file is written in it, perhaps by way of others."""
     while True:
         folder = Path(tempfile.mkdtemp(dir=beside, prefix=TEMPORARY))
+        if sys.platform == "win32":  # where folders cannot be opened
+            return None, folder
         try:
             descriptor = os.open(folder, os.O_RDONLY)
         except FileNotFoundError:

@@ -1,14 +1,14 @@
 """Scores of source activations, notes and stems against a reference.
 
-PSA and sparsity are the DDS paper's (section IV-E); frame and note scores are those of
-scikit-learn and mir_eval; SDR, SIR and SAR are those of BSS Eval version 3. Rolls and activations
-are ``(S, T)``, waveforms ``(n_sources, n)``.
+PSA, sparsity and the error of the reconstruction are the DDS paper's (section IV-E); frame and note
+scores are those of scikit-learn and mir_eval; SDR, SIR and SAR are those of BSS Eval version 3.
+Rolls and activations are ``(S, T)``, waveforms ``(n_sources, n)``.
 """
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +16,13 @@ from dds_fast import arrays, scalars
 from dds_fast.notes.found import to_labels
 
 if TYPE_CHECKING:
+    from dds_fast.audio.recordings import Source
     from dds_fast.decomposition import Decomposition
     from dds_fast.notes.score import Labels
 
 SPARSITY_EPS = (1e-3, 1e-2, 1e-1)
+FILTER_TAPS = 512
+"""Of BSS Eval's filters."""
 
 
 def _check(source_activations: np.ndarray, roll: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -166,8 +169,79 @@ def note_scores(
     }
 
 
+def reconstruction(X: np.ndarray, approximation: np.ndarray) -> dict[str, float]:
+    """How far an approximation is from a spectrogram.
+
+    Args:
+        X: ``(F, T)``.
+        approximation: ``(F, T)``, such as `Decomposition.reconstruction`.
+
+    Returns:
+        "reconstruction_error", the paper's: ``sum |X - X_hat|`` over the bins, mean over the
+        frames; "relative_error": ``||X - X_hat|| / ||X||``, NaN for silence.
+
+    Raises:
+        ValueError: shapes differ, there are no frames, or values are not finite.
+
+    Source: DDS paper (arXiv 2211.15524), section IV-E.
+
+    Example:
+        >>> reconstruction(np.array([[3.0, 0.0], [4.0, 0.0]]), np.array([[3.0, 1.0], [1.0, 0.0]]))
+        {'reconstruction_error': 2.0, 'relative_error': 0.632...}
+    """
+    X, approximation = arrays.as_numpy(X), arrays.as_numpy(approximation)
+    if X.ndim != 2 or X.shape != approximation.shape or X.size == 0:
+        raise ValueError(
+            f"the spectrogram {X.shape} and its approximation {approximation.shape} must have the "
+            "same (F, T) shape, with F and T above 0"
+        )
+    arrays.check_entries("the spectrogram", X, axis="frame", negative=True)
+    arrays.check_entries("the approximation", approximation, axis="frame", negative=True)
+    residual = X.astype(np.float64) - approximation
+    norm = float(np.linalg.norm(X.astype(np.float64)))
+    return {
+        "reconstruction_error": float(np.abs(residual).sum(axis=0).mean()),
+        "relative_error": float(np.linalg.norm(residual)) / norm if norm else float("nan"),
+    }
+
+
+def _scored(
+    decomposition: Decomposition, labels: Labels, label_delay: float
+) -> tuple[Labels, np.ndarray, np.ndarray, np.ndarray]:
+    """The notes to score against; which frames are scored; their activations and roll."""
+    sources = decomposition.sources
+    labels = labels.only(sources).shifted(scalars.real("label_delay", label_delay))
+    roll = labels.roll(sources, decomposition.times)
+    live = np.asarray(roll.any(axis=0))
+    if not live.any():
+        raise ValueError("no reference note of these sources sounds during the recording")
+    activations = arrays.as_numpy(decomposition.source_activations)
+    return labels, live, activations[:, live], roll[:, live]
+
+
+def psa_of(decomposition: Decomposition, labels: Labels, *, label_delay: float = 0.0) -> float:
+    """The `psa` of `evaluate` alone, which is quick; arguments and errors are the same.
+
+    Example:
+        >>> import dds_fast
+        >>> C, E = np.eye(512)[[15, 19]]  # spectra of two sources
+        >>> dictionary = dds_fast.fit({60: C[None], 64: E[None]}, kind="nmf")
+        >>> X = dds_fast.Spectrogram(np.outer(C, np.ones(40)), dictionary.spectrogram)
+        >>> intervals, pitches, velocities = np.array([[0.0, 1.0]]), np.array([60]), np.ones(1)
+        >>> labels = dds_fast.datasets.Labels(intervals, pitches, velocities)
+        >>> psa_of(dds_fast.decompose(X, dictionary), labels)
+        1.0
+    """
+    _, _, activations, roll = _scored(decomposition, labels, label_delay)
+    return psa(activations, roll)
+
+
 def evaluate(
-    decomposition: Decomposition, labels: Labels, *, label_delay: float = 0.0
+    decomposition: Decomposition,
+    labels: Labels,
+    *,
+    label_delay: float = 0.0,
+    recording: Source | None = None,
 ) -> dict[str, float]:
     """All scores of a decomposition against reference notes.
 
@@ -179,14 +253,18 @@ def evaluate(
         labels: the reference notes.
         label_delay: seconds by which the sound comes after the labels (about 0.05 for the MAPS
             Disklavier).
+        recording: what was decomposed, a path or a `Spectrogram`; by default the recording that the
+            decomposition holds, if it does.
 
     Returns:
         psa; l0 at eps 1e-3, 1e-2 and 1e-1; the upper and lower threshold of the notes found; frame
         precision, recall and F1 of these notes (a frame counts for the source of a note that covers
-        it); the best threshold of single frames and its F1; note F1 (onset; onset and offset).
+        it); the best threshold of single frames and its F1; note F1 (onset; onset and offset); of
+        all frames the errors of `reconstruction`, where recording and components are there.
 
     Raises:
-        ValueError: no reference note sounds.
+        ValueError: no reference note sounds; a `recording` beside dropped components, or that is
+            not the one that was decomposed.
 
     Example:
         >>> import dds_fast
@@ -199,14 +277,11 @@ def evaluate(
         >>> scores = evaluate(result, labels)
         >>> scores["psa"], scores["frame_recall"]
         (1.0, 1.0)
+        >>> round(evaluate(result, labels, recording=X)["relative_error"], 3)
+        0.0
     """
     sources = decomposition.sources
-    labels = labels.only(sources).shifted(scalars.real("label_delay", label_delay))
-    roll = labels.roll(sources, decomposition.times)
-    live = roll.any(axis=0)
-    if not live.any():
-        raise ValueError("no reference note of these sources sounds during the recording")
-    activations, roll = arrays.as_numpy(decomposition.source_activations)[:, live], roll[:, live]
+    labels, live, activations, roll = _scored(decomposition, labels, label_delay)
     scores = {"psa": psa(activations, roll)}
     scores |= {f"l0({eps:g})": sparsity(activations, eps) for eps in SPARSITY_EPS}
     detection = decomposition.note_detection()
@@ -222,7 +297,23 @@ def evaluate(
     found = note_scores(
         labels.intervals, labels.rows(sources), notes.intervals, notes.rows(sources)
     )
-    return scores | {f"note_{name}": value for name, value in found.items()}
+    scores |= {f"note_{name}": value for name, value in found.items()}
+    X = _spectrogram(decomposition, recording)
+    return scores if X is None else scores | reconstruction(X, decomposition.reconstruction())
+
+
+def _spectrogram(decomposition: Decomposition, recording: Source | None) -> Any:
+    """``(F, T)``: what was decomposed; None if that, or what was found in it, is not known."""
+    from dds_fast import audio
+    from dds_fast.audio.recordings import read
+
+    config = decomposition.config
+    if recording is not None:
+        return read(recording, None, config, decomposition.tuning or None).X
+    dropped = any(window.components is None for window in decomposition.windows)
+    if dropped or (stft := decomposition.stft) is None:
+        return None
+    return audio.compress(np.abs(stft[1:]) * decomposition.gain, config)
 
 
 def _check_waveforms(references: np.ndarray, estimates: np.ndarray) -> list[np.ndarray]:
@@ -249,8 +340,8 @@ def bss_eval(references: np.ndarray, estimates: np.ndarray) -> dict[str, np.ndar
     Each estimate is split into the part that a time-invariant filter of 512 taps makes of its own
     reference, the further part that such filters make of all references (interference), and the
     rest (artifacts). Estimate i belongs to reference i: no permutation is searched. These are the
-    numbers of ``mir_eval.separation.bss_eval_sources``, which computes them; those of museval
-    (version 4: medians over windows) and the scale-invariant `si_sdr` are others.
+    numbers of ``mir_eval.separation.bss_eval_sources``; those of museval (version 4: medians over
+    windows) and the scale-invariant `si_sdr` are others. Above 100 dB they are rounding.
 
     Memory grows with the square of ``512 n_sources``.
 
@@ -274,16 +365,43 @@ def bss_eval(references: np.ndarray, estimates: np.ndarray) -> dict[str, np.ndar
         >>> [round(float(sir)) for sir in scores["sir"]]
         [20, 21]
     """
-    import mir_eval.separation
-
     references, estimates = _check_waveforms(references, estimates)
-    with warnings.catch_warnings():
-        # Deprecated since mir_eval 0.8 and gone in 0.9, which this package's dependencies exclude.
-        warnings.simplefilter("ignore", FutureWarning)
-        sdr, sir, sar, _ = mir_eval.separation.bss_eval_sources(
-            references, estimates, compute_permutation=False
+    S = len(references)
+    size = 1 << (references.shape[1] + FILTER_TAPS - 1).bit_length()
+    R, E = (np.fft.rfft(waveforms, size) for waveforms in (references, estimates))
+    lags = np.arange(FILTER_TAPS)[:, None] - np.arange(FILTER_TAPS)
+    # Products of the references' delayed copies with one another, and with each estimate.
+    gram = np.block([[np.fft.irfft(a.conj() * b, size)[lags] for b in R] for a in R])
+    products = [np.fft.irfft(R.conj() * e, size)[:, :FILTER_TAPS] for e in E]
+    total = (estimates**2).sum(1)
+    by_all = _explained(gram, np.stack(products).reshape(S, -1))
+    own = [slice(j * FILTER_TAPS, (j + 1) * FILTER_TAPS) for j in range(S)]
+    by_own = by_all
+    if S > 1:
+        each = zip(own, products, strict=True)
+        by_own = np.concatenate(
+            [_explained(gram[part, part], given[j][None]) for j, (part, given) in enumerate(each)]
         )
-    return {"sdr": sdr, "sir": sir, "sar": sar}
+    interference, artifacts = by_all - by_own, total - by_all
+    return {
+        "sdr": _decibels(by_own, interference + artifacts),
+        "sir": _decibels(by_own, interference),
+        "sar": _decibels(by_all, artifacts),
+    }
+
+
+def _explained(gram: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """Energy of each row's projection: ``p G^-1 p``."""
+    try:
+        filters = np.linalg.solve(gram, products.T)
+    except np.linalg.LinAlgError:  # references that filters make of one another
+        filters = np.linalg.lstsq(gram, products.T)[0]
+    return (products * filters.T).sum(1)
+
+
+def _decibels(signal: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(signal / np.maximum(noise, 0))
 
 
 def si_sdr(references: np.ndarray, estimates: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from dds_fast import SpectrogramConfig, arrays, audio, codes, nmf, ops
 from dds_fast.arrays import Kind
 from dds_fast.datasets.notes import NoteFrames
 from dds_fast.inspection import inspect
-from dds_fast.methods import langevin, nae, score_informed, variational
+from dds_fast.methods import amortised, langevin, nae, score_informed, variational
 from dds_fast.methods.priors import GaussianPrior, cross_likelihood
 from dds_fast.notes.score import Labels
 
@@ -167,12 +167,15 @@ def autoencoder() -> list[Any]:
 def samples() -> list[Any]:
     posterior = variational.separate(MIXTURES, PRIOR, sigma=0.1, n_steps=3)
     drawn = langevin.separate(MIXTURES, PRIOR, n_steps=3, weights=[0.5, 0.5])
+    learned = amortised.learn(MIXTURES, PRIOR, sigma=0.1, n_steps=3)
+    read = learned.separate(MIXTURES)
     clips = torch.from_numpy(MIXTURES).expand(2, -1, -1)
     return [
         posterior.mean,
         posterior.sigma,
         posterior.elbo,
         drawn.stems,
+        *(learned.history, read.mean, read.sigma, read.elbo),
         cross_likelihood(PRIOR, clips),
     ]
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import dds_fast
-from dds_fast import audio, metrics
+from dds_fast import audio, calibration, metrics
 from dds_fast.calibration import CURVE, MOST_TOLD, calibrate, instruments
 from dds_fast.datasets import Labels, find_notes
 from dds_fast.datasets.mixtures import Take, random_mixture
 from dds_fast.notes.found import Detection
+from dds_fast.temporal.network import NoteNetwork
 
 SR, PITCHES = 16000, (57, 60, 64, 69)
 CONFIG = dds_fast.SpectrogramConfig(n_fft=1024)
@@ -58,6 +59,31 @@ def test_the_record_tells_how_well_notes_are_found(calibrated: dds_fast.Dictiona
     recalls = [point["recall"] for point in record["curve"]]
     assert recalls[0] < recalls[-1]
     assert -1 <= record["velocity_correlation"] <= 1
+
+
+def test_like_sources_are_kin() -> None:
+    """The eighth power of the cosine between mean spectra, and none with itself."""
+    takes = [[Take.of(x, SR) for x in TAKES[pitch]] for pitch in (57, 60, 69)]
+    found = calibration._kinship(takes, CONFIG)
+    spectra = [
+        np.mean([audio.spectrogram(t.waveform, CONFIG).values.mean(1) for t in own], axis=0)
+        for own in takes
+    ]
+    for i, j in np.ndindex(3, 3):
+        cosine = spectra[i] @ spectra[j] / np.linalg.norm(spectra[i]) / np.linalg.norm(spectra[j])
+        assert found[i, j] == pytest.approx(0 if i == j else cosine**8, abs=1e-5)
+
+
+def test_a_quarter_of_the_mixtures_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_examples = []
+
+    def learned(examples: list, *_: object) -> NoteNetwork:
+        n_examples.append(len(examples))
+        return NoteNetwork().requires_grad_(False)
+
+    monkeypatch.setattr(calibration, "learn", learned)
+    calibrate(frames_of_takes(), TAKES, n_mixtures=8, seconds=1.0)
+    assert n_examples == [6]
 
 
 def test_notes_of_music_that_it_never_heard(calibrated: dds_fast.Dictionary) -> None:

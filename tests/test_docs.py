@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from test_doctests import PUBLIC
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", "dds_fast/models/*.md")
+    for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", "dds_fast/models/*.md", "examples/*.md")
     for path in ROOT.glob(pattern)
 )
 
@@ -33,3 +34,9 @@ def test_pages_that_the_code_cites_exist() -> None:
         for page in re.findall(r"docs/\w+\.md", path.read_text())
     }
     assert cited and all((ROOT / page).is_file() for page in cited)
+
+
+def test_what_is_public_has_a_page() -> None:
+    shown = re.findall(r"^   (dds_fast[\w.]*)$", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
+    public = {f"dds_fast.{name}" if name != "dds_fast" else name for name in PUBLIC}
+    assert public <= set(shown) and len(set(shown)) == len(shown)

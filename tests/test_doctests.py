@@ -22,17 +22,20 @@ MODULES = [
     if not info.name.rpartition(".")[2].startswith("_c")
 ]
 PUBLIC = (
-    *("dds_fast", "arrays", "audio", "calibration", "codes", "datasets", "datasets.mixtures"),
+    *("dds_fast", "arrays", "audio", "calibration", "codes", "corpus", "datasets"),
+    "datasets.mixtures",
     *("datasets.soundfont", "datasets.synthetic", "decomposition", "dictionary", "flows"),
-    *("inspection", "methods.langevin", "methods.nae", "methods.priors"),
+    *("inspection", "methods.amortised", "methods.langevin", "methods.nae", "methods.priors"),
+    *("methods.recordings", "methods.transformer", "progress", "notes.note_audacity"),
+    *("notes.note_frame", "notes.note_jams", "notes.note_layer", "notes.sonification"),
     *("methods.score_informed", "methods.variational", "metrics", "nmf", "notes.found"),
-    *("notes.grouping", "notes.names", "notes.score", "ops", "plots", "scalars", "search"),
-    *("separation", "temporal.features", "temporal.network", "temporal.states"),
+    *("notes.grouping", "notes.names", "notes.score", "ops", "page", "plots", "scalars"),
+    *("search", "separation", "temporal.features", "temporal.network", "temporal.states"),
 )
 CANNOT_RUN = {
-    "musdb18": "needs a data set and the package that reads it",
     "render": "needs tinysoundfont",
     "synthesizer": "needs tinysoundfont",
+    "to_frame": "needs pandas",
 }
 
 

@@ -16,7 +16,7 @@ import dds_fast
 from dds_fast import Dictionary, SpectrogramConfig, fit
 from dds_fast.codes import choose
 from dds_fast.datasets import NoteFrames
-from dds_fast.fit import FEWEST_FRAMES
+from dds_fast.fit import FEWEST_FRAMES, PRESETS
 from dds_fast.flows.training import bank as bank_training
 from dds_fast.flows.training import glow as glow_training
 from dds_fast.flows.training import loop, losses
@@ -282,6 +282,25 @@ class TestOptions:
         assert config["one_cycle"] is False
         glow = learn("dds3", preset="paper-512", max_epochs=1).metadata["training"]["config"]
         assert glow["learning_rate"] == 1e-5
+
+    @pytest.mark.parametrize(("preset", "F"), [("paper-512", 512), ("paper-1024", 1024)])
+    def test_presets_of_the_paper_have_its_flows(self, preset: str, F: int) -> None:
+        """Steps, width and depth of the paper: 16, F / 4, 4 and 32, 2 F, 3."""
+        recipe = PRESETS[preset]
+        assert recipe.n_fft == 2 * F
+        assert recipe.sizes["dds2"](F) == (16, {512: 128, 1024: 256}[F], 4)
+        assert recipe.sizes["dds3"](F) == (32, {512: 1024, 1024: 2048}[F], 3)
+        assert {kind: c.batch_size for kind, c in recipe.training.items()} == {
+            **{"dds2": 512, "dds3": 512}
+        }
+        assert recipe.training["dds2"].max_norm == 5
+
+    @pytest.mark.parametrize(("kind", "sizes"), [("dds2", (16, 4, 4)), ("dds3", (32, 32, 3))])
+    def test_flows_have_the_sizes_of_their_preset(self, kind: str, sizes: tuple[int, ...]) -> None:
+        config = SpectrogramConfig(n_fft=32, hop=16)
+        options: dict[str, Any] = {"preset": "paper-512", "max_epochs": 1, "spectrogram": config}
+        flow = fit(toy_notes(), kind, **options).flow
+        assert tuple(flow.hyperparameters[n] for n in ("n_steps", "width", "depth")) == sizes
 
     def test_bins_that_do_not_fit_the_config(self) -> None:
         with pytest.raises(ValueError, match="16 bins.*64"):

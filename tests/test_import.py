@@ -9,8 +9,14 @@ import pytest
 
 import dds_fast
 
-HEAVY = ("torch", "numpy", "librosa", "soundfile", "matplotlib", "dds_fast._cpu", "dds_fast._cuda")
-COMMANDS = ("decompose", "separate", "evaluate", "fit", "inspect", "plot", "bench", "info", "demo")
+HEAVY = (
+    *("torch", "numpy", "librosa", "soundfile", "matplotlib", "ray", "pyarrow"),
+    *("dds_fast._cpu", "dds_fast._cuda"),
+)
+COMMANDS = (
+    *("decompose", "separate", "factorize", "evaluate", "fit", "inspect", "plot", "corpus"),
+    *("corpus-report", "bench", "info", "demo", "completion"),
+)
 
 
 def printed(code: str) -> str:
@@ -41,7 +47,7 @@ def test_help_loads_nothing() -> None:
 import contextlib, io, sys
 from dds_fast.command.main import COMMANDS, main
 
-names = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+names = [command.__name__.rpartition(".")[2].replace("_", "-") for command in COMMANDS]
 for arguments in (["--help"], *([name, "--help"] for name in names), ["decompose", "--not"]):
     with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
         with contextlib.redirect_stdout(io.StringIO()):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import librosa
 import mir_eval
 import numpy as np
 import pytest
-from tiny import FRAME, handmade
+import soundfile
+from tiny import FRAME, dictionary, handmade, recording
 
+import dds_fast
 from dds_fast import Decomposition
 from dds_fast.datasets import Labels
 from dds_fast.metrics import (
@@ -21,6 +24,7 @@ from dds_fast.metrics import (
     frame_scores,
     note_scores,
     psa,
+    reconstruction,
     si_sdr,
     sparsity,
 )
@@ -252,6 +256,52 @@ class TestEvaluate:
             evaluate(decomposition(H, sources=keys), named)
 
 
+class TestReconstruction:
+    def test_by_hand(self) -> None:
+        X = np.array([[1.0, 0.0, 2.0], [0.0, 2.0, 0.0]])
+        found = np.array([[0.5, 0.0, 2.5], [0.5, 1.0, -0.5]])
+        # Sums over the bins of 1, 1 and 1; squares of 4 * 0.25 + 1 over those of 9.
+        assert reconstruction(X, found) == {
+            "reconstruction_error": pytest.approx(1.0),
+            "relative_error": pytest.approx(2**0.5 / 3),
+        }
+        scores = reconstruction(np.float32(X), np.float32(X))
+        assert scores == {"reconstruction_error": 0, "relative_error": 0}
+        assert np.isnan(reconstruction(np.zeros((2, 3)), found)["relative_error"])
+
+    def test_bad_input(self) -> None:
+        with pytest.raises(ValueError, match=r"\(2, 3\).*\(2, 2\)"):
+            reconstruction(np.ones((2, 3)), np.ones((2, 2)))
+        with pytest.raises(ValueError, match=r"F and T above 0"):
+            reconstruction(np.ones((2, 0)), np.ones((2, 0)))
+        with pytest.raises(ValueError, match="the approximation holds 6 NaN"):
+            reconstruction(np.ones((2, 3)), np.full((2, 3), np.nan))
+
+    def test_of_a_recording(self, tmp_path: Path) -> None:
+        path = Path(recording(tmp_path / "tone.wav"))
+        reference = Labels(np.array([[0.0, 0.3]]), np.array([60]), np.array([64.0]))
+        result = dds_fast.decompose(path, dictionary("nmf"), max_steps=20)
+        scores = evaluate(result, reference)
+        padded = np.pad(soundfile.read(path)[0], 64, mode="reflect")
+        frames = np.lib.stride_tricks.sliding_window_view(padded, 128)
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(128) / 128)
+        A = np.abs(np.fft.rfft(frames[::64] * window)[:, 1:]).T * 2 / 63.5 * result.gain
+        X = np.log1p(1e4 * A) / np.log1p(1e4)
+        W, H = result
+        expected = np.abs(X - W @ H).sum(0).mean()
+        assert scores["reconstruction_error"] == pytest.approx(expected, rel=1e-3)
+        error = np.linalg.norm(X - W @ H) / np.linalg.norm(X)
+        assert scores["relative_error"] == pytest.approx(error, rel=1e-3)
+        result.save(tmp_path / "r.npz")
+        again = Decomposition.load(tmp_path / "r.npz")
+        assert "relative_error" not in evaluate(again, reference)
+        assert evaluate(again, reference, recording=path) == scores
+        bare = result.without_components()
+        assert "relative_error" not in evaluate(bare, reference)
+        with pytest.raises(ValueError, match="dropped"):
+            evaluate(bare, reference, recording=path)
+
+
 def sources(n: int = 2000) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((2, n))
 
@@ -294,6 +344,24 @@ class TestSeparation:
             expected = by_filters(references, estimates[source], source)
             found = [scores[name][source] for name in ("sdr", "sir", "sar")]
             np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+    @pytest.mark.parametrize("n_sources", [1, 3])
+    def test_bss_eval_is_mir_evals(self, n_sources: int) -> None:
+        """As long as it has that module, deprecated since its 0.8."""
+        separation = pytest.importorskip("mir_eval.separation")
+        rng = np.random.default_rng(4)
+        references = rng.standard_normal((n_sources, 6000))
+        mixing = np.eye(n_sources) + 0.2 * rng.standard_normal((n_sources, n_sources))
+        estimates = mixing @ references + 0.02 * rng.standard_normal(references.shape)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            *expected, _ = separation.bss_eval_sources(references, estimates, False)
+        np.testing.assert_allclose(list(bss_eval(references, estimates).values()), expected)
+
+    def test_bss_eval_of_references_that_are_one(self) -> None:
+        reference = sources()[:1]
+        scores = bss_eval(np.repeat(reference, 2, axis=0), np.repeat(reference, 2, axis=0) + 0.1)
+        assert np.isfinite(scores["sdr"]).all() and (scores["sdr"] > 0).all()
 
     def test_bss_eval_searches_no_permutation_and_is_quiet(self) -> None:
         references = sources()

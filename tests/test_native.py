@@ -57,6 +57,26 @@ sys.exit(process.exitcode)
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.usefixtures("native_code")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the memory map of Linux")
+def test_one_openmp_runtime_serves_torch_and_the_kernels() -> None:
+    code = """
+import re
+import numpy as np
+import torch
+from dds_fast import _native, nmf
+
+nmf.factorize(np.ones((64, 64), "f4"), 4, n_steps=2)
+assert _native.cpu() and torch.backends.openmp.is_available()
+for line in open("/proc/self/maps"):
+    if re.search(r"/lib(g|i)?omp[^/]*$", line):
+        print(line.split()[-1])
+"""
+    result = fresh.run(code)
+    assert result.returncode == 0, result.stderr
+    assert len(set(result.stdout.split())) == 1, result.stdout
+
+
 @pytest.mark.parametrize("format", ["float32", "bfloat16"])
 def test_multiply_adds_in_registers_are_counted(level: str, format: str, probe: ModuleType) -> None:
     def count(rounds: int, n_threads: int) -> int:
@@ -124,6 +144,21 @@ def test_cuda_switch_on_without_nvcc(tmp_path: Path) -> None:
     result = _configure(tmp_path, "-DDDS_FAST_CUDA=ON", CUDACXX=str(tmp_path / "nvcc"))
     assert result.returncode != 0
     assert "DDS_FAST_CUDA=ON, but no CUDA compiler was found" in result.stderr
+
+
+@pytest.mark.slow
+def test_without_native_code_no_compiler_is_looked_for(tmp_path: Path) -> None:
+    result = _configure(tmp_path, "-DDDS_FAST_NATIVE=OFF", CXX=str(tmp_path / "g++"))
+    assert result.returncode == 0, result.stderr
+    assert "Native code: off" in result.stdout
+
+
+@pytest.mark.slow
+def test_a_missing_compiler_is_told_with_the_way_out(tmp_path: Path) -> None:
+    result = _configure(tmp_path, CXX=str(tmp_path / "g++"))
+    assert result.returncode != 0
+    assert "found no C++ compiler: install GCC or Clang" in " ".join(result.stderr.split())
+    assert "DDS_FAST_NATIVE=OFF in the environment" in " ".join(result.stderr.split())
 
 
 @pytest.mark.slow

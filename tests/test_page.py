@@ -19,7 +19,7 @@ from tiny import dictionary, tone
 import dds_fast
 from dds_fast.notes.found import Note
 from dds_fast.notes.score import Labels
-from dds_fast.page import is_page, page
+from dds_fast.page import Sound, is_page, page
 from dds_fast.separation import Separation
 
 SR = 44100
@@ -201,3 +201,23 @@ class TestInABrowser:
         browser.wait("innerWidth === 360")
         assert browser.says("document.documentElement.scrollWidth") <= 360
         browser.wait("roll.getBoundingClientRect().width <= 360")
+
+
+@pytest.mark.parametrize(("seconds", "kind"), [(0.1, "FLAC"), (120.0, "OGG")])
+def test_a_sound_is_played_as_it_is(seconds: float, kind: str) -> None:
+    wave = np.random.default_rng(0).uniform(-2, 2, round(seconds * SR))
+    wave[0] = 2.0
+    shown = Sound(wave, SR, "<b>loud</b>")._repr_html_()
+    (data,) = re.findall(r'src="data:audio/\w+;base64,([^"]*)"', shown)
+    with soundfile.SoundFile(io.BytesIO(base64.b64decode(data))) as file:
+        assert (file.format, file.samplerate, file.frames) == (kind, SR, len(wave))
+        if kind == "FLAC":
+            assert np.allclose(file.read(), wave / 2, atol=2**-15)
+    assert f"audio/{kind.lower()}" in shown and "<b>" not in shown
+
+
+def test_a_sound_is_a_waveform() -> None:
+    with pytest.raises(ValueError, match=r"\(n,\) or \(channels, n\)"):
+        Sound(np.zeros((2, 2, 2)), SR)
+    with pytest.raises(ValueError, match="sampling rate"):
+        Sound(np.zeros(10), 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,34 @@ def test_changes_are_refused_but_for_a_trial_elsewhere(
 def test_a_trial_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "changes", lambda: "")
     run = store.provenance(command="python benchmarks x")
-    assert set(run) == {"command", "commit", "machine", "versions"}
+    assert set(run) == {"command", "commit", "seed", "models", "machine", "versions"}
+    (digest,) = run["models"].values()
+    assert hashlib.sha256(store.PACKAGED.read_bytes()).hexdigest().startswith(digest)
     monkeypatch.setattr(store, "changes", lambda: " M README.md")
     assert store.provenance(command="python benchmarks x") == run | {"changed": True}
+
+
+def test_models_of_the_command_line_are_named_by_their_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "bank.safetensors"
+    model.write_bytes(b"weights")
+    monkeypatch.setattr("sys.argv", ["benchmarks x", "--model", f"dds2={model}"])
+    named = store.provenance(seed=3)
+    assert named["models"][model.name] == hashlib.sha256(b"weights").hexdigest()[:32]
+    assert named["seed"] == 3 and "seed" not in store.provenance(seed=None)
+
+
+def test_what_a_record_does_not_say() -> None:
+    run = {"commit": "abc", "seed": 0, "models": {}}
+    assert store.lacking({"runs": [run], "rows": []}) == []
+    old = {"commit": None}
+    assert store.lacking({"runs": [run, old], "rows": []}) == [
+        *("commit", "clean tree", "seed", "models")
+    ]
+    rows = [{"seed": 0, "model": "f00"}]
+    assert store.lacking({"runs": [old | {"commit": "abc"}], "rows": rows}) == []
+    assert store.lacking({"runs": [run | {"changed": True}], "rows": []}) == ["clean tree"]
 
 
 def test_turns_are_pooled_and_who_was_refused_has_no_time() -> None:

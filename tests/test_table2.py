@@ -58,17 +58,18 @@ class TestData:
 
     def test_each_seed_has_files_of_its_own_if_there_are_enough(self) -> None:
         test = TestSet("x", tuple(Path(str(i)) for i in range(7)), load_labels)
-        chosen = [test.chosen(2, seed, 3) for seed in range(3)]
-        assert [path.name for files in chosen for path in files] == list("012345")
-        assert test.chosen(3, 2, 3) == test.files[:3]
-        assert test.chosen(None, 1, 3) == test.chosen(9, 1, 3) == test.files
+        chosen = [test.chosen(2, seed) for seed in range(4)]
+        assert [path.name for files, _ in chosen for path in files] == list("01234501")
+        assert [times for _, times in chosen] == [0, 0, 0, 1]
+        assert test.chosen(3, 2) == (test.files[:3], 1)
+        assert test.chosen(None, 1) == test.chosen(9, 1) == (test.files, 1)
 
     def test_snippet_is_delayed_and_cut(self, data: PianoData) -> None:
         path = data.sets[0].files[0]
         intervals = np.array([[0.2, 1.0], [0.9, 1.6], [1.5, 1.7]])
         labels = Labels(intervals, np.array([60, 64, 67]), np.full(3, 64.0))
         test = TestSet("x", (path,), lambda _: labels, delay=0.1)
-        X, found = test.snippet(CONFIG, test.files, seconds=1.3)
+        X, found = test.snippet(CONFIG, test.files, seconds=1.0)
         whole = dds_fast.audio.spectrogram(dds_fast.audio.load(path, CONFIG.sr), CONFIG).values
         first, end = CONFIG.frames(np.array([0.3, 1.3]))
         np.testing.assert_array_equal(X.values, whole[:, first:end])
@@ -99,6 +100,32 @@ class TestData:
         X, labels = found.calibration.snippet(CONFIG, found.calibration.files[:1])
         assert len(labels) == 2 and X.values.any()
 
+    def test_held_out_piano(self, tmp_path: Path) -> None:
+        write_instruments(tmp_path / "notes", n_instruments=2, pitches=range(60, 69), seconds=0.3)
+        learned, other = sorted((tmp_path / "notes").iterdir())
+        found = piano_data.from_folders([learned], (), tmp_path, held_out=other, every=3)
+        assert [(one.polyphony, one.intensity) for one in found.sets] == [
+            *((p, "32-96") for p in range(2, 8)),
+            (2, "60-68"),
+        ]
+        wide, narrow = (found.chords(2, intensity) for intensity in ("32-96", "60-68"))
+        for one, same in zip(wide.files, narrow.files, strict=True):
+            assert wide.labels(one).pitches.tolist() == narrow.labels(same).pitches.tolist()
+            assert set(narrow.labels(same).velocities) <= set(range(60, 69))
+        whole = dds_fast.datasets.load_notes(dds_fast.datasets.find_notes(learned), CONFIG)
+        np.testing.assert_array_equal(found.notes(CONFIG).frames, whole.frames[::3])
+        with pytest.raises(ValueError, match="held out and learned from"):
+            piano_data.from_folders([learned], (), tmp_path, held_out=learned)
+
+    def test_later_parts_of_a_file(self, data: PianoData) -> None:
+        path = data.sets[0].files[0]
+        labels = Labels(np.array([[0.3, 0.5], [1.2, 1.6]]), np.array([60, 64]), np.full(2, 64.0))
+        test = TestSet("x", (path,), lambda _: labels)
+        parts = [test.snippet(CONFIG, test.files, 0.4, part)[1] for part in range(4)]
+        # From 0.3, 0.7, 1.1 and 1.5 s on: nothing sounds in the second.
+        assert [part.pitches.tolist() for part in parts] == [[60], [64], [64], [60]]
+        np.testing.assert_allclose([np.ptp(part.intervals) for part in parts], [0.2, 0.3, 0.1, 0.2])
+
     def test_maps_split_frames_as_the_paper_does(self, tmp_path: Path) -> None:
         tree = maps_tree.write_tree(
             tmp_path,
@@ -125,7 +152,8 @@ class TestData:
         ],
     )
     def test_bad_options(self, options: dict, message: str, tmp_path: Path) -> None:
-        given = argparse.Namespace(**({"maps": None, "notes": None, "mixtures": None} | options))
+        nothing = dict.fromkeys(("maps", "notes", "mixtures", "held_out")) | {"every": 1}
+        given = argparse.Namespace(**(nothing | options))
         with pytest.raises((ValueError, OSError), match=message):
             piano_data.chosen(given, tmp_path)
 
@@ -230,7 +258,7 @@ class TestReport:
         assert len(psa) == 3
         (line,) = [line for line in text.splitlines() if line.startswith("| DDS-2")]
         assert line.startswith(
-            f"| DDS-2 | 0.4323 | 0.8121 | {psa.mean():.3f} ± {psa.std(ddof=1):.3f}"
+            f"| DDS-2 | 0.4323 | 0.8121 | 3 | {psa.mean():.3f} ± {psa.std(ddof=1):.3f}"
         )
 
     def test_files(self, made: Runs, tmp_path: Path) -> None:

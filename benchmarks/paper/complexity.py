@@ -29,7 +29,7 @@ COMPONENTS = ("reconstruction", "dictionary")
 QUANTITIES = ("time", "space")
 BACKENDS = tuple(reversed(ENGINES))
 
-PRINTED: dict[tuple[str, str, str], tuple[str, dict[str, int]]] = {
+RECONSTRUCTED: dict[tuple[str, str, str], tuple[str, dict[str, int]]] = {
     ("time", "reconstruction", "NMF"): ("F N T", {"F": 1, "N": 1, "T": 1}),
     ("time", "reconstruction", "DDS-1"): ("F S T", {"F": 1, "S": 1, "T": 1}),
     ("time", "reconstruction", "DDS-2"): ("F S K T", {"F": 1, "S": 1, "K": 1, "T": 1}),
@@ -45,12 +45,13 @@ PRINTED: dict[tuple[str, str, str], tuple[str, dict[str, int]]] = {
     ("space", "dictionary", "DDS-2"): ("S (L M F² + K F)", {"S": 1, "L": 1, "F": 2, "K": 1}),
     ("space", "dictionary", "DDS-3"): ("L M F² + S K F", {"L": 1, "F": 2, "S": 1, "K": 1}),
 }
-"""Law and leading exponents of each cell that Table I has (those not named are 0)."""
+"""Law and leading exponents of each cell that Table I has (those not named are 0). The cells are
+empty in the text of the paper that we have: these follow from its prose, see docs/method.md."""
 
 
 def cells() -> list[tuple[str, str]]:
     """Component and method of all that can be run: NMF's dictionary is given."""
-    return [(c, m) for c in COMPONENTS for m in METHODS if ("time", c, m) in PRINTED]
+    return [(c, m) for c in COMPONENTS for m in METHODS if ("time", c, m) in RECONSTRUCTED]
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Axis:
 
     def points(self, component: str, method: str) -> list[int]:
         """The values to measure: a single one where nothing in the call depends on the axis."""
-        if not any(self.name in PRINTED[q, component, method][1] for q in QUANTITIES):
+        if not any(self.name in RECONSTRUCTED[q, component, method][1] for q in QUANTITIES):
             return [getattr(self.bases[component], self.name)]
         if component == "reconstruction":
             return list(self.values[component])

@@ -26,11 +26,11 @@ from dds_fast.datasets import (
 )
 from dds_fast.datasets.chords import INTENSITIES
 from dds_fast.datasets.maps import SOFTWARE_PIANOS
-from dds_fast.datasets.note_files import AUDIO_SUFFIXES
+from dds_fast.datasets.note_files import AUDIO_SUFFIXES, Recording
 
 TEST_PIANO = "ENSTDkCl"
 POLYPHONIES = range(2, 8)
-N_CALIBRATION_CHORDS = 8
+N_CALIBRATION_CHORDS, N_TEST_CHORDS = 8, 40
 CALIBRATION_SEED = 1000
 SR = 16000
 
@@ -57,24 +57,38 @@ class TestSet:
     polyphony: int | None = None
     intensity: str | None = None
 
-    def chosen(self, n_files: int | None, seed: int, n_seeds: int) -> tuple[Path, ...]:
-        """All files; or `n_files`, others for each of the seeds if there are enough."""
+    def chosen(self, n_files: int | None, seed: int) -> tuple[tuple[Path, ...], int]:
+        """All files; or `n_files`, others for each seed: and how often all have been taken before.
+
+        So more seeds never change what the first ones search.
+        """
         if n_files is None or n_files >= len(self.files):
-            return self.files
-        first = seed * n_files if n_seeds * n_files <= len(self.files) else 0
-        return self.files[first : first + n_files]
+            return self.files, seed
+        times, place = divmod(seed, len(self.files) // n_files)
+        return self.files[place * n_files :][:n_files], times
 
     def snippet(
-        self, config: SpectrogramConfig, files: Sequence[Path], seconds: float | None = None
+        self,
+        config: SpectrogramConfig,
+        files: Sequence[Path],
+        seconds: float | None = None,
+        part: int = 0,
     ) -> tuple[Spectrogram, Labels]:
-        """Spectrogram and labels, delayed; of each file the notes before `seconds`."""
-        end = np.inf if seconds is None else seconds
-        return concatenate(((path, self._before(path, end)) for path in files), config)
+        """Spectrogram and labels, delayed; of each file all, or a part of so many seconds."""
+        return concatenate(((path, self._part(path, seconds, part)) for path in files), config)
 
-    def _before(self, path: Path, end: float) -> Labels:
+    def _part(self, path: Path, seconds: float | None, part: int) -> Labels:
+        """Parts are counted from the first note on, those without a note left out."""
         labels = self.labels(path).shifted(self.delay)
-        labels = labels.select(labels.intervals[:, 0] < end)
-        return Labels(np.minimum(labels.intervals, end), labels.pitches, labels.velocities)
+        if seconds is None or len(labels) == 0:
+            return labels
+        on, off = labels.intervals.T
+        starts = np.arange(on.min(), off.max(), seconds)
+        sounding = [t for t in starts if ((on < t + seconds) & (off > t)).any()]
+        start = sounding[part % len(sounding)]
+        end = start + seconds
+        labels = labels.select((on < end) & (off > start))
+        return Labels(labels.intervals.clip(start, end), labels.pitches, labels.velocities)
 
 
 @dataclass(frozen=True)
@@ -147,36 +161,77 @@ def from_maps(
     return PianoData(name, text, notes, sets, side)
 
 
-def from_folders(notes: Sequence[Path], mixtures: Sequence[str], work: Path) -> PianoData:
+def from_folders(
+    notes: Sequence[Path],
+    mixtures: Sequence[str],
+    work: Path,
+    *,
+    held_out: Path | None = None,
+    every: int = 1,
+) -> PianoData:
     """Folders of isolated notes, and folders of recordings each with a label file of its stem.
 
     Args:
         notes: as `dds_fast.datasets.find_notes` takes them.
         mixtures: ``FOLDER`` or ``FOLDER@DELAY``, the seconds by which sound follows the labels.
-        work: where chords mixed from the notes are written, to choose thresholds on.
+        work: where chords mixed from notes are written.
+        held_out: isolated notes of another piano, of which chords to test on are mixed: of every
+            polyphony at I32-96, and the two-note ones at I60-68, of the same keys and recordings.
+        every: of the frames of the notes, every so many-th is learned from.
 
     Raises:
         FileNotFoundError: a folder or a label file is not there.
         ValueError: a folder holds no recordings, or a delay is no number.
     """
-    sets = tuple(_mixture(text) for text in mixtures)
+    sets = [_mixture(text) for text in mixtures]
     recordings = find_notes(notes)
+    pianos = sorted({recording.path.parent.name for recording in recordings})
+    if held_out is not None:
+        others = find_notes(held_out)
+        if shared := {one.path for one in recordings} & {one.path for one in others}:
+            raise ValueError(f"{min(shared)}: held out and learned from")
+        kinds = [(p, "32-96") for p in POLYPHONIES] + [(2, "60-68")]
+        mixed = [_mixed(others, work / held_out.name, held_out.name, *kind) for kind in kinds]
+        sets = [*mixed, *sets]
+    calibration = _mixed(recordings, work, "calibration", 2, "32-96", N_CALIBRATION_CHORDS)
+    names = ", ".join(one.name for one in sets)
+
+    def frames(config: SpectrogramConfig) -> NoteFrames:
+        found = load_notes(recordings, config)
+        return found.select(np.arange(len(found.frames)) % every == 0)
+
+    thinned = "" if every == 1 else f", one frame in {every}"
+    text = f"isolated notes of {', '.join(pianos)}{thinned}; tested on {names}"
+    return PianoData("recorded", text, frames, tuple(sets), calibration)
+
+
+def _mixed(
+    recordings: Sequence[Recording],
+    work: Path,
+    name: str,
+    polyphony: int,
+    intensity: str,
+    n_chords: int = N_TEST_CHORDS,
+) -> TestSet:
+    """Chords of isolated notes, written below `work`."""
+    folder = work / f"P{polyphony} I{intensity}"
+    folder.mkdir(parents=True, exist_ok=True)
     chords = random_chords(
-        recordings, polyphony=2, n_chords=N_CALIBRATION_CHORDS, sr=SR, random_state=CALIBRATION_SEED
+        recordings,
+        polyphony=polyphony,
+        n_chords=n_chords,
+        sr=SR,
+        velocities=INTENSITIES[intensity],
+        random_state=CALIBRATION_SEED + polyphony,
     )
-    work.mkdir(parents=True, exist_ok=True)
     labels: dict[Path, Labels] = {}
     for number, (wave, of_chord) in enumerate(chords):
-        path = work / f"{number:03d}.flac"
+        path = folder / f"{number:03d}.flac"
         soundfile.write(path, wave, SR)
         labels[path] = of_chord
-    pianos = sorted({recording.path.parent.name for recording in recordings})
-    return PianoData(
-        "recorded",
-        f"isolated notes of {', '.join(pianos)}; {', '.join(one.name for one in sets)}",
-        functools.partial(load_notes, recordings),
-        sets,
-        TestSet("calibration", tuple(labels), labels.__getitem__, polyphony=2),
+    name = f"{name} {folder.name}"
+    return TestSet(
+        name, tuple(labels), labels.__getitem__, polyphony=polyphony, intensity=intensity
     )
 
 
@@ -245,6 +300,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR[@DELAY]",
         help="recordings with labels of the same stem, and how many seconds sound follows labels",
     )
+    group.add_argument(
+        "--held-out", type=Path, metavar="DIR", help="isolated notes of which chords are mixed"
+    )
+    group.add_argument(
+        "--every", type=int, default=1, metavar="N", help="learn from one frame in N of the notes"
+    )
 
 
 def chosen(options: argparse.Namespace, work: Path, *, tiny: bool = False) -> PianoData:
@@ -256,12 +317,18 @@ def chosen(options: argparse.Namespace, work: Path, *, tiny: bool = False) -> Pi
     """
     if options.maps is not None and (options.notes or options.mixtures):
         raise ValueError("give either --maps, or --notes and --mixtures")
-    if bool(options.notes) != bool(options.mixtures):
-        raise ValueError("--notes and --mixtures belong together")
+    if bool(options.notes) != bool(options.mixtures or options.held_out):
+        raise ValueError("--notes and --mixtures, or --held-out, belong together")
     if options.maps is not None:
         return from_maps(options.maps)
     if options.notes:
-        return from_folders(options.notes, options.mixtures, work)
+        return from_folders(
+            options.notes,
+            options.mixtures or (),
+            work,
+            held_out=options.held_out,
+            every=options.every,
+        )
     if tiny:
         return generated(work, pitches=range(60, 69), n_pianos=1, polyphonies=(2, 3), n_chords=3)
     return generated(work)

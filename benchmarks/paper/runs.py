@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -47,17 +48,19 @@ class Budget:
         max_epochs: of the training by kind, where it is not the preset's.
         batch_size: of the training; the preset's by default.
         train_each_seed: whether each seed searches with flows of its own, or all with the first's.
+        sr: sampling rate in Hz; the hop is 32 ms.
         n_features: F of table II, then the F that it is compared with.
         n_components: K of table II.
         components: K over which DDS-2 and DDS-3 are compared.
         max_steps: update steps of a search.
         step_size: of a search by kind, where it is not the paper's; all else is the paper's.
         n_files: of a test set, others for each seed where there are enough; None for all.
-        seconds: taken of each file; None for all.
+        seconds: taken of each file, from its first note on; None for all. Music has later parts.
         table_polyphonies: of the chords in table II.
         polyphonies: of the trend over polyphony.
         precision: of the flows in a search; NMF has float32.
-        n_seeds: seeds 0, 1, ... of the initial activations.
+        n_seeds: seeds 0, 1, ... of the initial activations, and of the files.
+        searches: of `SEARCHES`, of which the claims are told by the first.
     """
 
     preset: str
@@ -65,6 +68,7 @@ class Budget:
     max_epochs: Mapping[str, int] = field(default_factory=dict)
     batch_size: int | None = None
     train_each_seed: bool = False
+    sr: int = 16000
     n_features: tuple[int, ...] = (512, 256)
     n_components: int = 20
     components: tuple[int, ...] = (1, 5, 20)
@@ -76,6 +80,11 @@ class Budget:
     polyphonies: tuple[int, ...] = tuple(piano_data.POLYPHONIES)
     precision: str = "float32"
     n_seeds: int = 3
+    searches: tuple[str, ...] = ("paper",)
+
+    def config(self, n_features: int) -> SpectrogramConfig:
+        """The spectrogram of an F."""
+        return SpectrogramConfig(sr=self.sr, hop=self.sr * 32 // 1000, n_fft=2 * n_features)
 
 
 PRESETS = {
@@ -98,6 +107,23 @@ PRESETS = {
         polyphonies=(2, 3, 5, 7),
         precision="bfloat16",
     ),
+    "pianos": Budget(
+        "pianos",
+        max_epochs={"dds2": 120, "dds3": 25},
+        batch_size=64,
+        sr=8000,
+        n_features=(256, 128),
+        n_components=5,
+        components=(1, 5, 10),
+        max_steps=200,
+        step_size={"dds1": 1e-2},
+        n_files=2,
+        seconds=1.0,
+        polyphonies=(2, 4, 7),
+        precision="bfloat16",
+        n_seeds=20,
+        searches=("paper", "staged"),
+    ),
     "check": Budget(
         "check",
         max_epochs={"dds2": 2, "dds3": 2},
@@ -109,8 +135,14 @@ PRESETS = {
         polyphonies=(2, 3),
     ),
 }
-"""full: the paper's training and search, which want a GPU; quick: minutes on two cores; check: does
-it work?"""
+"""full: the paper's training and search, which want a GPU; quick: minutes on two cores; pianos: an
+hour for recorded notes, many short snippets; check: does it work?"""
+
+SEARCHES = {
+    "paper": "the paper's settings, for as many steps as the budget has",
+    "whole": "all of the paper's settings, its 1000 steps among them",
+    "staged": "the dictionary's own: activations of a few entries, then the entries",
+}
 
 
 @dataclass(frozen=True)
@@ -124,6 +156,7 @@ class Run:
         set: name of the test set.
         seed: of the initial activations, of the files where not all are taken, and of the training
             where each seed has its own.
+        search: of `SEARCHES`.
     """
 
     method: str
@@ -131,6 +164,7 @@ class Run:
     n_components: int | None
     set: str
     seed: int
+    search: str = "paper"
 
     @property
     def kind(self) -> str:
@@ -138,8 +172,9 @@ class Run:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Searches with the same dictionary one after the other."""
-        return -self.n_features, METHODS.index(self.method), self.seed, self.n_components or 0
+        """Seed by seed, so that what is finished is as far for every method; of a seed, the
+        searches with the same dictionary one after the other."""
+        return self.seed, -self.n_features, METHODS.index(self.method), self.n_components or 0
 
 
 class Runs:
@@ -173,6 +208,7 @@ class Runs:
             folder / "models",
             budget.training,
             {"max_epochs": budget.max_epochs, "batch_size": budget.batch_size},
+            budget.config,
             models or {},
             device,
         )
@@ -189,17 +225,33 @@ class Runs:
         self.record: Row = {"runs": [], "about": store.rounded(about), "thresholds": {}, "rows": []}
         if self.path.exists():
             kept = store.read(self.path)
-            if other := [k for k, v in self.record["about"].items() if kept["about"][k] != v]:
+            about = self.record["about"]
+            about["budget"]["n_seeds"] = kept["about"]["budget"].get("n_seeds")
+            if other := [k for k, v in about.items() if kept["about"][k] != v]:
                 raise ValueError(f"{self.path} is of another {other[0]}; take another --out")
+            kept["about"]["budget"]["n_seeds"] = budget.n_seeds
             self.record = kept
         self.run: int | None = None
 
     def of(
-        self, method: str, test: TestSet, n_features: int | None = None, K: int | None = None
+        self,
+        method: str,
+        test: TestSet,
+        n_features: int | None = None,
+        K: int | None = None,
+        search: str = "paper",
     ) -> list[Run]:
         """A run per seed, at the F and K of table II where nothing else is said."""
         sizes = n_features or self.sizes(method)[0], K or self.sizes(method)[1]
-        return [Run(method, *sizes, test.name, seed) for seed in range(self.budget.n_seeds)]
+        seeds = range(self.budget.n_seeds)
+        return [Run(method, *sizes, test.name, seed, search) for seed in seeds]
+
+    def beside(self) -> list[Run]:
+        """The other searches of the budget, on the first set of table II; DDS-1 has no staged."""
+        tests = self.table_sets()[:1]
+        pairs = itertools.product(tests, METHODS, self.budget.searches[1:])
+        wanted = [(m, t, s) for t, m, s in pairs if (m, s) != ("DDS-1", "staged")]
+        return [run for m, test, search in wanted for run in self.of(m, test, search=search)]
 
     def table_sets(self) -> list[TestSet]:
         """The sets of table II: all folders, or the chords of the polyphonies that it has."""
@@ -220,7 +272,7 @@ class Runs:
             test = next(one for one in self.data.sets if one.name == run.set)
             row = self._repeated(run, test) or self._row(run, test, self._threshold(run))
             if self.run is None:
-                self.run = store.add_run(self.record, store.provenance(self.device))
+                self.run = store.add_run(self.record, store.provenance(self.device, seed=None))
             self.record["rows"].append(row | asdict(run) | ({"run": self.run} if self.run else {}))
             self.save()
 
@@ -230,19 +282,26 @@ class Runs:
 
     def _repeated(self, run: Run, test: TestSet) -> Row | None:
         """NMF has nothing random: the row of another seed that searched the same files."""
-        files = [path.name for path in self._files(run, test)]
+        files, times = self._named(run, test)
         for other, row in finished(self.record).items():
-            same = replace(other, seed=run.seed) == run and row["files"] == files
+            same = replace(other, seed=run.seed) == run
+            same = same and (row["files"], row.get("window", 0)) == (files, times)
             if run.method == "NMF" and same:
                 return row
         return None
 
-    def _files(self, run: Run, test: TestSet) -> tuple[Path, ...]:
-        return test.chosen(self.budget.n_files, run.seed, self.budget.n_seeds)
+    def _files(self, run: Run, test: TestSet) -> tuple[tuple[Path, ...], int]:
+        """Files, and which part of them; of chords always the first."""
+        files, times = test.chosen(self.budget.n_files, run.seed)
+        return files, times if self.budget.seconds and test.polyphony is None else 0
+
+    def _named(self, run: Run, test: TestSet) -> tuple[list[str], int]:
+        files, times = self._files(run, test)
+        return [path.name for path in files], times
 
     def _threshold(self, run: Run) -> float | None:
-        """Best on chords of the pianos learned from; None off the F and K of table II."""
-        if (run.n_features, run.n_components) != self.sizes(run.method):
+        """Best on chords of the pianos learned from; None off the F, K and search of table II."""
+        if (run.n_features, run.n_components, run.search) != (*self.sizes(run.method), "paper"):
             return None
         thresholds = self.record["thresholds"]
         if run.method not in thresholds:
@@ -253,8 +312,9 @@ class Runs:
 
     def snippet(self, run: Run, test: TestSet) -> tuple[Spectrogram, Labels]:
         """What a run searches, and its labels."""
-        config = SpectrogramConfig(n_fft=2 * run.n_features)
-        return test.snippet(config, self._files(run, test), self.budget.seconds)
+        config = self.budget.config(run.n_features)
+        files, times = self._files(run, test)
+        return test.snippet(config, files, self.budget.seconds, times)
 
     def _row(self, run: Run, test: TestSet, threshold: float | None) -> Row:
         budget = self.budget
@@ -266,30 +326,37 @@ class Runs:
             frames = Detection(upper=threshold, lower=threshold, min_duration=0, max_gap=0)
             dictionary.metadata["detection"] = {run.kind: asdict(frames)}
         options = {
-            "preset": "paper",
-            "max_steps": budget.max_steps,
-            "step_size": budget.step_size.get(run.kind),
-            "n_components": run.n_components,
             "random_state": run.seed,
             "precision": "float32" if run.method == "NMF" else budget.precision,
             "device": self.device,
         }
+        if run.search != "staged":
+            options |= {"preset": "paper", "n_components": run.n_components}
+        if run.search == "paper":
+            options |= {
+                "max_steps": budget.max_steps,
+                "step_size": budget.step_size.get(run.kind),
+            }
         row = measure(run.set, dictionary, Recording(X, labels, 0.0), options, progress=False)
         if threshold is None:
             row["scores"] = {k: v for k, v in row["scores"].items() if k not in AT_THRESHOLD}
         del row["settings"]  # the budget says them
+        files, times = self._named(run, test)
         return row | {
+            "model": self.dictionaries.fingerprint(run.kind, run.n_features, training_seed),
             "label_delay": test.delay,
             "polyphony": test.polyphony,
             "intensity": test.intensity,
-            "files": [path.name for path in self._files(run, test)],
+            "files": files,
+            "window": times,
         }
 
 
 def finished(record: Row) -> dict[Run, Row]:
     """The rows of a ``runs.json``."""
     names = [one.name for one in fields(Run)]
-    return {Run(**{name: row[name] for name in names}): row for row in record["rows"]}
+    rows = record["rows"]
+    return {Run(**{name: row[name] for name in names if name in row}): row for row in rows}
 
 
 def sizes(about: Row, method: str) -> tuple[int, int | None]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, NullLocator
 from paper import runs, table2
 from paper.complexity import METHODS, degree
 from paper.piano_data import TestSet
@@ -28,6 +29,7 @@ from report import markdown, save
 
 import dds_fast
 from dds_fast import Dictionary, Spectrogram
+from dds_fast.search.settings import PAPER
 
 Read = Callable[[Row], float]
 Series = dict[str, dict[Any, list[float]]]
@@ -36,8 +38,15 @@ Series = dict[str, dict[Any, list[float]]]
 MARGIN = 0.01
 """Of PSA, and of the relative error: what counts as equal."""
 
-LINEAR = 0.9
-"""Share of the variance of PSA over polyphony that a straight line must explain."""
+BEND = 0.05
+"""Of PSA over polyphony, between the middle of a parabola and the line through its ends: at most so
+much counts as linear."""
+
+FAILED = 0.5
+"""Relative error above which a search has not explained its spectrogram."""
+
+FROZEN = 1 / 64
+"""Of its first step size, below which the plateau rule has all but stopped a search."""
 
 COST_STEPS = 8
 COST_FRAMES = 300
@@ -94,8 +103,9 @@ def found(record: Row, **wanted: Any) -> Iterator[Row]:
     """
     for row in record["rows"]:
         F, K = runs.sizes(record["about"], row["method"])
-        usual = {"n_features": F, "n_components": K} | wanted
-        if all(value is ... or row[name] == value for name, value in usual.items()):
+        usual = {"n_features": F, "n_components": K, "search": "paper"} | wanted
+        named = {"search": "paper"} | row
+        if all(value is ... or named[name] == value for name, value in usual.items()):
             yield row
 
 
@@ -103,11 +113,20 @@ def differences(
     record: Row, read: Read, more: dict[str, Any], less: dict[str, Any], by: tuple[str, ...]
 ) -> list[float]:
     """What `read` gives of rows `more` minus rows `less`; pairs agree in the fields `by`."""
-    values = [
-        {tuple(row[name] for name in by): read(row) for row in found(record, **one)}
+    better, worse = (
+        {tuple(row[name] for name in by): row for row in found(record, **one)}
         for one in (more, less)
-    ]
-    return [values[0][key] - values[1][key] for key in values[0] if key in values[1]]
+    )
+    return by_snippet((row, read(row) - read(worse[k])) for k, row in better.items() if k in worse)
+
+
+def by_snippet(values: Iterable[tuple[Row, float]]) -> list[float]:
+    """Of a value per row, the means over the seeds that searched the same."""
+    snippets: dict[tuple[Any, ...], list[float]] = {}
+    for row, value in values:
+        place = row["set"], row["n_features"], tuple(row["files"]), row.get("window", 0)
+        snippets.setdefault(place, []).append(value)
+    return [float(np.mean(v)) for v in snippets.values()]
 
 
 def series(record: Row, read: Read, x: str, **wanted: Any) -> dict[Any, list[float]]:
@@ -169,7 +188,10 @@ def rescaling(record: Row) -> list[Part]:
     return [
         paired(
             f"{method}: better with rescaling",
-            (PSA(row) - plain_psa(row) for row in found(record, method=method, n_features=...)),
+            by_snippet(
+                (row, PSA(row) - plain_psa(row))
+                for row in found(record, method=method, n_features=...)
+            ),
         )
         for method in METHODS
     ]
@@ -213,16 +235,20 @@ def more_features(record: Row) -> list[Part]:
 
 def gaps(record: Row) -> list[float]:
     """By set and seed: range of the methods' PSA at the large F, minus that at the small one."""
-    values: dict[tuple[str, int, int], list[float]] = {}
+    rows: dict[tuple[str, int, int], list[Row]] = {}
     for row in found(record, n_features=...):
-        values.setdefault((row["set"], row["seed"], row["n_features"]), []).append(PSA(row))
+        rows.setdefault((row["set"], row["seed"], row["n_features"]), []).append(row)
     small, large = two_features(record)
-    ranges = {key: max(v) - min(v) for key, v in values.items() if len(v) == len(METHODS)}
-    return [
-        ranges[name, seed, large] - ranges[name, seed, small]
-        for name, seed, F in ranges
+    ranges = {
+        key: (of_key[0], float(np.ptp([PSA(row) for row in of_key])))
+        for key, of_key in rows.items()
+        if len(of_key) == len(METHODS)
+    }
+    return by_snippet(
+        (row, ranges[name, seed, large][1] - gap)
+        for (name, seed, F), (row, gap) in ranges.items()
         if F == small and (name, seed, large) in ranges
-    ]
+    )
 
 
 def features_panels(record: Row) -> list[Panel]:
@@ -286,17 +312,15 @@ def polyphony(record: Row) -> list[Part]:
         if len(p) < 3:
             parts.append(missing(f"{m}: PSA over polyphony", "fewer than three polyphonies"))
             continue
-        means = np.array([np.mean(v) for v in values.values()])
-        slopes = []
-        for seed in range(record["about"]["budget"]["n_seeds"]):
+        falls, bends = [], []
+        for seed in sorted({row["seed"] for row in record["rows"]}):
             of_seed = over_polyphony(record, m, seed=seed)
-            slopes.append(np.polyfit(list(of_seed), [np.mean(v) for v in of_seed.values()], 1)[0])
-        parts.append(paired(f"{m}: PSA falls with every note", (-slope for slope in slopes)))
-        rest = means - np.polyval(np.polyfit(p, means, 1), p)
-        explained = 1 - float((rest**2).sum() / ((means - means.mean()) ** 2).sum())
-        parts.append(
-            fact(f"{m}: linearly", explained >= LINEAR, f"R² {explained:.2f}, {LINEAR} asked for")
-        )
+            if list(of_seed) == p.tolist():
+                psa = [np.mean(v) for v in of_seed.values()]
+                falls.append(-np.polyfit(p, psa, 1)[0])
+                bends.append(np.polyfit(p, psa, 2)[0] * (np.ptp(p) / 2) ** 2)
+        parts.append(paired(f"{m}: PSA falls with every note", falls))
+        parts.append(paired(f"{m}: linearly, bend within", bends, BEND, within=True))
     return parts
 
 
@@ -335,7 +359,8 @@ def components_panels(method: str) -> Callable[[Row], list[Panel]]:
         for title, read in (("PSA", PSA), ("error", error)):
             wanted = {"method": method, "n_components": ...}
             values = {n: series(record, read, "n_components", set=n, **wanted) for n in sets}
-            lines = {f"{method}, {n}": found for n, found in values.items() if len(found) > 1}
+            several = [n for n, found in values.items() if len(found) > 1]
+            lines = {method if len(several) == 1 else n: values[n] for n in several}
             drawn.append(Panel(title, "K", lines))
         return drawn
 
@@ -376,7 +401,9 @@ def repeated(X: Spectrogram) -> Spectrogram:
 
 
 def step_seconds(X: Spectrogram, dictionary: Dictionary, K: int | None, device: str) -> float:
-    """Of the fastest of a few update steps: what disturbs only adds."""
+    """Of the fastest of a few update steps, of the processor if that makes them: what disturbs only
+    adds."""
+    now = time.process_time if device == "cpu" else time.perf_counter
     stamps: list[float] = []
     dds_fast.decompose(
         X,
@@ -386,7 +413,7 @@ def step_seconds(X: Spectrogram, dictionary: Dictionary, K: int | None, device: 
         n_components=K,
         device=device,
         keep_components=False,
-        callback=lambda report: stamps.append(time.perf_counter()),
+        callback=lambda report: stamps.append(now()),
     )
     return float(np.diff(stamps).min())
 
@@ -413,23 +440,27 @@ def cost(record: Row) -> list[Part]:
 def cost_panels(record: Row) -> list[Panel]:
     rows = record.get("cost", [])
     sizes = [row["N"] for row in rows if row["N"] is not None]
-    lines: Series = {}
-    for method in METHODS:
-        values = {row["N"]: row["seconds"] for row in rows if row["method"] == method}
-        if values:
-            # Nothing in a DDS search depends on N: one measurement, a level line.
-            by_N = values if method == "NMF" else dict.fromkeys(sizes, values[None])
-            lines[method] = {n: [v] for n, v in by_N.items()}
+    # A search of DDS has nothing in it that depends on N: one measurement, a point at all frames.
+    lines: Series = {
+        method: {row["N"] or max(sizes, default=1): [row["seconds"]] for row in of_method}
+        for method in METHODS
+        if (of_method := [row for row in rows if row["method"] == method])
+    }
     return [Panel("time of a step, s", "N, training frames", lines, "log")]
 
 
 # ---- all -----------------------------------------------------------------------------------------
 
+COLOURS = {method: f"C{i}" for i, method in enumerate(METHODS)}
+"""A contender has one in all figures; test sets have others."""
+
+MARKERS = "os^Dvp"
+
 ORDER = ("DDS-1", "NMF", "DDS-2", "DDS-3")
 
 
 def table_runs(made: Runs) -> list[Run]:
-    return all_of(made, made.table_sets())
+    return all_of(made, made.table_sets()) + made.beside()
 
 
 def polyphony_runs(made: Runs) -> list[Run]:
@@ -506,20 +537,41 @@ def draw(panels: list[Panel]) -> Figure | None:
     panels = [panel for panel in panels if panel.series]
     if not panels:
         return None
-    figure = Figure(figsize=(4.2 * len(panels), 2.8), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
     for ax, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        n_lines = len(panel.series)
+        places = list(dict.fromkeys(x for values in panel.series.values() for x in values))
         for i, (label, values) in enumerate(panel.series.items()):
-            colour = f"C{METHODS.index(label)}" if label in METHODS else f"C{i}"
+            colour = COLOURS.get(label) or f"C{len(METHODS) + i}"
+            named = [x for x in values if isinstance(x, str)]
+            # Side by side where places are names: dots at one place would cover each other.
+            aside = (i - (n_lines - 1) / 2) * 0.3 / n_lines if named else 0.0
+            at = {x: places.index(x) + aside if named else x for x in values}
             means = [np.mean(v) for v in values.values()]
-            ax.plot(list(values), means, "-", color=colour, label=label, linewidth=1.2)
+            line = "-" if len(means) > 1 else ""
+            ax.plot(list(at.values()), means, line, marker=MARKERS[i % len(MARKERS)],
+                    color=colour, label=label, linewidth=1.2, markersize=5)  # fmt: skip
             for x, of_seeds in values.items():
-                ax.plot([x] * len(of_seeds), of_seeds, ".", color=colour, markersize=3)
+                ax.plot([at[x]] * len(of_seeds), of_seeds, ".", color=colour, markersize=3,
+                        alpha=0.5)  # fmt: skip
         ax.set_xlabel(panel.xlabel)
-        if panel.scale != "linear":  # setting it would take the names off the axis
+        if panel.scale != "linear":
             ax.set(xscale=panel.scale, yscale=panel.scale)
+            ax.xaxis.set_minor_locator(NullLocator())
+            ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+        if all(isinstance(x, int | np.integer) for x in places):
+            ax.set_xticks(sorted(places), [f"{x:,}" for x in sorted(places)])
+        else:
+            ax.set_xticks(range(len(places)), places)
         ax.set_title(panel.title, fontsize="medium")
         ax.grid(alpha=0.3)
-        ax.legend(fontsize="xx-small")
+    entries = {
+        label: line
+        for ax in figure.axes
+        for line, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(entries.values(), entries, loc="outside lower center", fontsize="x-small",
+                  ncols=2 if max(map(len, entries)) > 12 else 4, frameon=False)  # fmt: skip
     return figure
 
 
@@ -537,9 +589,61 @@ def section(record: Row, number: int) -> str:
 
 
 def parts_table(record: Row, number: int) -> str:
-    """Markdown: a row per part of a claim."""
-    rows = [[p.claim, p.figures, p.verdict] for p in TRENDS[number].judge(record)]
-    return markdown(["part", "mean difference [95 %]", "verdict"], rows)
+    """Markdown: a row per part of a claim; and what remains of it without searches that failed."""
+    parts = TRENDS[number].judge(record)
+    rows = [[p.claim, p.figures, p.verdict] for p in parts]
+    header = ["part", "mean difference [95 %]", "verdict"]
+    good = [row for row in record["rows"] if error(row) <= FAILED]
+    without = TRENDS[number].judge(record | {"rows": good})
+    if [p.figures for p in without] != [p.figures for p in parts]:
+        header.append(f"without searches that end with an error above {FAILED:g}")
+        for row, part, other in zip(rows, parts, without, strict=True):
+            same = part.figures == other.figures
+            row.append("the same" if same else f"{other.figures}: {other.verdict}")
+    return markdown(header, rows)
+
+
+def ends(record: Row) -> str:
+    """Markdown: how the searches of each method and K ended; what the reasons rest on."""
+    groups: dict[tuple[str, int | None], list[Row]] = {}
+    for row in found(record, n_features=..., n_components=...):
+        groups.setdefault((row["method"], row["n_components"]), []).append(row)
+    rows = []
+    for (method, K), of_group in sorted(groups.items(), key=str):
+        bad = [row for row in of_group if error(row) > FAILED]
+        about = record["about"]
+        cells = [sum(frozen(row, about) for row in some) for some in (of_group, bad)]
+        known = [row for row in of_group if row.get("last_step_size") is not None]
+        jumps = [row for row in of_group if row.get("lowest_cost") is not None]
+        jumped = sum(row["cost"] > 1.5 * row["lowest_cost"] for row in jumps)
+        rows.append(
+            [
+                f"{method}{'' if K is None else f', K = {K}'}",
+                str(len(of_group)),
+                f"{cells[0]} of {len(known)}",
+                f"{jumped} of {len(jumps)}" if jumps else "not kept",
+                str(len(bad)),
+                str(cells[1]) if bad else "",
+            ]
+        )
+    return markdown(
+        [
+            "searches",
+            "number",
+            "frozen",
+            "end above 1.5 times their lowest cost",
+            f"end with an error above {FAILED:g}",
+            "frozen among these",
+        ],
+        rows,
+    )
+
+
+def frozen(row: Row, about: Row) -> bool:
+    """Whether the plateau rule has halved the step size six times or more."""
+    last, kind = row.get("last_step_size"), row["kind"]
+    first = about["budget"]["step_size"].get(kind) or PAPER[kind].step_size
+    return last is not None and last < FROZEN * first
 
 
 def report(record: Row, chosen: Iterable[int]) -> str:

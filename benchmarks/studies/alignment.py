@@ -55,7 +55,7 @@ def row(recording: str, score: str, stft: np.ndarray, labels: Labels) -> dict[st
 def main() -> None:
     parser = store.parser(__doc__, "data")
     options = parser.parse_args()
-    study = store.Study(options.output, ("recording", "score"), trial=options.trial)
+    study = store.Study(options.output, ("recording", "score"), trial=options.trial, seed=1)
     found = pieces(options.data)
     for recording, (stft, _) in found.items():
         for score, (_, labels) in found.items():

@@ -150,8 +150,9 @@ def main() -> None:
         options.output,
         ("heard", "played", "method", "pattern"),
         trial=options.trial,
-        about={"seed": seed, "heard": HEARD, "played": PLAYED},
+        about={"heard": HEARD, "played": PLAYED},
         more=("mir_eval", "tinysoundfont"),
+        seed=seed,
     )
     for played, kit in kits.items():
         of_kit = [hits(options.fluid, *kit, velocity) for velocity in PLAYED]

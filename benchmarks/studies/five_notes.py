@@ -152,7 +152,7 @@ def main() -> None:
     parser = store.parser(__doc__, "data")
     options = parser.parse_args()
     settings = {"level": LEVEL, "penalty": PENALTY, "steps": STEPS, "random_state": SEED}
-    study = store.Study(options.output, ("method",), trial=options.trial, about=settings)
+    study = store.Study(options.output, ("method",), trial=options.trial, about=settings, seed=SEED)
     X = audio.spectrogram(melody(options.data), CONFIG).values
     results = {
         "NMF": by_nmf(X),

@@ -100,8 +100,8 @@ def main() -> None:
         options.output,
         ("piano", "piece", "method"),
         trial=options.trial,
-        about={"seed": SEED},
         more=("librosa", "mir_eval"),
+        seed=SEED,
     )
     for piano in PIANOS:
         recordings = find_notes([options.data / "isol" / piano])

@@ -3,7 +3,7 @@
     python benchmarks langevin_stems WORK STEMS -o OUT
 
 STEMS holds a folder per track with an audio file per source, as the ``train`` of musdb18's WAV
-edition does; with ``--musdb`` it is the root of musdb18's native edition. The last tenth of the
+edition does; with ``--musdb`` it is the root of musdb18, of either edition. The last tenth of the
 crops tests. Flows in WORK and finished matrices in OUT/stems.json are kept.
 """
 
@@ -21,7 +21,7 @@ LEVELS = (0.0, 0.0129, 0.0359, 0.129, 0.359)
 
 def main() -> None:
     parser = store.parser(__doc__, "work", "stems")
-    parser.add_argument("--musdb", action="store_true", help="STEMS is musdb18's native edition")
+    parser.add_argument("--musdb", action="store_true", help="STEMS is the root of musdb18")
     parser.add_argument("--clip", type=int, default=4000, help="samples of a test clip")
     options = parser.parse_args()
     read = musdb18 if options.musdb else stem_folder

@@ -85,7 +85,7 @@ def own_source(prior: BankPrior, clips: np.ndarray) -> dict[str, Any]:
 def main() -> None:
     options = store.parser(__doc__, "work").parse_args()
     about, file = {"flow": SIZES}, options.output / "toy.json"
-    study = store.Study(file, ("name",), trial=options.trial, about=about)
+    study = store.Study(file, ("name",), trial=options.trial, about=about, seed=(0, 1))
     share = np.stack([mixture() / len(SHAPES)] * len(SHAPES))
     study.add("mixture / N", measure=partial(scores, share))
     stems, held = ToyWaves(n_samples=CROP), ToyWaves(n_items=8, n_samples=CROP, random_state=1)

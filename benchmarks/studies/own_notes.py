@@ -121,6 +121,7 @@ def main() -> None:
         trial=options.trial,
         about={"chords": options.chords, "mixtures": options.mixtures},
         more=("tinysoundfont",),
+        seed=None,
     )
     with tempfile.TemporaryDirectory() as folder:
         every = cases(options.data, options.fluid, Path(folder))

@@ -232,7 +232,9 @@ def main() -> None:
     parser.add_argument("--float64-files", type=int, default=4)
     options = parser.parse_args()
     errors_study, psa_study = (
-        store.Study(options.output / name, keys, trial=options.trial, device=str(options.device))
+        store.Study(
+            options.output / name, keys, trial=options.trial, device=str(options.device), seed=SEEDS
+        )
         for name, keys in KEYS.items()
     )
     study_errors(errors_study, options.data, options.bank, options.device)

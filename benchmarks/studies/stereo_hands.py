@@ -155,8 +155,8 @@ def main() -> None:
         options.output,
         ("font", "piece", "method"),
         trial=options.trial,
-        about={"seed": SEED},
         more=("librosa", "mir_eval", "tinysoundfont"),
+        seed=SEED,
     )
     for font, path in FONTS.items():
         rng = np.random.default_rng(SEED)

@@ -155,8 +155,9 @@ def main() -> None:
         options.output,
         ("pair", "piece", "method"),
         trial=options.trial,
-        about={"seed": SEED, "heard": HEARD, "played": PLAYED},
+        about={"heard": HEARD, "played": PLAYED},
         more=("mir_eval", "tinysoundfont"),
+        seed=SEED,
     )
     for pair in options.pairs:
         made = list(pieces(options.fluid, pair, options.pieces))

@@ -118,7 +118,7 @@ def read(
         ValueError: no sampling rate for a waveform, another config than the spectrogram's, a
             tuning that is none or that of a spectrogram, or bad values.
     """
-    _check_tuning(tuning)
+    check_tuning(tuning)
     if isinstance(source, Spectrogram):
         if tuning is not None:
             raise ValueError("a Spectrogram cannot be retuned: pass the recording, or tuning=None")
@@ -160,7 +160,7 @@ def rate_of(source: Source, sr: float | None) -> float | None:
     return None if isinstance(source, Spectrogram) else sr
 
 
-def _check_tuning(tuning: Tuning) -> None:
+def check_tuning(tuning: Tuning) -> None:
     legal = f"tuning must be None, 'auto' or cents within {MAX_TUNING:g} of A = 440 Hz, not"
     try:
         if tuning not in (None, "auto") and abs(scalars.real("tuning", tuning)) > MAX_TUNING:

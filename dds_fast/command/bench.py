@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ SUITES = ("cpu", "gpu", "table1", "table2", "trends")
 
 def add(commands: Any) -> argparse.ArgumentParser:
     parser = commands.add_parser("bench", help="measure speed, cost and claims, from a checkout")
-    parser.add_argument("suite", choices=SUITES)
+    parser.add_argument("suite", choices=SUITES, help="what to measure")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the suite: -h shows them")
     return parser
 
@@ -29,6 +28,8 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         RuntimeError: no checkout, or the ``bench`` extra is not installed.
     """
+    import subprocess
+
     benchmarks = checkout() / "benchmarks"
     if importlib.util.find_spec("pytest_benchmark") is None:
         raise RuntimeError("bench needs pytest-benchmark: pip install '.[bench]' in the checkout")

@@ -15,7 +15,9 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         "demo", help="decompose a short piano clip that ships with dds-fast"
     )
-    parser.add_argument("-o", "--output", type=Path, default=Path("dds-fast-demo"), metavar="OUT")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("dds-fast-demo"), metavar="OUT", help="folder"
+    )
     return parser
 
 
@@ -24,6 +26,7 @@ def run(options: argparse.Namespace) -> int:
     from dds_fast.decompose import resolve_dictionary
     from dds_fast.decomposition import Decomposition
     from dds_fast.notes.score import load_labels
+    from dds_fast.results import ACTIVATIONS
 
     dictionary = resolve_dictionary(None)
     played = set(load_labels(DEMO_CLIP.with_suffix(".txt")).pitches.tolist())
@@ -36,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     folder = jobs[0].folder
     if status == 0:
         print((folder / "notes.csv").read_text().rstrip())
-        result = Decomposition.load(folder / files.ACTIVATIONS)
+        result = Decomposition.load(folder / ACTIVATIONS)
         print(compared(played, {int(note.source) for note in result.notes()}))
         print(f"Picture, MIDI, CSV and arrays are in {folder.resolve()}")
     return status

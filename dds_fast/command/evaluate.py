@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
-
-from dds_fast.notes.score_midi import SUFFIXES
 
 if TYPE_CHECKING:
     from dds_fast.notes.general_midi import Numbers
@@ -24,8 +21,9 @@ HEADINGS = {
     "frame_f1_at_best_threshold": "best F1",
     "note_onset_f1": "onset F1",
     "note_onset_offset_f1": "note F1",
+    "reconstruction_error": "RE",
+    "relative_error": "rel. error",
 }
-LABEL_SUFFIXES = (*SUFFIXES, ".txt", ".tsv", ".csv")
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -42,6 +40,12 @@ def add(commands: Any) -> argparse.ArgumentParser:
         metavar="NAME=NUMBER,...",
         help="drum notes of named sources in MIDI labels, as of decompose",
     )
+    parser.add_argument(
+        "--recordings",
+        type=Path,
+        metavar="IN",
+        help="folder of <stem>.wav, .flac and so on, or a file: score reconstructions too",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
     parser.add_argument("--overwrite", action="store_true", help="replace the JSON file")
     return parser
@@ -54,7 +58,13 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None:
         probe_file(options.json, options.overwrite)
     midi = None if options.midi is None else general_midi.read(options.midi)
-    scores = evaluate(options.output, options.labels, label_delay=options.label_delay, midi=midi)
+    scores = evaluate(
+        options.output,
+        options.labels,
+        label_delay=options.label_delay,
+        midi=midi,
+        recordings=options.recordings,
+    )
     print(table(scores))
     print(f"label delay {options.label_delay:g} s")
     if options.json is not None:
@@ -65,7 +75,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def evaluate(
-    output: Path, labels: Path, *, label_delay: float = 0.0, midi: Numbers | None = None
+    output: Path,
+    labels: Path,
+    *,
+    label_delay: float = 0.0,
+    midi: Numbers | None = None,
+    recordings: Path | None = None,
 ) -> dict[str, dict[str, float]]:
     """Scores of each result below a folder that ``dds-fast decompose`` wrote.
 
@@ -75,49 +90,61 @@ def evaluate(
             for a single result.
         label_delay: see `dds_fast.metrics.evaluate`.
         midi: notes of drums in MIDI files, see `dds_fast.notes.general_midi.numbers`.
+        recordings: what was decomposed, likewise, for the scores of the reconstruction.
 
     Returns:
         Scores by stem.
 
     Raises:
-        FileNotFoundError: no results, or no labels for one of them.
-        ValueError: one label file for several results.
+        FileNotFoundError: no results, or no labels or recording for one of them.
+        ValueError: one file for several results.
     """
     from dds_fast import metrics
-    from dds_fast.command.files import ACTIVATIONS
+    from dds_fast.choices import AUDIO_SUFFIXES
     from dds_fast.decomposition import Decomposition
-    from dds_fast.notes.general_midi import numbers
-    from dds_fast.notes.score import load_labels
+    from dds_fast.notes.general_midi import drums
+    from dds_fast.notes.score import LABEL_SUFFIXES, load_labels
+    from dds_fast.results import ACTIVATIONS
 
-    results = sorted(output.glob(f"*/{ACTIVATIONS}"))
+    results = sorted(output.rglob(ACTIVATIONS))
     if (output / ACTIVATIONS).is_file():
         results = [output / ACTIVATIONS]
     if not results:
-        raise FileNotFoundError(f"no */{ACTIVATIONS} in {output}")
-    if labels.is_file() and len(results) > 1:
-        raise ValueError(f"{labels} is one file, but {output} holds {len(results)} results")
+        raise FileNotFoundError(f"no {ACTIVATIONS} below {output}")
+    for given in (labels, recordings):
+        if given is not None and given.is_file() and len(results) > 1:
+            raise ValueError(f"{given} is one file, but {output} holds {len(results)} results")
     scores = {}
     for path in results:
-        stem, result = path.parent.name, Decomposition.load(path)
-        label_file = labels if labels.is_file() else _labels_of(stem, labels)
-        number_of = numbers(result.sources, midi)
-        drums = {s: number_of[s] for s in result.sources if isinstance(s, str) and s in number_of}
+        place, result = path.parent.relative_to(output), Decomposition.load(path)
+        stem = place.as_posix() if place.name else path.parent.resolve().name
+        label_file = _of("labels", stem, labels, LABEL_SUFFIXES)
+        recording = None
+        if recordings is not None:
+            recording = _of("recording", stem, recordings, AUDIO_SUFFIXES)
+        played = load_labels(label_file, drums=drums(result.sources, midi))
         scores[stem] = metrics.evaluate(
-            result, load_labels(label_file, drums=drums), label_delay=label_delay
+            result, played, label_delay=label_delay, recording=recording
         )
     return scores
 
 
-def _labels_of(stem: str, folder: Path) -> Path:
-    found = {path.suffix.lower(): path for path in folder.glob("*") if path.stem == stem}
-    for suffix in LABEL_SUFFIXES:
+def _of(what: str, stem: str, given: Path, suffixes: Sequence[str]) -> Path:
+    """The file of a result: the one that was given, or that of its name in a folder."""
+    if given.is_file():
+        return given
+    of_stem = given / stem
+    found = {p.suffix.lower(): p for p in of_stem.parent.glob("*") if p.stem == of_stem.name}
+    for suffix in suffixes:
         if suffix in found:
             return found[suffix]
-    raise FileNotFoundError(f"no labels for {stem} in {folder} ({', '.join(LABEL_SUFFIXES)})")
+    raise FileNotFoundError(f"no {what} for {stem} in {given} ({', '.join(suffixes)})")
 
 
 def table(scores: Mapping[str, Mapping[str, float]]) -> str:
     """Scores as text, one row per recording and their mean."""
+    from statistics import fmean
+
     columns = list(next(iter(scores.values())))
     rows = [["recording", *(HEADINGS.get(c, c) for c in columns)]]
     rows += [[stem, *(f"{row[c]:.3f}" for c in columns)] for stem, row in scores.items()]

@@ -9,18 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dds_fast.decompose import decompose
+from dds_fast.choices import AUDIO_SUFFIXES
+from dds_fast.decompose import check, decompose
 from dds_fast.decomposition import Decomposition
 from dds_fast.dictionary import Dictionary
 from dds_fast.files import check_case, probe
 from dds_fast.locks import claimed
-from dds_fast.notes.found import write_midi, write_notes
-from dds_fast.notes.general_midi import Numbers, numbers
+from dds_fast.results import (
+    FILES,
+    NOTHING_MORE,
+    Wanted,
+    check_finite,
+    is_finished,
+    write,
+)
 
-ACTIVATIONS = "activations.npz"
-PICTURE = "activations.png"
-ALWAYS_WRITTEN = (ACTIVATIONS, "notes.csv", "notes.mid")
-FILES = (*ALWAYS_WRITTEN, PICTURE)
 SMALL_GAIN = 6.0
 """Decibels; recordings that were raised by more are reported."""
 
@@ -33,23 +36,55 @@ class Job:
     folder: Path
 
 
+def recordings(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
+    """The files that inputs are, or hold at any depth, each with where its folder goes.
+
+    What lies in `output`, or is hidden, is no recording.
+
+    Raises:
+        FileNotFoundError: an input does not exist, or is a folder without an audio file.
+    """
+    missing = [str(path) for path in inputs if not path.exists()]
+    if missing:
+        raise FileNotFoundError(f"no such file: {', '.join(missing)}")
+    found = []
+    for path in inputs:
+        if not path.is_dir():
+            found.append((path, output))
+            continue
+        below = [
+            file
+            for file in sorted(path.rglob("*"))
+            if file.suffix.lower() in AUDIO_SUFFIXES
+            and not file.name.startswith(".")
+            and file.is_file()
+            and output.resolve() not in file.resolve().parents
+        ]
+        if not below:
+            raise FileNotFoundError(f"no audio file in {path}")
+        found += [(file, output / file.parent.relative_to(path)) for file in below]
+    return found
+
+
 def plan(
-    inputs: Sequence[Path], output: Path, *, overwrite: bool = False, skip_existing: bool = False
+    inputs: Sequence[Path],
+    output: Path,
+    wanted: Wanted = NOTHING_MORE,
+    *,
+    overwrite: bool = False,
+    skip_existing: bool = False,
 ) -> list[Job]:
     """The recordings to decompose, checked before any work is done.
 
     Raises:
-        FileNotFoundError: an input does not exist.
+        FileNotFoundError: an input does not exist, or is a folder without an audio file.
         FileExistsError: results exist and neither option is given.
         OSError: there is something else in the place of a folder, or its name is too long.
         ValueError: two inputs have the same stem, hence the same folder.
     """
-    missing = [str(path) for path in inputs if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(f"no such file: {', '.join(missing)}")
     taken: dict[Path, Path] = {}
-    for path in inputs:
-        folder = folder_of(path, output)
+    for path, below in recordings(inputs, output):
+        folder = folder_of(path, below)
         if folder in taken:
             raise ValueError(f"{taken[folder]} and {path} would both be written to {folder}")
         if folder.exists() and not folder.is_dir():
@@ -57,8 +92,9 @@ def plan(
         taken[folder] = path
     jobs = [Job(path, folder) for folder, path in taken.items()]
     if skip_existing:
-        return [job for job in jobs if not is_finished(job.folder)]
-    existing = [job.folder / name for job in jobs for name in FILES if (job.folder / name).exists()]
+        return [job for job in jobs if not is_finished(job.folder, wanted.more)]
+    names = (*FILES, *wanted.more)
+    existing = [job.folder / name for job in jobs for name in names if (job.folder / name).exists()]
     if existing and not overwrite:
         raise FileExistsError(
             f"{existing[0]} exists; pass --overwrite to replace results or --skip-existing to keep "
@@ -78,37 +114,13 @@ def folder_of(path: Path, output: Path) -> Path:
     return output / ("_" * len(path.stem) if dots else path.stem)
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether a folder holds all results, but perhaps the picture, of a search that ended well."""
-    if not all((folder / name).is_file() for name in ALWAYS_WRITTEN):
-        return False
-    try:
-        result = Decomposition.load(folder / ACTIVATIONS)
-    except ValueError:
-        return False
-    return result.stop_reason not in ("interrupted", "non-finite")
-
-
-def check_finite(result: Decomposition, path: Path) -> None:
-    """Tell results from what a search leaves that went out of bounds.
-
-    Raises:
-        ArithmeticError: it did.
-    """
-    if result.stop_reason == "non-finite":
-        raise ArithmeticError(
-            f"{path}: the search was no longer finite after {result.n_steps} steps; a smaller step "
-            "size, or a higher precision, may help"
-        )
-
-
 def run(
     jobs: Sequence[Job],
     dictionary: Dictionary,
+    wanted: Wanted = NOTHING_MORE,
     *,
     overwrite: bool = False,
     skip_existing: bool = False,
-    midi: Numbers | None = None,
     **options: Any,
 ) -> int:
     """Decompose and write each recording; a bad one is reported and the rest goes on.
@@ -119,10 +131,10 @@ def run(
     Args:
         jobs: from `plan`.
         dictionary: what to decompose into.
+        wanted: what to write.
         overwrite: replace existing files.
         skip_existing: leave alone what another process has finished, or claimed, since `plan`;
             otherwise that is an error.
-        midi: see `write`.
         **options: for `dds_fast.decompose`.
 
     Returns:
@@ -130,11 +142,13 @@ def run(
 
     Raises:
         OSError: the folders cannot be made; before any work.
-        ValueError: `midi` names no source, or is no MIDI number; before any work.
+        ValueError: `wanted` or the options do not fit the dictionary; before any work.
+        RuntimeError: no backend can run what is asked for; before any work.
         ValueError: two folders would be one, for the file system ignores case.
     """
     failures = 0
-    midi = numbers(dictionary.sources, midi)
+    wanted = wanted.checked(dictionary)
+    check(dictionary, **options)
     for output in {job.folder.parent for job in jobs}:
         probe(output)
         check_case((job.folder for job in jobs if job.folder.parent == output), output)
@@ -142,7 +156,7 @@ def run(
         print(f"[{number}/{len(jobs)}] {job.path}", file=sys.stderr)
         try:
             with claimed(job.folder) as own:
-                if skip_existing and (not own or is_finished(job.folder)):
+                if skip_existing and (not own or is_finished(job.folder, wanted.more)):
                     print("left to another process" if not own else "done", file=sys.stderr)
                     continue
                 if not own:
@@ -150,13 +164,14 @@ def run(
                 result = decompose(job.path, dictionary, progress=True, **options)
                 assert isinstance(result, Decomposition)
                 check_finite(result, job.path)
-                write(result, job.folder, midi, title=job.path.stem, overwrite=overwrite)
+                title = job.path.stem
+                notes = write(result, job.folder, wanted, title=title, overwrite=overwrite)
         except Exception as error:  # whatever it is, it is this recording's
             print(f"dds-fast: {str(error) or repr(error)}", file=sys.stderr)
             failures += 1
             continue
         print(
-            f"{len(result.notes())} notes after {result.n_steps} steps ({result.stop_reason})"
+            f"{len(notes)} notes after {result.n_steps} steps ({result.stop_reason})"
             f"{_made_up_for(result)} -> {job.folder}",
             file=sys.stderr,
         )
@@ -176,34 +191,3 @@ def _made_up_for(result: Decomposition) -> str:
     if decibels > SMALL_GAIN:
         said += f", raised by {decibels:.0f} dB"
     return said
-
-
-def write(
-    result: Decomposition,
-    folder: Path,
-    midi: Numbers | None = None,
-    *,
-    title: str,
-    overwrite: bool = False,
-) -> None:
-    """Write activations.npz, notes.csv, notes.mid and activations.png into a folder.
-
-    Recordings whose picture cannot be drawn get none; then none of earlier results stays.
-
-    Args:
-        result: of one recording.
-        folder: for its files.
-        midi: as of `Decomposition.to_midi`.
-        title: of the picture.
-        overwrite: replace existing files.
-    """
-    from dds_fast.plots.figure import beside_results, save_figure
-
-    # What an interruption left behind is not a result to protect.
-    overwrite = overwrite or not is_finished(folder)
-    result.save(folder / ACTIVATIONS, overwrite=overwrite)
-    with beside_results(folder / PICTURE) as path:
-        save_figure(result.plot(title=title), path, overwrite=overwrite)
-    notes = result.notes()
-    write_notes(folder / "notes.csv", notes, overwrite=overwrite)
-    write_midi(folder / "notes.mid", notes, numbers(result.sources, midi), overwrite=overwrite)

@@ -21,19 +21,38 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "are kept in FILE's name with .fit; killed, the same command goes on where it was.",
     )
     parser.add_argument("notes", nargs="+", type=Path, metavar="NOTES", help="folder of notes")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--kind", choices=KINDS_LEARNED, default="dds2")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="dictionary to write"
+    )
+    parser.add_argument(
+        "--kind", choices=KINDS_LEARNED, default="dds2", help="of the dictionary, see the docs"
+    )
     parser.add_argument(
         "--sources",
         choices=SOURCES,
         help="what tells the source of a file: the key in its name, the name itself (kick_01.wav), "
         "its folder, or both folder and key (default: key where most names hold one, else name)",
     )
-    parser.add_argument("--preset", choices=sorted(FIT_PRESETS), default="small")
-    parser.add_argument("--max-epochs", type=int)
-    parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--batch-size", type=int, help="frames per step (per source for dds2)")
-    parser.add_argument("--precision", choices=TRAINING_PRECISIONS, help="of products")
+    parser.add_argument(
+        "--preset", choices=sorted(FIT_PRESETS), default="small", help="size of the flow"
+    )
+    parser.add_argument(
+        "--max-epochs", type=int, metavar="N", help="most epochs (default: the preset's)"
+    )
+    parser.add_argument(
+        "--learning-rate", type=float, metavar="A", help="of Adam (default: the preset's)"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="frames per step, per source for dds2 (default: the preset's)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=TRAINING_PRECISIONS,
+        help="of products (default: the preset's)",
+    )
     parser.add_argument("--codes", type=int, metavar="M", help="codes per source (default: 40)")
     parser.add_argument(
         "--mixtures",
@@ -43,7 +62,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "drums and nmf; 0: none)",
     )
     parser.add_argument("--device", help="cpu, cuda (default: a GPU if there is one)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     return parser
 

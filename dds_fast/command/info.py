@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.metadata
 import os
 import platform
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from dds_fast import __version__
 from dds_fast.choices import PRECISIONS
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("torch", "triton", "numpy", "librosa", "soundfile", "safetensors", "mir_eval")
 OPS = ("nmf.least_squares", "nmf.multiplicative")
@@ -17,12 +20,34 @@ VARIABLES = ("DDS_FAST_BACKEND", "DDS_FAST_CPU_ISA", "OMP_NUM_THREADS")
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
-    return commands.add_parser("info", help="versions, devices and the backends that would run")
+    return commands.add_parser(
+        "info",
+        help="versions, devices and the backends that would run",
+        description="Say in six lines what is installed and what would run; with -v all of it, for "
+        "reports of what went wrong.",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    print(report())
+    print(report() if options.verbose else summary())
     return 0
+
+
+def summary() -> str:
+    """What of `report` fits six lines."""
+    cpu, kernels = _cpu()
+    cuda, *devices = (line.strip() for line in _cuda())
+    given = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
+    return "\n".join(
+        [
+            f"dds-fast {__version__}, Python {platform.python_version()}, {platform.platform()}",
+            ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
+            f"{cpu}, {kernels.strip()}",
+            "; ".join([cuda, *devices]),
+            "searches in float32: " + ", ".join(_searches()),
+            f"environment: {', '.join(given) or 'nothing set'}; dds-fast info -v tells all",
+        ]
+    )
 
 
 def report() -> str:
@@ -31,16 +56,18 @@ def report() -> str:
 
 
 def _versions() -> list[str]:
-    lines = [f"dds-fast {_version('dds-fast')}, Python {platform.python_version()}"]
+    lines = [f"dds-fast {__version__}, Python {platform.python_version()}"]
     lines += [f"  {name} {_version(name)}" for name in PACKAGES]
     given = [f"  {name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
     return [*lines, "environment:", *given] if given else lines
 
 
 def _version(package: str) -> str:
+    from importlib import metadata
+
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return "not installed"
 
 
@@ -80,6 +107,24 @@ def _cuda() -> list[str]:
     return lines
 
 
+def _devices() -> list[torch.device]:
+    import torch
+
+    kinds = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    return [torch.device(kind) for kind in kinds]
+
+
+def _searches() -> list[str]:
+    """The engine that each device takes."""
+    import torch
+
+    from dds_fast.search.dispatch import Request, explain
+    from dds_fast.search.engines import ENGINES
+
+    requests = (Request(device, torch.float32, "float32") for device in _devices())
+    return [f"{one.device} by {explain(ENGINES, one)[0] or 'none'}" for one in requests]
+
+
 def _backends() -> list[str]:
     import torch
 
@@ -88,11 +133,8 @@ def _backends() -> list[str]:
 
     ops = {"search": ENGINES}  # the passes of flows are theirs too
     ops |= {op.split(".")[1]: importlib.import_module(f"dds_fast.{op}").BACKENDS for op in OPS}
-    devices = [torch.device("cpu")]
-    if torch.cuda.is_available():
-        devices.append(torch.device("cuda"))
     lines = []
-    for device in devices:
+    for device in _devices():
         for precision in PRECISIONS:
             dtype = torch.float64 if precision == "float64" else torch.float32
             request = Request(device, dtype, precision)

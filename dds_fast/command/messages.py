@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, suppress
 from typing import Any, TextIO
@@ -51,4 +52,16 @@ def messages() -> Iterator[None]:
             pass  # it was closed, and native libraries write to it
         os.close(descriptor)
     with redirect_stderr(Messages(sys.stderr)):
+        yield
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """A line for each warning, without the place in the source that gave it."""
+
+    def show(message: Warning | str, *place: Any, **more: Any) -> None:
+        print(f"dds-fast: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
         yield

@@ -10,10 +10,12 @@ from typing import Any
 def add(commands: Any) -> argparse.ArgumentParser:
     parser = commands.add_parser("plot", help="draw saved activations again")
     parser.add_argument("result", type=Path, help="an activations.npz")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="PNG")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="PNG", help="picture")
     parser.add_argument("--labels", type=Path, help="reference notes to outline")
-    parser.add_argument("--label-delay", type=float, default=0.0, metavar="S")
-    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument(
+        "--label-delay", type=float, default=0.0, metavar="S", help="sound after label, seconds"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing picture")
     return parser
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from dds_fast.choices import ALIGNMENTS, CONSTRAINTS, MIDDLE_C, STEMS_BY, SUBTYPES
 
-PAGE = "page.html"
-
 
 def add(commands: Any) -> argparse.ArgumentParser:
     parser = commands.add_parser(
@@ -24,14 +22,14 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "score", type=Path, nargs="?", help="score or note list; without it, by a dictionary"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder")
     parser.add_argument("--by", choices=STEMS_BY, default="hand", help="what makes a stem")
     parser.add_argument(
         "--split",
         type=int,
         default=MIDDLE_C,
         metavar="MIDI",
-        help="lowest key of the right hand",
+        help="lowest key of the right hand, a MIDI number",
     )
     parser.add_argument(
         "--groups",
@@ -46,10 +44,14 @@ def add(commands: Any) -> argparse.ArgumentParser:
         help="dictionary file (default: the score's, else the packaged piano)",
     )
     files = parser.add_argument_group("files")
-    files.add_argument("--sr", type=float, metavar="HZ", help="another sampling rate")
+    files.add_argument(
+        "--sr", type=float, metavar="HZ", help="sampling rate in Hz (default: the recording's)"
+    )
     files.add_argument("--mono", action="store_true", help="average the channels")
-    files.add_argument("--subtype", choices=SUBTYPES, help="other samples than the recording's")
-    files.add_argument("--page", action="store_true", help=f"a page to listen to, OUT/IN/{PAGE}")
+    files.add_argument(
+        "--subtype", choices=SUBTYPES, help="kind of samples (default: the recording's)"
+    )
+    files.add_argument("--page", action="store_true", help="a page to listen to, OUT/IN/page.html")
     files.add_argument("--overwrite", action="store_true", help="replace existing stems")
     score = parser.add_argument_group("with a score and no dictionary")
     score.add_argument(
@@ -61,19 +63,25 @@ def add(commands: Any) -> argparse.ArgumentParser:
     )
     score.add_argument("--constraints", choices=CONSTRAINTS, help="default: both")
     score.add_argument("--onset-templates", action="store_true", help="model attacks apart")
-    parser.add_argument("--max-steps", type=int, metavar="N")
+    parser.add_argument(
+        "--max-steps",
+        type=int,
+        metavar="N",
+        help="most update steps (default: the dictionary's, or 100 with a score)",
+    )
     parser.add_argument("--device", help="cpu, cuda (default: a GPU if there is one)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn")
     return parser
 
 
 def run(options: argparse.Namespace) -> int:
     from dds_fast.audio.masks import REST
     from dds_fast.audio.stem_files import SUFFIXES, paths_of
-    from dds_fast.command.files import check_finite, folder_of
+    from dds_fast.command.files import folder_of
     from dds_fast.files import probe
     from dds_fast.notes import grouping
     from dds_fast.notes.score import load_labels
+    from dds_fast.results import PAGE, check_finite
     from dds_fast.separate import decomposition, groups_of
 
     folder = folder_of(options.input, options.output)

@@ -28,6 +28,7 @@ from dds_fast.datasets.notes import NoteFrames
 from dds_fast.datasets.snippets import concatenate
 from dds_fast.files import writing
 from dds_fast.notes.score import Labels, load_labels
+from dds_fast.progress import bar
 
 logger = logging.getLogger("dds_fast")
 
@@ -247,10 +248,8 @@ class Maps:
 
         Source: docs/method.md, The MAPS protocol.
         """
-        from tqdm import tqdm
-
         rows, problems = [], []
-        for file in tqdm(sorted(files, key=lambda f: f.pitch or 0), disable=not progress):
+        for file in bar(sorted(files, key=lambda f: f.pitch or 0), shown=progress, unit="file"):
             if file.pitch is None:
                 raise ValueError(f"{file.path} is no isolated note")
             try:

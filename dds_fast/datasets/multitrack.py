@@ -161,7 +161,10 @@ def stem_folder(
 
 
 def musdb18(root: str | Path, subset: str = "train", **settings: int) -> StemCrops:
-    """Crops of musdb18 in its native layout, ``root/{train,test}/*.stem.mp4``, by its own package.
+    """Crops of musdb18 in either edition.
+
+    The WAV edition (musdb18-HQ), ``root/{train,test}/<track>/<source>.wav``, is read as by
+    `stem_folder`; the native one, ``root/{train,test}/*.stem.mp4``, by its own package.
 
     Args:
         root: the folder of the data set.
@@ -169,24 +172,34 @@ def musdb18(root: str | Path, subset: str = "train", **settings: int) -> StemCro
         **settings: `n_samples`, `crops_per_track`, `sr`, `random_state` of `StemCrops`.
 
     Raises:
-        ImportError: the package musdb is not installed.
-        ValueError: no tracks there.
+        ImportError: the native edition, and the package musdb is not installed.
+        ValueError: no tracks there; a track of the WAV edition lacks a source.
 
     Example:
-        >>> crops = musdb18("musdb18", subset="test", n_samples=32000)  # doctest: +SKIP
-        >>> crops.sources, crops[0].shape  # doctest: +SKIP
-        (('drums', 'bass', 'other', 'vocals'), (4, 32000))
+        >>> import tempfile
+        >>> import soundfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     song = Path(root) / "test" / "song"
+        ...     song.mkdir(parents=True)
+        ...     for name in (*MUSDB_SOURCES, "mixture"):
+        ...         soundfile.write(song / f"{name}.wav", np.sin(np.arange(44100) / 9), 44100)
+        ...     crops = musdb18(root, subset="test", n_samples=3000)
+        ...     crops.sources, crops[0].shape
+        (('drums', 'bass', 'other', 'vocals'), (4, 3000))
     """
+    folder = Path(root) / subset
+    if any(folder.glob("*/*.wav")):
+        return stem_folder(folder, MUSDB_SOURCES, **settings)
     try:
         import musdb
     except ImportError as error:
         raise ImportError(
             "the .stem.mp4 files of musdb18 are read by its package: pip install musdb (it needs "
-            "FFmpeg); its WAV edition needs neither: stem_folder(root + '/train')"
+            f"FFmpeg); its WAV edition needs neither, but {folder} holds no <track>/<source>.wav"
         ) from error
     tracks = list(musdb.DB(root=str(root), subsets=[subset]))
     if not tracks:
-        raise ValueError(f"no tracks of musdb18 in {Path(root) / subset}")
+        raise ValueError(f"no tracks of musdb18 in {folder}")
 
     def read(track: musdb.MultiTrack) -> dict[str, tuple[np.ndarray, float]]:
         return {source: (track.targets[source].audio, track.rate) for source in MUSDB_SOURCES}

@@ -23,19 +23,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dds_fast.choices import SOURCES
+from dds_fast.choices import AUDIO_SUFFIXES, SOURCES
 from dds_fast.files import writing
 from dds_fast.notes.general_midi import drum_note
 from dds_fast.notes.names import check_case, in_order, of_key, parts
 
 logger = logging.getLogger("dds_fast")
-
-AUDIO_SUFFIXES = (
-    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2"),
-    *(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".voc", ".avr", ".iff", ".svx", ".8svx"),
-    *(".sph", ".nist", ".sds", ".paf", ".pvf"),
-)
-"""Of what libsndfile reads."""
 
 UNREAD_SUFFIXES = (
     *(".m4a", ".m4b", ".mp4", ".aac", ".wma", ".alac", ".ape", ".wv", ".tta", ".tak", ".mpc"),

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dds_fast import arrays, scalars
 from dds_fast.arrays import Kind
 from dds_fast.flows import ConditionalGlow
 from dds_fast.methods.priors import BankPrior, GlowPrior, Prior
+from dds_fast.progress import bar
 from dds_fast.separation import Separation
 
 if TYPE_CHECKING:
@@ -136,8 +136,7 @@ def separate(
     alpha = alpha.to(m)[:, None, None]
     generator = torch.Generator(m.device).manual_seed(random_state)
     s = _start(initial, S, m, generator)
-    bar = tqdm(total=len(levels) * n_steps, disable=not progress, unit="step")
-    with bar:
+    with bar(total=len(levels) * n_steps, shown=progress, unit="step") as shown:
         for level, level_prior in zip(levels, priors, strict=True):
             eta = step_size * (level / levels[-1]) ** 2
             for step in range(1, n_steps + 1):
@@ -147,10 +146,10 @@ def separate(
                 s = s + eta * drift + (2 * eta) ** 0.5 * noise
                 if bounds is not None and clamp_every_step:
                     s = s.clamp(*bounds)
-                bar.update()
+                shown.update()
                 if step % 10 == 0 or step == n_steps:
                     _check_finite(s, level, step)
-                    bar.set_postfix_str(f"level {level:.3g}")
+                    shown.set_postfix_str(f"level {level:.3g}")
     if bounds is not None:
         s = s.clamp(*bounds)
     if np.ndim(mixtures) == 1:

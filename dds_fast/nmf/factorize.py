@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dds_fast import arrays, memory, scalars
 from dds_fast.arrays import Kind
-from dds_fast.nmf import nonnegative
+from dds_fast.choices import INITS
+from dds_fast.nmf import initial, nonnegative
 from dds_fast.nmf.least_squares import least_squares
 from dds_fast.nmf.multiplicative import check_loss, choose, divergence
+from dds_fast.nmf.penalties import Penalties
+from dds_fast.progress import bar
 
 CHECK_EVERY = 10
 """Multiplicative updates stop by what so many of them have changed."""
+NOTHING = Penalties()
 
 
 class Factorization(NamedTuple):
@@ -39,6 +41,12 @@ class Factorization(NamedTuple):
     H: Any
     history: list[float]
     stop_reason: str
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__}: W {tuple(self.W.shape)}, H {tuple(self.H.shape)}, loss "
+            f"{self.history[-1]:.4g} ({self.stop_reason})>"
+        )
 
 
 @arrays.isolated()
@@ -130,7 +138,7 @@ def _descend(
     tolerance: float,
     check_every: int,
     backend: str,
-    sparsity: float = 0.0,
+    penalties: Penalties = NOTHING,
     progress: bool = False,
 ) -> Factorization:
     """Multiplicative updates, H before W, with the loss at every `check_every`-th."""
@@ -140,13 +148,11 @@ def _descend(
     history, stop_reason = [divergence(X, W, H, loss)], "max_steps"
     span = max(1, CHECK_EVERY // check_every)
     try:
-        for step in tqdm(range(1, n_steps + 1), disable=not progress, unit="step"):
-            norms = sparsity * W.norm(dim=0)[:, None] if sparsity else 0.0
+        for step in bar(range(1, n_steps + 1), shown=progress, unit="step"):
             if fixed != "H":
-                H = (update_H or update_of(X, W))(H, norms)
+                H = (update_H or update_of(X, W))(H, penalties.of_H(W, H))
             if fixed != "W":
-                pull = _pull(W, H, sparsity) if sparsity else 0.0
-                W = update_of(X.T, H.T)(W.T, pull).T
+                W = update_of(X.T, H.T)(W.T, penalties.of_W(W, H)).T
             if step % check_every == 0 or step == n_steps:
                 history.append(divergence(X, W, H, loss))
                 if len(history) <= span:
@@ -157,12 +163,6 @@ def _descend(
     except KeyboardInterrupt:
         stop_reason = "interrupted"
     return Factorization(W, H, history, stop_reason)
-
-
-def _pull(W: Tensor, H: Tensor, sparsity: float) -> Tensor:
-    """``(J, F)`` gradient of the sparsity penalty to W."""
-    norms = W.norm(dim=0).clamp_min(torch.finfo(W.dtype).tiny)
-    return sparsity * H.sum(1)[:, None] * (W / norms).T
 
 
 @arrays.isolated()
@@ -176,7 +176,10 @@ def factorize(
     W_mask: np.ndarray | Tensor | None = None,
     H_mask: np.ndarray | Tensor | None = None,
     fixed: str | None = None,
+    init: str = "random",
     sparsity: float = 0.0,
+    l1: tuple[float, float] = (0.0, 0.0),
+    l2: tuple[float, float] = (0.0, 0.0),
     n_steps: int = 200,
     tolerance: float = 1e-4,
     check_every: int = CHECK_EVERY,
@@ -187,8 +190,7 @@ def factorize(
 ) -> Factorization:
     """Non-negative factors of a spectrogram, ``X = W H``, by multiplicative updates.
 
-    A factor that is not given starts at uniform random numbers, scaled so that W H has about the
-    mean of X. Zeros of a given factor stay zero, and so do the entries where a mask is zero: that
+    Zeros of a given factor stay zero, and so do the entries where a mask is zero: that
     is how a score constrains a factorisation.
 
     Args:
@@ -200,8 +202,14 @@ def factorize(
         W_mask: ``(F, J)``; W starts, and stays, at zero where it is zero.
         H_mask: ``(J, T)``; H likewise.
         fixed: the factor that does not move, "W" or "H", which must be given.
+        init: where factors that are not given start: at "random" uniform numbers, scaled so that
+            W H has about the mean of X; or at the singular vectors of X ("nndsvd"), with the mean
+            of X ("nndsvda") or small random numbers ("nndsvdar") for their zeros, which otherwise
+            stay zero.
         sparsity: weight of ``sum_j ||w_j||_2 sum_t h_jt``, the L1 norm of H for columns of unit
             norm, beside half the squared error or the divergence.
+        l1: weights of ``||W||_1`` and ``||H||_1``, likewise.
+        l2: weights of ``||W||_F^2 / 2`` and ``||H||_F^2 / 2``, likewise.
         n_steps: most updates of both factors.
         tolerance: stop when ten updates change the loss by less than this share of it.
         check_every: steps from one look at the loss to the next; a look takes about as long as
@@ -218,12 +226,14 @@ def factorize(
 
     Raises:
         ValueError: shapes, dtypes or devices that do not fit together; negative, NaN or infinite
-            entries; unknown `loss`, `fixed` or `backend`.
+            entries; unknown `loss`, `fixed`, `init` or `backend`; an `init` by singular vectors
+            beside a factor that is given, or for more components than there are.
         RuntimeError: the backend cannot run on `X`, with its reason.
         MemoryError: it does not fit, with its size.
 
     Source: Lee and Seung, NIPS 2000; Févotte and Idier, Neural Computation 2011 (Itakura-Saito);
-    Le Roux, Weninger and Hershey, Sparse NMF - half-baked or well done?, 2015 (penalty).
+    Le Roux, Weninger and Hershey, Sparse NMF - half-baked or well done?, 2015 (sparsity);
+    Boutsidis and Gallopoulos, Pattern Recognition 2008 (NNDSVD).
 
     Example:
         >>> X = np.random.default_rng(0).random((20, 4)) @ np.random.default_rng(1).random((4, 30))
@@ -238,7 +248,11 @@ def factorize(
         raise ValueError(f"factorize: fixed={fixed!r} needs {fixed}")
     if n_components is not None:
         n_components = scalars.integer("factorize: n_components", n_components)
-    sparsity = scalars.not_negative("factorize: sparsity", sparsity)
+    if init not in INITS:
+        raise ValueError(f"factorize: init must be one of {INITS}, not {init!r}")
+    if init != "random" and not (W is None and H is None):
+        raise ValueError(f"factorize: init={init!r} is for two factors, but one was given")
+    penalties = Penalties.checked("factorize", sparsity, l1, l2)
     n_steps = scalars.integer("factorize: n_steps", n_steps, least=0)
     tolerance = scalars.not_negative("factorize: tolerance", tolerance)
     check_every = scalars.integer("factorize: check_every", check_every, least=1)
@@ -256,6 +270,8 @@ def factorize(
         # Before the mean of X is used for the start.
         nonnegative.check("factorize", V, V.new_zeros(F, J))
         generator = torch.Generator().manual_seed(random_state)
+        if init != "random":
+            W, H = initial.nndsvd(V, J, init, generator)
         start_W = _start(V, "W", W, (F, J), W_mask, generator)
         start_H = _start(V, "H", H, (J, T), H_mask, generator)
         nonnegative.check("factorize", V, start_W, start_H)
@@ -265,7 +281,7 @@ def factorize(
             start_H,
             loss=loss,
             fixed=fixed,
-            sparsity=sparsity,
+            penalties=penalties,
             n_steps=n_steps,
             tolerance=tolerance,
             check_every=check_every,
@@ -292,124 +308,11 @@ def _rank(n_components: int | None, W: Any, H: Any, W_mask: Any, H_mask: Any) ->
 def _start(
     X: Tensor, name: str, given: Any, shape: tuple[int, int], mask: Any, generator: torch.Generator
 ) -> Tensor:
-    """An initial factor; random ones are drawn on the CPU so that devices agree."""
+    """An initial factor: the one given, or else a random one; zero where the mask is."""
     if given is None:
-        J = shape[1] if shape[0] == X.shape[0] else shape[0]
-        drawn = torch.rand(shape, generator=generator, dtype=torch.float64)
-        factor = drawn.to(X) * (2 * torch.sqrt(X.mean() / J))
+        factor = initial.random(X, shape, generator)
     else:
         factor = arrays.as_tensor(name, given, X.dtype, X.device)
     if mask is None:
         return factor
     return factor * (arrays.as_tensor(f"{name}_mask", mask, device=X.device) != 0)
-
-
-@dataclass(eq=False)
-class NMF:
-    """`factorize` as an estimator: learn W on one spectrogram, find its H in others.
-
-    Spectrograms are ``(F, T)``, bins before frames: transposed, by scikit-learn's convention.
-    Otherwise it is a transformer as scikit-learn knows them, for `sklearn.base.clone` or a
-    `sklearn.pipeline.Pipeline`.
-
-    Attributes:
-        n_components, loss, sparsity, n_steps, tolerance, random_state, backend, device: see
-            `factorize`.
-        components_: ``(F, J)`` W after `fit`.
-        history_: the loss during `fit`, see `Factorization`.
-
-    Example:
-        >>> X = np.random.default_rng(0).random((20, 30))
-        >>> model = NMF(3, loss="kl").fit(X)
-        >>> H = model.transform(X[:, :5])
-        >>> H.shape, model.inverse_transform(H).shape
-        ((3, 5), (20, 5))
-    """
-
-    n_components: int
-    loss: str = "euclidean"
-    sparsity: float = 0.0
-    n_steps: int = 200
-    tolerance: float = 1e-4
-    random_state: int = 0
-    backend: str = "auto"
-    device: str | torch.device | None = None
-    components_: Any = field(default=None, init=False, repr=False)
-    history_: list[float] = field(default_factory=list, init=False, repr=False)
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments of the constructor, as they are now.
-
-        Example:
-            >>> NMF(4, loss="kl").get_params()["loss"]
-            'kl'
-        """
-        return {of.name: getattr(self, of.name) for of in fields(self) if of.init}
-
-    def set_params(self, **params: Any) -> NMF:
-        """Change arguments of the constructor; they count from the next call on.
-
-        Raises:
-            ValueError: it has no such argument.
-        """
-        unknown = params.keys() - self.get_params()
-        if unknown:
-            raise ValueError(f"NMF has no parameter {min(unknown)!r}")
-        vars(self).update(params)
-        return self
-
-    def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import Tags, TargetTags, TransformerTags
-
-        return Tags(None, TargetTags(required=False), transformer_tags=TransformerTags())
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return self.components_ is not None
-
-    def fit(self, X: np.ndarray | Tensor, y: None = None, *, W: Any = None, H: Any = None) -> NMF:
-        """Learn W from ``(F, T)``, starting at the factors given; `y` has no meaning."""
-        self.fit_transform(X, W=W, H=H)
-        return self
-
-    def fit_transform(
-        self, X: np.ndarray | Tensor, y: None = None, *, W: Any = None, H: Any = None
-    ) -> Any:
-        """Learn W from ``(F, T)`` and return its ``(J, T)`` activations; `y` has no meaning."""
-        result = self._factorize(X, W=W, H=H)
-        self.components_, self.history_ = result.W, result.history
-        return result.H
-
-    def transform(self, X: np.ndarray | Tensor) -> Any:
-        """The ``(J, T)`` activations of another ``(F, T)`` spectrogram, with W fixed.
-
-        Raises:
-            ValueError: not fitted yet, or another number of bins.
-        """
-        return self._factorize(X, W=self._fitted(), fixed="W").H
-
-    def inverse_transform(self, H: np.ndarray | Tensor) -> Any:
-        """``(F, T)`` approximation W H.
-
-        Raises:
-            ValueError: not fitted yet.
-        """
-        return self._fitted() @ H
-
-    def _fitted(self) -> Any:
-        if self.components_ is None:
-            raise ValueError("this NMF has no components yet: call fit first")
-        return self.components_
-
-    def _factorize(self, X: np.ndarray | Tensor, **given: Any) -> Factorization:
-        return factorize(
-            X,
-            self.n_components,
-            loss=self.loss,
-            sparsity=self.sparsity,
-            n_steps=self.n_steps,
-            tolerance=self.tolerance,
-            random_state=self.random_state,
-            backend=self.backend,
-            device=self.device,
-            **given,
-        )

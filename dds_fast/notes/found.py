@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from dds_fast import scalars
 from dds_fast.files import writing
 from dds_fast.notes import hits
-from dds_fast.notes.general_midi import Numbers, numbers
+from dds_fast.notes.general_midi import Numbers, number, numbers
 from dds_fast.notes.names import NO_PITCH, in_order, parts
 from dds_fast.notes.score import Labels
 
@@ -32,6 +32,8 @@ class Note:
         end: seconds.
         source: MIDI number, or a name.
         velocity: 1 to 127, from the note's peak relative to the strongest note found.
+        confidence: what a calibrated dictionary says of it, from 0 to 1, see
+            `dds_fast.temporal.states`; None without one. Notes that differ in it alone are equal.
 
     Example:
         >>> note = Note(start=0.5, end=1.25, source=60, velocity=100)
@@ -43,6 +45,7 @@ class Note:
     end: float
     source: int | str
     velocity: int
+    confidence: float | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -235,16 +238,25 @@ def write_notes(path: str | Path, notes: Iterable[Note], *, overwrite: bool = Fa
             writer.writerow([*span, parts(note.source)[1], note.velocity, *[note.source] * named])
 
 
-def to_midi(notes: Iterable[Note], midi: Numbers | None = None) -> pretty_midi.PrettyMIDI:
+def to_midi(
+    notes: Iterable[Note],
+    midi: Numbers | None = None,
+    *,
+    tempo: float = 120.0,
+    program: int | str = 0,
+) -> pretty_midi.PrettyMIDI:
     """Notes as a track for each instrument and each drum, MIDI numbers as one of a piano.
 
     Args:
         notes: of one recording.
         midi: notes of drums and programs of instruments, see `notes.general_midi.numbers`; names
             without notes are left out.
+        tempo: in beats per minute; notes keep their times.
+        program: of sources that are MIDI numbers: its General MIDI number, from 0, or name.
 
     Raises:
-        ValueError: a source is no number from 0 to 127, or a value of `midi` is none.
+        ValueError: a source is no number from 0 to 127, or a value of `midi` or `program` is none;
+            a tempo that is not above 0.
 
     Example:
         >>> midi = to_midi([Note(0.5, 1.0, source=60, velocity=100)])
@@ -253,6 +265,8 @@ def to_midi(notes: Iterable[Note], midi: Numbers | None = None) -> pretty_midi.P
     """
     import pretty_midi
 
+    tempo = scalars.positive("tempo", tempo)
+    of_pitches = number("program", program, drum=False)
     notes = list(notes)
     sources = in_order(note.source for note in notes)
     names = {parts(source)[0] for source in sources}
@@ -261,9 +275,9 @@ def to_midi(notes: Iterable[Note], midi: Numbers | None = None) -> pretty_midi.P
     for note in sorted(notes, key=lambda note: parts(note.source)[0]):
         instrument, pitch = parts(note.source)
         if instrument not in tracks:
-            program = 0 if pitch is None else number_of.get(instrument, 0)
+            own = 0 if pitch is None else number_of.get(instrument, of_pitches)
             tracks[instrument] = pretty_midi.Instrument(
-                program, is_drum=pitch is None, name=instrument or "dds_fast"
+                own, is_drum=pitch is None, name=instrument or "dds_fast"
             )
         played = number_of[instrument] if pitch is None else pitch
         if not 0 <= played <= 127:
@@ -271,7 +285,7 @@ def to_midi(notes: Iterable[Note], midi: Numbers | None = None) -> pretty_midi.P
         tracks[instrument].notes.append(
             pretty_midi.Note(note.velocity, played, note.start, note.end)
         )
-    made = pretty_midi.PrettyMIDI()
+    made = pretty_midi.PrettyMIDI(initial_tempo=tempo)
     made.instruments += tracks.values()
     return made
 
@@ -282,8 +296,16 @@ def write_midi(
     midi: Numbers | None = None,
     *,
     overwrite: bool = False,
+    **options: Any,
 ) -> None:
-    """Write notes as a MIDI file, see `to_midi`.
+    """Write notes as a MIDI file.
+
+    Args:
+        path: of the file.
+        notes: of one recording.
+        midi: as of `to_midi`.
+        overwrite: replace an existing file.
+        **options: `tempo` and `program`, as of `to_midi`.
 
     Raises:
         FileExistsError: the file exists and `overwrite` is false.
@@ -297,6 +319,6 @@ def write_midi(
         ...     load_labels(f"{folder}/notes.mid").intervals
         array([[0.5, 1. ]])
     """
-    made = to_midi(notes, midi)
+    made = to_midi(notes, midi, **options)
     with writing(path, overwrite) as temporary:
         made.write(str(temporary))

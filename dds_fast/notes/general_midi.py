@@ -109,20 +109,44 @@ def numbers(sources: Sequence[int | str], given: Numbers | None = None) -> dict[
     free = iter(_FREE)
     for name, pitch in of_source.items():
         if name in given:
-            found[name] = _number(name, given[name], drum=pitch is None)
+            found[name] = number(name, given[name], drum=pitch is None)
         elif pitch is not None:
             found[name] = program(name)
         elif (known := drum_note(name)) is not None:
             found[name] = known
         else:
-            number = next(free, None)
-            if number is None:
+            left = next(free, None)
+            if left is None:
                 raise ValueError(f"{name!r} and others have no MIDI note: give them numbers")
-            found[name] = number
+            found[name] = left
     return found
 
 
-def _number(name: str, value: int | str, drum: bool) -> int:
+def drums(sources: Sequence[int | str], given: Numbers | None = None) -> dict[str, int]:
+    """MIDI notes of sources that are drums, by which reference notes name them.
+
+    Args:
+        sources: MIDI numbers or names.
+        given: as for `numbers`.
+
+    Example:
+        >>> drums([60, "kick", "guitar/60"])
+        {'kick': 36}
+    """
+    number_of = numbers(sources, given)
+    return {s: number_of[s] for s in sources if isinstance(s, str) and s in number_of}
+
+
+def number(name: str, value: int | str, drum: bool) -> int:
+    """A drum's note, or an instrument's program, by number or General MIDI name.
+
+    Raises:
+        ValueError: it is neither.
+
+    Example:
+        >>> number("program", "Acoustic Grand Piano", drum=False), number("kick", "36", drum=True)
+        (0, 36)
+    """
     import pretty_midi
 
     if not isinstance(value, str) or value.isdecimal():

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from dds_fast.notes import score_midi
 from dds_fast.notes.names import NO_PITCH, parts
 from dds_fast.notes.score_midi import is_midi, read_midi
 from dds_fast.notes.score_sheet import is_sheet, read_sheet
 from dds_fast.notes.score_text import read_text
+
+LABEL_SUFFIXES = (*score_midi.SUFFIXES, ".txt", ".tsv", ".csv")
+"""Of reference notes beside recordings."""
 
 
 @dataclass(frozen=True, eq=False)

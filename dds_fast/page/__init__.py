@@ -1,13 +1,11 @@
-"""A page to listen to stems: one HTML file that needs no network.
+"""What is listened to: a page of stems, one HTML file that needs no network; and single sounds.
 
 `page.html` is its frame, `page.css` its style and `page.js` its script; what they show is JSON.
 """
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,25 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dds_fast.page.sound import Sound, encoded
+
 if TYPE_CHECKING:
     from dds_fast.notes.found import Note
     from dds_fast.notes.score import Labels
 
-FLAC_ROOM = 6_000_000
-"""Bytes; stems that surely take less stay lossless."""
-
-VORBIS_ROOM = 9_000_000
-"""Bytes of all stems together, that is 12 MB of a page."""
-
-VORBIS_LEVELS = {0.5: 84e3, 0.7: 57e3, 0.9: 43e3, 1.0: 35e3}
-"""Bits per second that a channel of decaying noise takes, by libsndfile's level of compression."""
+__all__ = ["Sound", "frame", "is_page", "page"]
 
 GENERATOR = b'<meta name="generator" content="dds-fast separate">'
 """By which pages are known."""
 
 _FOLDER = Path(__file__).parent
-_AT_ONCE = 1 << 16
-"""Samples that are given to an encoder; libsndfile's Vorbis overflows the stack with many."""
 
 
 def page(
@@ -81,7 +72,7 @@ def page(
         ],
         "stems": [
             {"name": str(name), "audio": audio}
-            for name, audio in zip(names, _encoded(stems / peak, sr), strict=True)
+            for name, audio in zip(names, encoded(stems / peak, sr), strict=True)
         ],
     }
     parts = {name: (_FOLDER / f"page.{name}").read_text("utf-8") for name in ("html", "css", "js")}
@@ -104,7 +95,12 @@ def frame(page: str, height: int = 640) -> str:
 
 
 def is_page(path: Path) -> bool:
-    """Whether a file is a page of this program."""
+    """Whether a file is a page of this program.
+
+    Example:
+        >>> is_page(Path("notes.csv"))
+        False
+    """
     return path.suffix == ".html" and GENERATOR in path.read_bytes()[:1000]
 
 
@@ -134,27 +130,3 @@ def _lane(source: int | str) -> dict[str, Any]:
     if isinstance(source, int):
         return {"name": note_name(source), "black": "♯" in note_name(source)}
     return {"name": source, "black": None}
-
-
-def _encoded(stems: np.ndarray, sr: float) -> list[str]:
-    """Each stem as a small file in base64: FLAC where that is small enough, else Vorbis."""
-    import soundfile
-
-    channels = stems[:, None] if stems.ndim == 2 else stems
-    if 2 * channels.size < FLAC_ROOM or sr < 8000:
-        kind: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16"}
-    else:
-        seconds = channels.size / sr
-        fitting = (
-            level for level, bits in VORBIS_LEVELS.items() if bits / 8 * seconds < VORBIS_ROOM
-        )
-        level = next(fitting, max(VORBIS_LEVELS))
-        kind = {"format": "OGG", "subtype": "VORBIS", "compression_level": level}
-    texts = []
-    for stem in channels:
-        memory = io.BytesIO()
-        with soundfile.SoundFile(memory, "w", round(sr), len(stem), **kind) as file:
-            for first in range(0, stem.shape[1], _AT_ONCE):
-                file.write(stem[:, first : first + _AT_ONCE].T)
-        texts.append(base64.b64encode(memory.getvalue()).decode())
-    return texts

@@ -76,6 +76,13 @@ def _log(logits: np.ndarray) -> np.ndarray:
     return -np.logaddexp(np.float32(0), -logits)
 
 
+def _confidence(sounding: np.ndarray, struck: float) -> float:
+    """Probability that a note is struck where it begins, times the mean one that it sounds."""
+    logits = np.append(sounding, struck)
+    *sounds, is_struck = 1 / (1 + np.exp(-logits))
+    return float(np.mean(sounds) * is_struck)
+
+
 def notes(
     evidence: Evidence,
     sources: Sequence[int | str],
@@ -83,6 +90,9 @@ def notes(
     sensitivity: float = 0.0,
 ) -> list[Note]:
     """The notes that the evidence speaks for, sorted by start.
+
+    The confidence of a note is the probability that it is struck where it begins, times the mean
+    probability that it sounds until it ends; `sensitivity` does not move it.
 
     Args:
         evidence: of all sources.
@@ -115,6 +125,7 @@ def notes(
             (end - 0.5) / frame_rate,
             sources[row],
             max(1, round(127 * 10 ** ((level - loudest) / 40))),
+            _confidence(evidence.sounding[row, begin:end], evidence.struck[row, begin]),
         )
         for begin, end, row, level in found
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dds_fast.audio.masks import note_shares, only, source_shares
+from dds_fast.audio.masks import masks, note_shares, only, source_shares
 from dds_fast.datasets import Labels
 
 TIMES = np.arange(10) * 0.1
@@ -52,6 +52,15 @@ def test_shares_of_random_scores_sum_to_one() -> None:
         groups[name] = notes(*zip(onsets, onsets + 0.3 * rng.random(6), pitches, strict=True))
     total = sum(shares(groups).values())
     np.testing.assert_allclose(total, 1)
+
+
+def test_bins_that_no_stem_explains_go_by_level() -> None:
+    """A thousandth of a stem's mean over the frame is added to all of its bins."""
+    magnitudes = np.array([[[3.0], [0.0], [0.0]], [[0.0], [0.0], [1.5]]])
+    expected = [(3 + 0.001) / (3 + 0.0015), 1.0 / 1.5, 0.001 / (1.5 + 0.0015)]
+    found = masks(magnitudes)
+    np.testing.assert_allclose(found[0, :, 0], expected, rtol=1e-12)
+    np.testing.assert_allclose(found.sum(0), 1, rtol=1e-12)
 
 
 def test_sources_belong_wholly() -> None:

@@ -108,6 +108,14 @@ def test_above_the_band_stems_share_as_in_its_highest_octave() -> None:
     np.testing.assert_allclose(found[:, above].T, [[0.8, 0.2, 0]] * above.sum(), atol=1e-5)
 
 
+def test_the_octave_ends_where_resampling_begins_to_cut() -> None:
+    """A tenth of the band is not asked: what is loud there alone gets nothing above."""
+    n = CONFIG.n_features
+    edge = np.arange(n) >= int(0.9 * n)
+    found = Grid(CONFIG, n_frames=1, sr=32000).masks([(1.0 * ~edge)[:, None], 9.0 * edge[:, None]])
+    np.testing.assert_allclose(found[0, -1], 1, atol=1e-4)
+
+
 def test_above_the_band_nothing_is_lost() -> None:
     # What sounds above the band goes with the one stem that sounds below.
     t = np.arange(44100) / 44100

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
@@ -11,13 +9,6 @@ import pytest
 from tiny import dictionary
 
 matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def quiet_warnings() -> Iterator[None]:
-    """`main` sends warnings to the log; later tests want them back."""
-    yield
-    logging.captureWarnings(False)
 
 
 @pytest.fixture

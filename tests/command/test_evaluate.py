@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pretty_midi
 import pytest
-from tiny import recording
+from tiny import CONFIG, recording
 
+from dds_fast import Decomposition, audio
 from dds_fast.command.main import main
 
 
@@ -53,6 +55,22 @@ def test_one_label_file_for_one_result(
     assert capsys.readouterr().out.splitlines()[1].split()[0] == "a"
     assert main(["evaluate", str(results), label]) == 1
     assert "2 results" in capsys.readouterr().err
+
+
+def test_reconstructions(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["evaluate", str(results), str(tmp_path / "labels"), "--recordings"]
+    assert main([*arguments, str(tmp_path), "--json", str(tmp_path / "s.json")]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split()[-3:] == ["RE", "rel.", "error"]
+    scores = json.loads((tmp_path / "s.json").read_text())["scores"]
+    for stem in "ab":
+        result = Decomposition.load(results / stem / "activations.npz")
+        wave = result.gain * audio.load(tmp_path / f"{stem}.wav", 16000)
+        X = audio.spectrogram(wave, CONFIG).values
+        error = np.linalg.norm(X - result.reconstruction()) / np.linalg.norm(X)
+        assert scores[stem]["relative_error"] == pytest.approx(error, rel=1e-5)
+    (tmp_path / "b.wav").unlink()
+    assert main([*arguments, str(tmp_path)]) == 1
+    assert "no recording for b" in capsys.readouterr().err
 
 
 def test_missing_labels_and_results(

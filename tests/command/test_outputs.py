@@ -16,7 +16,7 @@ from fresh import run as in_new_interpreter
 from tiny import dictionary, recording
 
 import dds_fast
-from dds_fast import Decomposition
+from dds_fast import Decomposition, results
 from dds_fast.command import files
 from dds_fast.command.main import main
 from dds_fast.locks import CLAIM, claimed
@@ -53,7 +53,7 @@ class TestFailures:
     ) -> None:
         path, out = recording(tmp_path / "a.wav"), tmp_path / "out"
         assert decompose(path, "-d", model, "-o", out) == 0
-        saved = out / "a" / files.ACTIVATIONS
+        saved = out / "a" / results.ACTIVATIONS
         lost = replace(Decomposition.load(saved), stop_reason="non-finite")
         lost.save(saved, overwrite=True)
         assert decompose(path, "-d", model, "-o", out, "--skip-existing") == 0
@@ -121,7 +121,7 @@ def test_standard_error_does_not_matter(tmp_path: Path, model: str, stderr: str)
     shell = ["sh", "-c", f'exec "$@" {stderr}', "sh", *map(str, arguments)]
     result = subprocess.run(shell, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (1, "")
-    assert Decomposition.load(tmp_path / "o" / "b" / files.ACTIVATIONS).n_steps == 3
+    assert Decomposition.load(tmp_path / "o" / "b" / results.ACTIVATIONS).n_steps == 3
     assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["b"]
 
 
@@ -272,5 +272,5 @@ with claimed(Path({str(out / "a")!r})):
         said = [process.communicate()[1].decode() for process in both]
         assert [process.returncode for process in both] == [0, 0], said
         assert sum(text.count(" notes after ") for text in said) == len(paths), said
-        assert all(files.is_finished(out / name) for name in "abcdef")
+        assert all(results.is_finished(out / name) for name in "abcdef")
         assert not list(out.rglob(".*"))

@@ -122,6 +122,19 @@ class TestFinding:
         assert len(everything) == 2 * 4 * 2 * 2 + 6
         assert everything == sorted(everything, key=lambda f: (f.instrument, str(f.path)))
 
+    def test_sixty_notes_of_seven_pianos(self, tmp_path: Path) -> None:
+        """C2 to B6 of those that are no Disklavier."""
+        pianos = "StbgTGd2 AkPnBsdf AkPnBcht AkPnCGdD AkPnStgb SptkBGAm SptkBGCl ENSTDkAm ENSTDkCl"
+        for piano in pianos.split():
+            folder = tmp_path / piano / "ISOL/NO"
+            folder.mkdir(parents=True)
+            for pitch in range(21, 109):
+                (folder / f"MAPS_ISOL_NO_F_S0_M{pitch}_{piano}.wav").touch()
+        files = Maps(tmp_path, cache=False).isolated()
+        expected = {(piano, pitch) for piano in pianos.split()[:7] for pitch in range(36, 96)}
+        assert {(file.instrument, file.pitch) for file in files} == expected
+        assert len(files) == 7 * 60
+
     def test_trills_and_scales_are_left_out(self, maps: Maps, tree: Path) -> None:
         folder = tree / "ENSTDkCl/ISOL/TR"
         folder.mkdir(exist_ok=True)
@@ -209,6 +222,19 @@ class TestFrames:
         ]
         np.testing.assert_array_equal(notes.frames, rows)
         assert notes.sources == (60,)
+
+    def test_the_rate_is_that_of_the_file(self, tmp_path: Path) -> None:
+        """A second has 63 centred frames, not 62.5: 0.9 s is frame 57 of the file, not 56."""
+        path = tmp_path / "MAPS_ISOL_NO_F_S0_M60_AkPnBcht.wav"
+        wave = np.random.default_rng(0).uniform(-0.5, 0.5, (16000, 2))
+        soundfile.write(path, wave, 16000)
+        lines = "OnsetTime\tOffsetTime\tMidiPitch\n0.9\t0.99\t60\n"
+        path.with_suffix(".txt").write_text(lines)
+        file = MapsFile.of(path)
+        found = Maps(tmp_path, cache=False).frames([file], CONFIG).frames
+        X = audio.spectrogram(audio.load(path, 16000), CONFIG).values.T
+        assert len(X) == 63
+        np.testing.assert_array_equal(found, X[57:62])
 
     def test_all_at_once(self, maps: Maps) -> None:
         notes = maps.frames(maps.isolated(("AkPnBcht", "ENSTDkCl"), modes=("NO",)), CONFIG)

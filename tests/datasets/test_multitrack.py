@@ -9,8 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from dds_fast.datasets import musdb18, stem_folder
+from dds_fast.flows import FloWaveNetBank
+from dds_fast.flows.training.loop import TrainingConfig, train
+from dds_fast.flows.training.waves import WaveTraining
 
 SR = 8000
 
@@ -90,6 +94,72 @@ def test_bad_folders(folder: Path, tmp_path: Path) -> None:
     write_track(folder / "c", 2, ("oboe",))
     with pytest.raises(ValueError, match="no source in common"):
         stem_folder(folder)
+
+
+@pytest.fixture
+def musdb_tree(tmp_path: Path) -> Path:
+    """Two tracks and one in the layout of the WAV edition: 44.1 kHz, stereo, 16 bits, stems that
+    add up to the mixture; every source a tone, on the right a tone of its own."""
+    t = np.arange(44_100) / 44_100
+    for subset, titles in (("train", ("A - One", "B - Two (live)")), ("test", ("C - Three",))):
+        for track, title in enumerate(titles):
+            (tmp_path / subset / title).mkdir(parents=True)
+            mixture = np.zeros((44_100, 2))
+            for number, source in enumerate(SOURCES):
+                hertz = 110.0 * (1 + number + 4 * track)
+                left, right = (0.1 * np.sin(2 * np.pi * h * t + number) for h in (hertz, 2000.0))
+                stem = np.stack([left + 0.02, right], axis=1)
+                mixture += stem
+                path = tmp_path / subset / title / f"{source}.wav"
+                soundfile.write(path, stem, 44_100, subtype="PCM_16")
+            path = tmp_path / subset / title / "mixture.wav"
+            soundfile.write(path, mixture, 44_100, subtype="PCM_16")
+    return tmp_path
+
+
+SOURCES = ("bass", "drums", "other", "vocals")
+
+
+def tone_in(x: np.ndarray, hertz: float) -> float:
+    """Amplitude of a tone at 14.7 kHz, which must be all that there is."""
+    angle = 2 * np.pi * hertz * np.arange(len(x)) / 14_700
+    basis = np.stack([np.sin(angle), np.cos(angle), np.ones(len(x))], axis=1)
+    (*both, _), (residual,), *_ = np.linalg.lstsq(basis, x.astype(float), rcond=None)
+    assert residual < 1e-4 * np.square(x).sum()
+    return float(np.hypot(*both))
+
+
+def test_musdb18_as_wav(musdb_tree: Path) -> None:
+    """The left channel at 14.7 kHz, without its mean, scaled to a peak of one."""
+    crops = musdb18(musdb_tree, n_samples=2940, crops_per_track=5)
+    assert crops.sources == ("drums", "bass", "other", "vocals") and crops.sr == 14_700
+    assert (len(crops), len(musdb18(musdb_tree, "test", crops_per_track=5))) == (10, 5)
+    whole = musdb18(musdb_tree, n_samples=14_700, crops_per_track=1)
+    for track in range(2):
+        for number, stem in zip((1, 0, 2, 3), whole[track], strict=True):
+            hertz = 110.0 * (1 + number + 4 * track)
+            assert abs(stem).max() == pytest.approx(1, abs=1e-6)
+            assert stem.mean() == pytest.approx(0, abs=1e-6)
+            amplitude = tone_in(stem[1000:-1000], hertz)
+            for item in (0, 3):
+                crop = crops[5 * track + item][crops.sources.index(SOURCES[number])]
+                assert tone_in(crop, hertz) == pytest.approx(amplitude, rel=0.01)
+
+
+def test_waveform_priors_learn_from_musdb18(musdb_tree: Path) -> None:
+    crops = musdb18(musdb_tree, n_samples=1024)
+    bank = FloWaveNetBank(4, n_blocks=2, n_flows=1, width=4, n_layers=2)
+    config = TrainingConfig(max_epochs=1, learning_rate=3e-3, one_cycle=False, batch_size=2)
+    task = WaveTraining(bank, crops, crops, config, torch.device("cpu"), crop=256, n_batches=2)
+    history = train(task, config)["history"]
+    assert task.groups == [f"source {name}" for name in ("drums", "bass", "other", "vocals")]
+    assert np.isfinite(history[-1]["validation"])
+
+
+def test_a_track_of_musdb18_lacks_a_source(musdb_tree: Path) -> None:
+    (musdb_tree / "train/A - One/vocals.wav").unlink()
+    with pytest.raises(ValueError, match="A - One has no audio file for the source 'vocals'"):
+        musdb18(musdb_tree)
 
 
 def test_musdb18_through_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

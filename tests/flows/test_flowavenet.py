@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -93,6 +94,48 @@ def test_a_new_bank_normalises_its_data() -> None:
     torch.testing.assert_close(
         channels.std((1, 3)), torch.ones(2, 4).double(), atol=1e-9, rtol=1e-9
     )
+
+
+def test_actnorm_does_not_blow_up_constant_channels() -> None:
+    bank = FloWaveNetBank(1, n_blocks=1, n_flows=1, width=3, n_layers=1).double()
+    x = torch.full((1, 4, 8), 0.5).double()
+    x[..., ::2] += 0.02 * windows(1, 4, n_rows=4)  # of the two channels the other is constant
+    bank.initialize(x)
+    flow = bank.blocks[0][0]
+    expected = [1 / x[..., ::2].std().item(), 100.0]
+    assert flow.log_scale.detach().exp().flatten().tolist() == pytest.approx(expected, rel=1e-9)
+    assert flow.shift.detach().flatten()[1].item() == -0.5
+
+
+def test_wavenet_by_hand() -> None:
+    """Gated layers of dilations 1 and 2; the sum of the two ways on is scaled by sqrt(1/2)."""
+    net = WaveNet(1, 2, 3, width=2, n_layers=2).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator).double())
+    n = 7
+
+    def convolved(conv: GroupedConv, x: np.ndarray) -> np.ndarray:
+        weight, bias = conv.weight[0].detach().numpy(), conv.bias[0].detach().numpy()
+        kernel = weight.shape[-1]
+        y = np.repeat(bias[:, None], n, axis=1)
+        for tap in range(kernel):
+            offset = (tap - kernel // 2) * conv.dilation
+            for i in range(n):
+                if 0 <= i + offset < n:
+                    y[:, i] += weight[:, :, tap] @ x[:, i + offset]
+        return y
+
+    x = windows(1, n, n_rows=2)
+    h, skips = np.maximum(convolved(net.front, x[0].numpy()), 0), np.zeros((2, n))
+    for gated, onward in zip(net.gated, net.onward, strict=True):
+        both = convolved(gated, h)
+        both = convolved(onward, np.tanh(both[:2]) / (1 + np.exp(-both[2:])))
+        h, skips = (h + both[:2]) * 0.7071067811865476, skips + both[2:]
+    assert [gated.dilation for gated in net.gated] == [1, 2]
+    expected = convolved(net.out, np.maximum(convolved(net.hidden, np.maximum(skips, 0)), 0))
+    np.testing.assert_allclose(net(x[None])[0, 0].detach(), expected, rtol=1e-10)
 
 
 def test_wavenet_reaches_both_ways_as_far_as_its_dilations() -> None:

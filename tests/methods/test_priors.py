@@ -91,6 +91,7 @@ def test_cross_likelihood_entry_by_entry(kind: str) -> None:
 def test_cross_likelihood_has_a_floor_and_checks_shapes() -> None:
     prior = GaussianPrior(torch.tensor([[0.0], [1e3]]), torch.ones(2, 1, 1))
     clips = torch.tensor([[[0.0], [math.nan]], [[1e3], [1e3]]])
+    assert cross_likelihood(prior, 1e6 * clips).min() == -1000
     matrix = cross_likelihood(prior, clips, floor=-100)
     assert matrix[0].tolist() == pytest.approx([(-0.9189 - 100) / 2, -100], abs=1e-3)
     assert matrix[1].tolist() == pytest.approx([-100, -0.9189], abs=1e-3)

@@ -40,6 +40,7 @@ def played(labels: Labels, seconds: float = 2.0) -> np.ndarray:
 
 
 SCORE = notes((0.2, 1.0, 48), (0.6, 1.6, 66), (1.1, 1.8, 48))
+PITCHES = np.array([48, 66])
 
 
 class TestTemplates:
@@ -57,6 +58,14 @@ class TestTemplates:
         W = harmonic_templates(np.array([60, 72]), CONFIG)
         assert W.shape == (512, 2)
         assert W[:, 0].argmax() < W[:, 1].argmax()
+
+    def test_attacks_begin_at_a_tenth_in_all_bins(self) -> None:
+        W, H = ScoreConstraints().factors(SCORE, PITCHES, 125, CONFIG, onset_templates=True)
+        np.testing.assert_array_equal(W[:, 0::2], np.full((512, 2), 0.1))
+        np.testing.assert_array_equal(W[:, 1::2], harmonic_templates(PITCHES, CONFIG))
+        # 62.5 frames a second: from 0.3 s before to 0.1 s after an onset.
+        frames = [[*range(18)], [*range(18, 43)]]
+        assert [np.flatnonzero(row[:50]).tolist() for row in H[0::2]] == frames
 
 
 class TestWindows:

@@ -40,7 +40,10 @@ def test_samples_carry_the_gradient_of_the_mean(parameter: str) -> None:
         sigma = np.exp(log_sigma)
         return scipy.stats.truncnorm((-1 - mean) / sigma, (1 - mean) / sigma, mean, sigma).mean()
 
-    q = TruncatedGaussian(torch.full((n,), mean).double(), torch.full((n,), log_sigma).double())
+    q = TruncatedGaussian(
+        torch.full((n,), mean, dtype=torch.float64, requires_grad=True),
+        torch.full((n,), log_sigma, dtype=torch.float64, requires_grad=True),
+    )
     q.rsample(1, torch.Generator().manual_seed(0)).mean().backward()
     change = (step, 0) if parameter == "mean" else (0, step)
     slope = expected(mean + change[0], log_sigma + change[1])

@@ -5,15 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils.validation import check_is_fitted
+from sklearn.decomposition._nmf import _initialize_nmf
 from studies.factorize import ratio, scikit_learn
 from torch import Tensor
 
 from dds_fast import nmf
+from dds_fast.choices import INITS
 from dds_fast.nmf.multiplicative import LOSSES, divergence
 
 
@@ -104,6 +101,43 @@ class TestFactorize:
             X, loss=loss, W=W, H=H, fixed="W", sparsity=0.4, n_steps=n, tolerance=0
         )
         assert ratio(found.H, expected) < 1e-5
+
+    @pytest.mark.parametrize("loss", LOSSES)
+    def test_regularisation_agrees_with_scikit_learn(self, loss: str) -> None:
+        X, W, H = start()
+        options = {"alpha_W": 0.01, "alpha_H": 0.02, "l1_ratio": 0.3}
+        expected = scikit_learn(X, W, H, 50, beta_loss=BETA[loss], **options)
+        weights = 0.02 * X.shape[1], 0.01 * X.shape[0]  # of W, which it calls H, and of H
+        found = nmf.factorize(
+            X,
+            loss=loss,
+            W=W,
+            H=H,
+            l1=tuple(0.3 * weight for weight in weights),
+            l2=tuple(0.7 * weight for weight in weights),
+            n_steps=50,
+            tolerance=0,
+        )
+        plain = nmf.factorize(X, loss=loss, W=W, H=H, n_steps=50, tolerance=0)
+        for given, other, theirs in zip(found[:2], plain[:2], expected, strict=True):
+            assert ratio(given, theirs) < 1e-5 < ratio(other, theirs)
+
+    @pytest.mark.parametrize("init", INITS[1:])
+    def test_singular_vectors_are_scikit_learns(self, init: str) -> None:
+        _, W, H = start()
+        X = W @ H  # of which its random projections miss nothing
+        expected = _initialize_nmf(X, 5, init="nndsvda" if init == "nndsvda" else "nndsvd")
+        for matrix, other in ((X, expected), (X.T, [factor.T for factor in reversed(expected)])):
+            found = nmf.factorize(matrix, 5, init=init, n_steps=0)
+            for given, theirs in zip(found[:2], other, strict=True):
+                filled = (init == "nndsvdar") & (theirs == 0)
+                assert ratio(np.where(filled, 0, given), theirs) < 1e-6
+                assert (given[filled] > 0).all() and given[filled].max(initial=0) < 0.1
+
+    def test_singular_vectors_of_few_rows(self) -> None:
+        X = np.outer(np.arange(1.0, 4.0), np.ones(9))  # of rank 1
+        W, H, *_ = nmf.factorize(X, 2, init="nndsvd", n_steps=0)
+        np.testing.assert_allclose(W @ H, X, atol=1e-6)
 
     def test_is_the_tutorials_iteration(self) -> None:
         X, W, H = start()
@@ -211,6 +245,11 @@ class TestFactorize:
             ({"n_components": 4, "fixed": "W"}, "fixed='W' needs W"),
             ({"n_components": 4, "fixed": "X"}, "fixed must be"),
             ({"n_components": 4, "sparsity": -1.0}, "sparsity must be"),
+            ({"n_components": 4, "l1": 0.1}, "l1 must be two numbers"),
+            ({"n_components": 4, "l2": (0.1, -0.1)}, "l2 must be finite and not negative"),
+            ({"n_components": 4, "init": "svd"}, "init must be one of"),
+            ({"n_components": 41, "init": "nndsvd"}, "at most 40 components"),
+            ({"W": np.ones((40, 5)), "init": "nndsvd"}, "but one was given"),
             ({"n_components": 4, "check_every": 0}, "check_every must be"),
             ({"n_components": 4, "loss": "beta"}, "loss must be one of"),
             ({"n_components": 4, "loss": "is", "backend": "cpu"}, "'is'.*has no backend 'cpu'"),
@@ -232,48 +271,3 @@ class TestFactorize:
         ]:
             with pytest.raises(ValueError, match=message):
                 nmf.factorize(bad, 3)
-
-
-class TestEstimator:
-    def test_is_factorize(self) -> None:
-        X = start()[0]
-        model = nmf.NMF(3, loss="kl", n_steps=30, tolerance=0)
-        H = model.fit_transform(X)
-        expected = nmf.factorize(X, 3, loss="kl", n_steps=30, tolerance=0)
-        assert np.array_equal(H, expected.H) and np.array_equal(model.components_, expected.W)
-        assert model.history_ == expected.history
-        np.testing.assert_array_equal(model.inverse_transform(H), expected.W @ expected.H)
-
-    def test_transform_keeps_the_dictionary(self) -> None:
-        X, W, _ = start()
-        model = nmf.NMF(5, n_steps=500, tolerance=0).fit(X, W=W)
-        before = model.components_.copy()
-        H = RNG(3).random((5, 7))
-        np.testing.assert_allclose(
-            before @ model.transform(before @ H), before @ H, rtol=0.02, atol=1e-3
-        )
-        assert np.array_equal(model.components_, before)
-
-    def test_not_fitted(self) -> None:
-        with pytest.raises(ValueError, match="call fit first"):
-            nmf.NMF(3).transform(np.ones((4, 5)))
-
-    def test_scikit_learn_takes_it_for_a_transformer(self) -> None:
-        X = start()[0]
-        model = nmf.NMF(3, loss="kl", n_steps=np.int64(5), device="cpu")
-        copy = clone(model.fit(X))
-        assert copy.get_params() == model.get_params() and copy.components_ is None
-        assert copy.set_params(n_components=4, loss="is") is copy
-        assert copy.get_params() == {**model.get_params(), "n_components": 4, "loss": "is"}
-        with pytest.raises(ValueError, match="no parameter 'rank'"):
-            copy.set_params(rank=3)
-        with pytest.raises(NotFittedError):
-            check_is_fitted(copy)
-        check_is_fitted(model)
-        pipeline = make_pipeline(
-            nmf.NMF(3, loss="kl", n_steps=5), FunctionTransformer(np.transpose)
-        )
-        np.testing.assert_array_equal(pipeline.fit_transform(X), model.fit_transform(X).T)
-        np.testing.assert_array_equal(pipeline.transform(X), model.transform(X).T)
-        assert pipeline.set_params(nmf__n_components=4).fit(X).transform(X).shape[1] == 4
-        assert clone(pipeline).get_params()["nmf__n_components"] == 4

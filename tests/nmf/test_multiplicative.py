@@ -80,6 +80,7 @@ def test_triton_update(
     assert_close("kernel", actual.cpu(), exact, SINGLE)
 
 
+@pytest.mark.usefixtures("native_code")
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("n_updates", [1, 1000])
 def test_what_is_made_once_changes_nothing(n_updates: int, loss: str) -> None:

@@ -144,6 +144,12 @@ class TestPedal:
     PEDAL = b"\x00\xb0\x40\x7f\x8b\x20\xb0\x40\x00"
     LAST = b"\x87\x40\x90\x40\x40\x83\x60\x80\x40\x40"
 
+    @pytest.mark.parametrize(("value", "end"), [(63, 0.5), (64, 1.5)])
+    def test_down_from_64_on(self, tmp_path: Path, value: int, end: float) -> None:
+        assert (
+            self.end(tmp_path, self.PEDAL.replace(b"\x7f", bytes([value])), NOTE + self.LAST) == end
+        )
+
     def end(self, folder: Path, *tracks: bytes) -> float:
         labels = read(folder, midi(*map(track, tracks)), pedal=True)
         return float(labels.intervals[labels.pitches == 60][0, 1])

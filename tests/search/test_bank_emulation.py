@@ -20,6 +20,7 @@ BOUNDS = {**{name: PRECISION[name] for name in ("float32", "bfloat16")}, "tf32":
 SHARED_MEMORY = 227 << 10
 ALONE = Target((8, 0), 108, 163 << 10, order=0)
 CLUSTER = Target((9, 0), 132, SHARED_MEMORY, order=1)
+SMALL = Target((8, 6), 84, 99 << 10, order=0)
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +59,20 @@ def test_a_flow_of_the_paper_s_size(precision: str) -> None:
     packed = pack(t, "decode", precision, CLUSTER)
     plan = packed.plan("update", 20)
     assert packed.shape.n_ctas == 2 and plan.n_row_blocks == 1 and plan.n_stages >= 5
+    out, log_det, gradient = run(packed, t)
+    assert_close("rows", out, t.out, BOUNDS[precision]["output"])
+    assert_close("log-det", log_det, t.log_det, BOUNDS[precision]["log_det"])
+    assert_close("gradient", gradient, t.gradient, BOUNDS[precision]["gradient"])
+
+
+@pytest.mark.parametrize("precision", BOUNDS)
+def test_a_device_with_little_shared_memory_takes_fewer_rows_at_a_time(precision: str) -> None:
+    """Compute capability 8.6 and 8.9."""
+    t = banks.truth("S=2 F=257 K=17", "decode")
+    packed = pack(t, "decode", precision, SMALL)
+    assert packed.plan("update", 17).shared_bytes <= SMALL.shared_memory
+    paper = banks.native().Bank(precision, 512, 256, [128] * 4, 16, 1).plan("update", 20, 99 << 10)
+    assert paper.shared_bytes <= SMALL.shared_memory and paper.n_row_blocks == 3
     out, log_det, gradient = run(packed, t)
     assert_close("rows", out, t.out, BOUNDS[precision]["output"])
     assert_close("log-det", log_det, t.log_det, BOUNDS[precision]["log_det"])

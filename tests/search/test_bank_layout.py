@@ -174,6 +174,11 @@ def test_refusals_say_why() -> None:
     flow = RealNVPBank(2, 42, n_steps=2, width=11, depth=1).freeze()
     assert refusal(flow) is None
     assert "bytes of shared memory" in refusal(flow, shared=8192)
+    broad = RealNVPBank(1, 1024, n_steps=1, width=256, depth=4).freeze()
+    assert refusal(broad) is None
+    assert refusal(broad, "bfloat16", shared=99 << 10) is None
+    least = "needs 117632 bytes of shared memory per block, the device has 101376"
+    assert least in refusal(broad, shared=99 << 10)
     glow = ConditionalGlow(2, 42, n_steps=2, width=11, depth=1).freeze()
     assert "serves banks" in refusal(glow)
     wide = RealNVPBank(1, 8, n_steps=1, width=600, depth=1).freeze()

@@ -253,6 +253,7 @@ def test_environment_forces_level(level: str) -> None:
     assert _run_with_level(level).stdout.strip() == level
 
 
+@pytest.mark.usefixtures("native_code")
 def test_environment_names_unknown_level() -> None:
     result = _run_with_level("mmx")
     assert result.returncode != 0

@@ -62,6 +62,7 @@ def test_end_of_a_search_is_that_of_the_reference(shape: tuple[int, int, int]) -
     assert costs[0] == pytest.approx(costs[1], rel=1e-3)
 
 
+@pytest.mark.usefixtures("native_code")
 def test_form_follows_the_shape() -> None:
     few, many = (start(nmf_problem(*make(42, J, 3)), SCHEDULE) for J in (31, 32))
     assert type(few.form).__name__ == "_Gram" and type(many.form).__name__ == "_Direct"

@@ -273,6 +273,7 @@ def check(case: int) -> str | None:
     return None
 
 
+@pytest.mark.usefixtures("native_code")
 def test_hostile_calls() -> None:
     refused = [check(case) for case in range(N_CALLS)]
     assert N_CALLS // 10 < sum(words is None for words in refused) < 9 * N_CALLS // 10

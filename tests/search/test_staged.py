@@ -213,6 +213,16 @@ def test_faint_sources_are_not_adapted(
     assert set(search.state().labels.tolist()) == {int(peaks.argmax())}
 
 
+@pytest.mark.parametrize(("level", "goes_on"), [(0.045, False), (0.055, True)])
+def test_a_source_is_faint_below_a_twentieth(level: float, goes_on: bool) -> None:
+    """Of the strongest one's activity, which counts the norms of the entries."""
+    D = torch.eye(4, dtype=torch.float64) * torch.tensor([[2.0], [1.0], [1.0], [1.0]])
+    H = torch.ones(4, 30, dtype=torch.float64) * torch.tensor([[0.5], [level], [0.0], [0.5]])
+    settings = replace(SETTINGS, n_components=1, smoothing=5)
+    kept, _ = staged.chosen(D, H, torch.tensor([0, 1, 1, 2]), 3, settings)
+    assert kept.tolist() == ([0, 1, 3] if goes_on else [0, 3])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps_may_be_asked_for_in_any_portions(kind: str) -> None:
     problem = in_float32(make(kind))

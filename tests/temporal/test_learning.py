@@ -19,7 +19,28 @@ def test_an_example_says_what_was_played() -> None:
     assert one.sounding.tolist() == [[0] * 10, [0, 0, 1, 1, 1, 1, 1, 1, 0, 0]]
     assert one.struck.nonzero().tolist() == [[1, 2], [1, 5]]
     # What rings on after a note counts less, where no other has begun.
-    assert one.weight[1].tolist() == pytest.approx([1] * 8 + [learning.RELEASE_WEIGHT] * 2)
+    assert one.weight[1].tolist() == pytest.approx([1] * 8 + [0.3] * 2)
+
+
+def test_how_long_a_release_is() -> None:
+    """0.12 s count for less: of a note that ends at 0.2 s, all up to the frame at 0.32 s."""
+    features = np.zeros((1, N_FEATURES, 50), np.float32)
+    one = example(np.array([0]), features, np.array([[0.1, 0.2]]), np.array([0]), frame_rate=100)
+    assert one.weight[0].tolist() == pytest.approx([1] * 20 + [0.3] * 12 + [1] * 18)
+
+
+def test_the_loss_by_hand() -> None:
+    """Strikes count twice, and one that is missed as much as eight that were none."""
+    one, network = made(0), NoteNetwork()
+    one.weight[0, :50] = 0.3
+    with torch.no_grad():
+        sounding, struck = (x[0].double().numpy() for x in network(one.features).unbind(1))
+        found = float(learning._loss(network, one))
+    y, hit = one.sounding[0].numpy(), one.struck[0].numpy()
+    p, q = 1 / (1 + np.exp(-sounding)), 1 / (1 + np.exp(-struck))
+    first = -one.weight[0].numpy() * (y * np.log(p) + (1 - y) * np.log(1 - p))
+    second = -(8 * hit * np.log(q) + (1 - hit) * np.log(1 - q))
+    assert found == pytest.approx(first.mean() + 2 * second.mean(), rel=1e-5)
 
 
 def made(seed: int) -> learning.Example:

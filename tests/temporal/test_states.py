@@ -7,7 +7,6 @@ import itertools
 import numpy as np
 import pytest
 
-from dds_fast.temporal import states as module
 from dds_fast.temporal.network import Evidence
 from dds_fast.temporal.states import notes, states
 
@@ -15,9 +14,8 @@ RNG = np.random.default_rng(1)
 
 
 def weight(path: tuple[int, ...], sounding: np.ndarray, struck: np.ndarray) -> float:
-    """Log weight of one way, as the page says it; minus infinity where it is not allowed."""
-    enter, leave, again = module.ENTER, module.LEAVE, module.AGAIN
-    steps = {(0, 0): 0.0, (0, 1): enter, (1, 2): 0.0, (2, 2): 0.0, (2, 0): leave, (2, 1): again}
+    """Log weight of one way; minus infinity where it is not allowed."""
+    steps = {(0, 0): 0.0, (0, 1): -2.0, (1, 2): 0.0, (2, 2): 0.0, (2, 0): -1.0, (2, 1): -2.0}
     total = steps.get((0, path[0]), -np.inf)
     total += sum(steps.get(step, -np.inf) for step in itertools.pairwise(path))
     for state, a, b in zip(path, sounding, struck, strict=True):
@@ -67,3 +65,13 @@ def test_sensitivity_finds_more_or_fewer() -> None:
 
 def test_nothing_is_found_in_silence() -> None:
     assert notes(Evidence.nothing(4, 50), range(4), 10) == []
+
+
+def test_confidence_is_of_the_attack_and_of_sounding_on() -> None:
+    evidence = Evidence.nothing(1, 9)
+    evidence.sounding[0, 2:6] = [1, 2, 3, 4]
+    evidence.struck[0, 2] = 2
+    expected = np.mean(1 / (1 + np.exp([-1, -2, -3, -4]))) / (1 + np.exp(-2))
+    for sensitivity in (0.0, 1.0):
+        (note,) = notes(evidence, [60], frame_rate=10, sensitivity=sensitivity)
+        assert note.confidence == pytest.approx(expected, rel=1e-5)

@@ -12,8 +12,8 @@ from dds_fast.flows.training import ranks
 class NuisanceAdversary(nn.Module):
     """A classifier that tries to read the source from z_n, and the loss that misleads it.
 
-    Each batch it takes a few Adam steps on the true labels; then the flow is rewarded for codes
-    from which it reads labels shuffled within the batch.
+    Each batch it takes a few Adam steps on the true labels; then its cross-entropy against labels
+    shuffled within the batch is taken off the flow's loss.
 
     Args:
         n_nuisance: length of z_n, F - S.

@@ -17,18 +17,20 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from dds_fast import scalars
 from dds_fast.choices import TRAINING_PRECISIONS
 from dds_fast.files import writing
 from dds_fast.flows.training import checkpoint, interruption, ranks
 from dds_fast.flows.training.gradient import ClippedGradient
+from dds_fast.progress import bar
 
 logger = logging.getLogger("dds_fast")
 
 CHECKPOINT_SECONDS = 60.0
 """A checkpoint is written after the first epoch that ends this long after the last one."""
+
+_BAR = "{l_bar}{bar}| {n:.1f}/{total} epochs [{elapsed}<{remaining}{postfix}]"
 
 STEPS_BETWEEN_CHECKS = {"cpu": 1, "cuda": 100}
 """How often losses are looked at, by type of device: to look is to wait for it."""
@@ -281,18 +283,18 @@ class _Training:
         keeps = self.folder is not None and ranks.n_ranks() == 1
         with (
             interruption.held_back(keeps) as interrupted,
-            tqdm(
-                total=self.config.max_epochs * n_batches,
-                initial=len(self.history) * n_batches + len(self.losses),
-                disable=not (progress and ranks.is_first()),
-                unit="step",
-            ) as bar,
+            bar(
+                total=self.config.max_epochs,
+                initial=len(self.history) + len(self.losses) / n_batches,
+                shown=progress and ranks.is_first(),
+                bar_format=_BAR,
+            ) as shown,
         ):
             while not self.exhausted:
-                self._epoch(bar, interrupted)
+                self._epoch(shown, interrupted)
                 recent = self.history[-1]
-                bar.set_postfix_str(
-                    f"epoch {len(self.history)}, bits/dim: train {recent['training']:.3f}, "
+                shown.set_postfix_str(
+                    f"bits/dim: train {recent['training']:.3f}, "
                     f"validation {recent['validation']:.3f}"
                 )
                 self._keep(done=self.exhausted)
@@ -300,7 +302,7 @@ class _Training:
                 self._stop_here("the end")
         self.best.restore()
 
-    def _epoch(self, bar: tqdm, interrupted: Callable[[], bool]) -> None:
+    def _epoch(self, shown: Any, interrupted: Callable[[], bool]) -> None:
         task, epoch, start = self.task, len(self.history) + 1, time.monotonic()
         losses, norms = self.losses, self.norms
         n_done = n_checked = len(losses)
@@ -320,7 +322,7 @@ class _Training:
             self.optimizer.step()
             if self.schedule is not None:
                 self.schedule.step()
-            bar.update()
+            shown.update(1 / task.n_batches)
         with torch.no_grad():
             held = task.validate()
         validated = torch.where(task.validated, held, 0.0)

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dds_fast import arrays, scalars
 from dds_fast.arrays import Kind
 from dds_fast.nmf import nonnegative
+from dds_fast.progress import bar
 
 UPDATES = ("multiplicative", "projected")
 CHECK_EVERY = 10
@@ -127,7 +127,7 @@ def constrained(
         search = _Projected(V, M, allowed, step_size)
     H = activations(V, W_E, M)
     losses = [_loss(V, W_D, H)]
-    for step in tqdm(range(1, n_steps + 1), disable=not progress, unit="step"):
+    for step in bar(range(1, n_steps + 1), shown=progress, unit="step"):
         W_E = search.encoder(W_E, W_D, H)
         H = activations(V, W_E, M)
         W_D = search.decoder(W_D, H)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
+
+from dds_fast.progress import bar
 
 ETAS = (0.5, 1.2)
 STEP_SIZES = (1e-6, 1.0)
@@ -50,7 +51,7 @@ def minimise(
     costs: list[Tensor] = []
     least = torch.full((), torch.inf, dtype=torch.float64, device=parameters[0].device)
     last_check, stop_reason = torch.inf, "max_steps"
-    with tqdm(total=n_steps, disable=not progress, unit="step") as bar:
+    with bar(total=n_steps, shown=progress, unit="step") as shown:
         try:
             for step in range(n_steps + 1):
                 cost = evaluate()
@@ -62,7 +63,7 @@ def minimise(
                 if step == n_steps:
                     break
                 if step % CHECK_EVERY == 0:
-                    bar.set_postfix_str(f"cost {float(least):.4g}")
+                    shown.set_postfix_str(f"cost {float(least):.4g}")
                     if not bool(torch.isfinite(costs[-1])):
                         stop_reason = "non-finite"
                         break
@@ -73,7 +74,7 @@ def minimise(
                 optimizer.zero_grad()
                 cost.backward()
                 optimizer.step()
-                bar.update()
+                shown.update()
         except KeyboardInterrupt:
             stop_reason = "interrupted"
     for kept, parameter in zip(best, parameters, strict=True):

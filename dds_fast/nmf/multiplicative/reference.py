@@ -17,11 +17,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dds_fast.choices import LOSSES
 from dds_fast.search.reference import can_run
 
 __all__ = ["EPSILON", "LOSSES", "Update", "can_run"]
 
-LOSSES = ("euclidean", "kl", "is")
 EPSILON = torch.finfo(torch.float32).eps
 
 

@@ -30,6 +30,16 @@ def test_gains_are_smooth_and_of_the_given_size(gamma: float) -> None:
     assert float(decibels[:, 100:].diff(dim=1).abs().max()) < 2.0
 
 
+def test_gains_by_hand() -> None:
+    """Cosines over the octaves, whose squares add up to the variance asked for."""
+    found = 20 * torch.log10(draw(torch.ones(1, 16, dtype=torch.float64), 0.0, 4.0))[0]
+    drawn = torch.randn(1, 25, generator=torch.Generator().manual_seed(0))[0].double().numpy()
+    position = np.log2(np.arange(1, 17)) / 4
+    waves = np.cos(np.pi * np.arange(25)[:, None] * position)
+    # A constant has a square of 1, each of 24 cosines one of 1/2.
+    np.testing.assert_allclose(found, drawn @ waves * 4 / math.sqrt(13), rtol=1e-4, atol=1e-4)
+
+
 def test_silence_stays_silent_and_values_stay_finite() -> None:
     x = torch.tensor([[0.0, 1e-8, 0.5, 1.0]])
     out = draw(x, 1e4, 20.0)
