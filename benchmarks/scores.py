@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,62 @@ def onset_scores(
         for path, labels in recording.files
     ]
     return {name: float(np.mean([one[f"note_{name}"] for one in found])) for name in NOTE_SCORES}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What is found in a file: the times of frames, ``(S, T)`` activations, and the notes."""
+
+    times: np.ndarray
+    activations: np.ndarray
+    notes: Labels
+
+
+def measure_heard(
+    name: str,
+    kind: str,
+    recording: Recording,
+    sources: Sequence[int],
+    hear: Callable[[Path, float | None], Heard],
+) -> dict[str, Any]:
+    """The row of who hears whole files; frames are then cut as the recording's were."""
+    config = recording.spectrogram.config
+    activations, found, note_scores = [], [], []
+    start = time.perf_counter(), time.process_time()
+    heard = [hear(path, recording.seconds) for path, _ in recording.files]
+    seconds, processor_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
+    for own, (_, labels) in zip(heard, recording.files, strict=True):
+        labels = labels.only(sources).shifted(recording.delay)
+        first, end = 0, recording.spectrogram.values.shape[1]
+        if recording.concatenated:
+            first = int(config.frames(labels.intervals[:, 0].min()))
+            end = int(config.frames(labels.intervals[:, 1].max()))
+        times = config.times(end)[first:]
+        activations.append(np.stack([np.interp(times, own.times, row) for row in own.activations]))
+        found.append(own.notes.roll(sources, times))
+        played, told = (labels.intervals, labels.pitches), (own.notes.intervals, own.notes.pitches)
+        note_scores.append(metrics.note_scores(*played, *told))
+    H = np.concatenate(activations, axis=1)
+    labels = recording.labels.shifted(recording.delay)
+    roll = labels.roll(sources, config.times(H.shape[1]))
+    live = roll.any(axis=0)
+    scores = {"psa": metrics.psa(H[:, live], roll[:, live])}
+    scores |= {f"l0({eps:g})": metrics.sparsity(H[:, live], eps) for eps in metrics.SPARSITY_EPS}
+    frames = metrics.frame_scores(np.concatenate(found, axis=1)[:, live], roll[:, live], 0)
+    scores |= {f"frame_{score}": value for score, value in frames.items()}
+    best = metrics.best_threshold(H[:, live], roll[:, live])
+    scores["best_threshold"], scores["frame_f1_at_best_threshold"] = best
+    scores["average_precision"] = average_precision(H, roll)
+    scores |= {name: float(np.mean([one[name] for one in note_scores])) for name in NOTE_SCORES}
+    return {
+        "set": name,
+        "kind": kind,
+        "n_frames": H.shape[1],
+        "seconds": seconds,
+        "processor_seconds": processor_seconds,
+        "label_delay": recording.delay,
+        "scores": scores,
+    }
 
 
 def average_precision(activations: np.ndarray, roll: np.ndarray) -> float:

@@ -8,9 +8,10 @@ DATA holds ``isol/<piano>`` (isolated notes, see dds_fast/models/piano.md), and 
 the same stem for each recording ``rand/real_kawai_mix/P2..P5`` and ``real/ENSTDkAm``. As in the DDS
 paper, the chords of one polyphony are cut to their labels and concatenated; every recording is
 brought to the level at which `decompose` would search it. Onsets are scored in
-each file by itself, as none is heard where chords are cut, and averaged over files. basic-pitch
-hears whole files; its frames are then cut likewise. Finished rows of the JSON file are kept, so an
-interrupted run continues.
+each file by itself, as none is heard where chords are cut, and averaged over files. basic-pitch and
+the models hear whole files, as users have them, and their frames are then cut likewise; NMF, and
+models with a ``--preset``, are searched in the cut spectrograms, as in the paper. Finished rows of
+the JSON file are kept, so an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from typing import Any
 import numpy as np
 import store
 from report import markdown
-from scores import Recording, measure
+from scores import Heard, Recording, measure, measure_heard
 
 import dds_fast
 from dds_fast import audio
 from dds_fast.datasets import concatenate, load_labels, load_notes
+from dds_fast.notes.found import to_labels
 
 BASIC_PITCH = ("basic-pitch", "onnxruntime", "resampy")
 PIANOS = ("real_steinway", "sf_fluid", "real_c3close", "real_oldbacon", "real_c5")
@@ -118,6 +120,24 @@ def main() -> None:
     print(table(study.rows))
 
 
+def heard(
+    dictionary: dds_fast.Dictionary, precision: str, name: str, recording: Recording
+) -> dict[str, Any]:
+    """The row of a dictionary that hears whole files."""
+
+    def hear(path: Path, seconds: float | None) -> Heard:
+        waveform = audio.load(path, dictionary.spectrogram.sr)
+        if seconds is not None:
+            waveform = waveform[: int(seconds * dictionary.spectrogram.sr)]
+        result = dds_fast.decompose(
+            waveform, dictionary, sr=dictionary.spectrogram.sr, precision=precision
+        )
+        return Heard(result.times, result.source_activations, to_labels(result.notes()))
+
+    sources = [source for source in dictionary.sources if isinstance(source, int)]
+    return measure_heard(name, dictionary.kind, recording, sources, hear)
+
+
 def contenders(
     options: argparse.Namespace, config: dds_fast.SpectrogramConfig
 ) -> Iterator[tuple[str, Callable[[str, Recording], dict[str, Any]]]]:
@@ -132,8 +152,12 @@ def contenders(
 
     for model in options.model:
         name, _, file = model.partition("=")
-        settings = {"precision": options.precision, "preset": options.preset}
-        yield searched(name, dds_fast.load(file or dds_fast.PIANO), settings)
+        dictionary = dds_fast.load(file or dds_fast.PIANO)
+        if options.preset is None:
+            yield name, partial(heard, dictionary, options.precision)
+        else:
+            settings = {"precision": options.precision, "preset": options.preset}
+            yield searched(name, dictionary, settings)
     if options.basic_pitch:
         yield "basic-pitch", importlib.import_module("studies.quality_basic_pitch").measure
     if options.nmf is None:
