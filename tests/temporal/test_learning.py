@@ -30,17 +30,27 @@ def test_how_long_a_release_is() -> None:
 
 
 def test_the_loss_by_hand() -> None:
-    """Strikes count twice, and one that is missed as much as eight that were none."""
+    """Strikes count twice, and one that is missed as much as eight that were none; each of the
+    networks learns by what it says itself."""
     one, network = made(0), NoteNetwork()
     one.weight[0, :50] = 0.3
     with torch.no_grad():
-        sounding, struck = (x[0].double().numpy() for x in network(one.features).unbind(1))
+        sounding, struck = (x[0].double().numpy() for x in network.members(one.features).unbind(2))
         found = float(learning._loss(network, one))
     y, hit = one.sounding[0].numpy(), one.struck[0].numpy()
     p, q = 1 / (1 + np.exp(-sounding)), 1 / (1 + np.exp(-struck))
     first = -one.weight[0].numpy() * (y * np.log(p) + (1 - y) * np.log(1 - p))
     second = -(8 * hit * np.log(q) + (1 - hit) * np.log(1 - q))
     assert found == pytest.approx(first.mean() + 2 * second.mean(), rel=1e-5)
+
+
+def test_the_mean_of_the_networks_counts() -> None:
+    one, network = made(0), NoteNetwork()
+    network.offset.fill_(0.5)
+    with torch.no_grad():
+        each, said = network.members(one.features), network(one.features)
+    assert each.shape[1] > 1 and float(each.std(1).mean()) > 1e-3
+    torch.testing.assert_close(said, each.mean(1) + 0.5)
 
 
 def made(seed: int) -> learning.Example:
