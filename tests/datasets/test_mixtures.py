@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dds_fast.datasets import mixtures
 from dds_fast.datasets.mixtures import SHORTEST, Take, random_mixture
 
 SR = 8000
@@ -105,3 +106,16 @@ def test_one_source_is_enough() -> None:
 def test_what_cannot_be_mixed_is_refused(takes: list, seconds: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         random_mixture(takes, seconds, SR)
+
+
+def test_notes_are_unlike_the_take_by_as_much_as_is_asked() -> None:
+    t = np.arange(16000) / 16000
+    take = (np.exp(-3 * t) * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
+    same = mixtures._another(take, 0.0, 16000, np.random.default_rng(0))
+    np.testing.assert_allclose(same, take[: len(same)], atol=1e-6)
+    other = mixtures._another(take, 1.0, 16000, np.random.default_rng(0))
+    spectra = (np.abs(np.fft.rfft(x, 160000)) for x in (take, other))
+    peak, moved = (int(x.argmax()) for x in spectra)
+    assert moved != peak and abs(1200 * np.log2(moved / peak)) < 60  # a few cents, as drawn
+    begins = np.abs(other[:160]).max() / np.abs(other).max()
+    assert begins < 0.9  # a slower attack
