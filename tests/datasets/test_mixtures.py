@@ -117,5 +117,8 @@ def test_notes_are_unlike_the_take_by_as_much_as_is_asked() -> None:
     spectra = (np.abs(np.fft.rfft(x, 160000)) for x in (take, other))
     peak, moved = (int(x.argmax()) for x in spectra)
     assert moved != peak and abs(1200 * np.log2(moved / peak)) < 60  # a few cents, as drawn
-    begins = np.abs(other[:160]).max() / np.abs(other).max()
-    assert begins < 0.9  # a slower attack
+    others = [
+        mixtures._another(take, 1.0, 16000, np.random.default_rng(seed)) for seed in range(20)
+    ]
+    begins = [np.abs(x[:160]).max() / np.abs(x).max() for x in others]
+    assert min(begins) < 0.7 < 0.9 < max(begins)  # attacks up to 30 ms, and as quick as the take's
