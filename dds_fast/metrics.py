@@ -277,8 +277,8 @@ def evaluate(
         >>> scores = evaluate(result, labels)
         >>> scores["psa"], scores["frame_recall"]
         (1.0, 1.0)
-        >>> round(evaluate(result, labels, recording=X)["relative_error"], 3)
-        0.0
+        >>> evaluate(result, labels, recording=X)["relative_error"] < 0.05
+        True
     """
     sources = decomposition.sources
     labels, live, activations, roll = _scored(decomposition, labels, label_delay)

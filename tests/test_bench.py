@@ -312,7 +312,7 @@ def test_table1_check_is_complete_and_resumes(tmp_path: Path) -> None:
     assert "no slope here means anything" in report
     assert "| dictionary | DDS-3 | L M F² + S K F |" in report
     fits = scaling.fits(store.load(folder))
-    assert all(fit.counted == fit.printed for fit in fits)
+    assert all(fit.counted == fit.stated for fit in fits)
     assert {fit.backend for fit in fits} == {"reference", "cpu"}
     again = bench_table1(folder, "--preset", "check", "--only", "N")
     assert again.stdout.count("finished before") == 1

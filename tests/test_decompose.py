@@ -698,8 +698,12 @@ class TestStops:
 
     @pytest.mark.parametrize("progress", [False, True])
     def test_progress_bar_only_on_request(
-        self, progress: bool, capsys: pytest.CaptureFixture[str]
+        self,
+        progress: bool,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr("dds_fast.progress.BETWEEN_LINES", 1e-6)
         search(progress=progress)
         captured = capsys.readouterr()
         assert captured.out == ""

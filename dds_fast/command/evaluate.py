@@ -44,7 +44,8 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "--recordings",
         type=Path,
         metavar="IN",
-        help="folder of <stem>.wav, .flac and so on, or a file: score reconstructions too",
+        help="folder of <stem>.wav, .flac and so on, or a file: score reconstructions too "
+        "(default: none)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
     parser.add_argument("--overwrite", action="store_true", help="replace the JSON file")

@@ -144,7 +144,10 @@ def test_a_callback_stops_the_recording_not_the_list() -> None:
     assert second.stop_reason == "max_steps" and len(second.windows) == 6
 
 
-def test_progress_counts_seconds_of_sound(capsys: pytest.CaptureFixture) -> None:
+def test_progress_counts_seconds_of_sound(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dds_fast.progress.BETWEEN_LINES", 1e-6)
     searched(long_tone(), progress=True)
     assert "6.0/6.0 s of sound" in capsys.readouterr().err
 

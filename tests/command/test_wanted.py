@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from tiny import dictionary, recording
 
-from dds_fast import Decomposition
+from dds_fast import Decomposition, results
 from dds_fast.command import files
 from dds_fast.command.main import main
 from dds_fast.temporal.network import NoteNetwork
@@ -33,7 +33,7 @@ def test_folders(tmp_path: Path, model: str) -> None:
     out = tmp_path / "in" / "out"  # whose own sound is no input
     recording(out / "stem.wav")
     assert decompose(tmp_path / "in", "-d", model, "-o", out) == 0
-    found = sorted(path.parent.relative_to(out) for path in out.rglob(files.ACTIVATIONS))
+    found = sorted(path.parent.relative_to(out) for path in out.rglob(results.ACTIVATIONS))
     assert [str(place) for place in found] == ["a", "one/a", "one/two/b"]
     labels = tmp_path / "labels"
     for place in found:
@@ -56,7 +56,7 @@ def test_formats_page_and_instrument(tmp_path: Path, model: str) -> None:
     arguments = [recording(tmp_path / "a.wav"), "-d", model, "-o", out]
     assert decompose(*arguments, *options.split()) == 0
     more = {"notes.jams", "notes.txt", "notes.svl", "notes.wav", "page.html"}
-    assert {path.name for path in (out / "a").iterdir()} == {*files.FILES, *more}
+    assert {path.name for path in (out / "a").iterdir()} == {*results.FILES, *more}
     midi = pretty_midi.PrettyMIDI(str(out / "a" / "notes.mid"))
     assert midi.get_tempo_changes()[1] == pytest.approx([90], rel=1e-5)
     assert all(instrument.program == 40 for instrument in midi.instruments)

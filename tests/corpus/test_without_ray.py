@@ -25,7 +25,7 @@ EVERYTHING = """
 import importlib, pkgutil
 import dds_fast
 for info in pkgutil.walk_packages(dds_fast.__path__, "dds_fast."):
-    if not info.name.rpartition(".")[2].startswith("_c"):
+    if info.name.rpartition(".")[2] not in ("_cpu", "_cuda", "_probe"):
         importlib.import_module(info.name)
 """
 COMMAND = """
