@@ -15,7 +15,6 @@ if TYPE_CHECKING:
         audio,
         calibration,
         codes,
-        corpus,
         datasets,
         decomposition,
         dictionary,

@@ -212,8 +212,14 @@ def draw(record: Row) -> Figure | None:
             ax.bar(at, [np.mean(v) for v in values], width, label=name, color=colour)
             for place, of_seeds in zip(at, values, strict=True):
                 ax.plot([place] * len(of_seeds), of_seeds, ".", color="black", markersize=3)
-        values = list(PRINTED[printed].values())
-        ax.plot(x, values, "D", color="black", mfc="none", label="printed in the paper")
+        ax.plot(
+            x,
+            list(PRINTED[printed].values()),
+            "D",
+            color="black",
+            mfc="none",
+            label="printed in the paper",
+        )
         ax.set_xticks(x, METHODS)
         ax.set(title=column, ylim=(0, 1))
         ax.grid(axis="y", alpha=0.3)

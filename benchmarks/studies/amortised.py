@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from torch import nn
 
 from dds_fast import audio, metrics
 from dds_fast.datasets import ToyWaves, find_notes, load_notes
-from dds_fast.fit import PRESETS
 from dds_fast.flows import FloWaveNetBank, RealNVPBank
 from dds_fast.flows.training.bank import BankTraining
 from dds_fast.flows.training.loop import Task, TrainingConfig, train
@@ -33,6 +33,7 @@ from dds_fast.flows.training.waves import WaveTraining
 from dds_fast.methods import amortised, variational
 from dds_fast.methods.priors import BankPrior, Prior
 
+PRESETS = import_module("dds_fast.fit").PRESETS
 SEEDS = (0, 1)
 SIGMA = 0.1292
 """One of the ten levels; the noise of the priors and of the mixtures' model."""
@@ -154,18 +155,19 @@ def on_piano(prior: BankPrior, folder: Path, way: str, seed: int) -> dict[str, A
             continue
         mixture = sources.sum(axis=0)
         frames = audio.spectrogram(mixture, CONFIG).values.T.astype(np.float32)
+        assert isinstance(prior.bank, RealNVPBank)
         own = BankPrior(prior.bank.select([KEYS.index(key) for key in pair]).requires_grad_(False))
         if way == "free":
             posterior = variational.separate(frames, own, **options, **FREE)
         else:
             torch.manual_seed(seed)
             F = CONFIG.n_features
+            last = nn.Linear(HIDDEN, 4 * F)
             network = nn.Sequential(
-                nn.Linear(F, HIDDEN), nn.SELU(), nn.Linear(HIDDEN, HIDDEN), nn.SELU(),
-                nn.Linear(HIDDEN, 4 * F),
-            )  # fmt: skip
-            nn.init.zeros_(network[-1].weight)
-            nn.init.zeros_(network[-1].bias)
+                nn.Linear(F, HIDDEN), nn.SELU(), nn.Linear(HIDDEN, HIDDEN), nn.SELU(), last
+            )
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
             examples = mixed(folder, pair)
             posterior = amortised.learn(
                 examples, own, network=network, progress=True, **options, **FRAMES
