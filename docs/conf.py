@@ -92,6 +92,8 @@ def is_described_elsewhere(
     app: Sphinx, kind: str, name: str, thing: Any, skip: bool, options: Any
 ) -> bool | None:
     room = Path(app.env.docname).name
+    if name.startswith("set_") and name.endswith("_request"):
+        return True  # scikit-learn's own, with its references
     elsewhere = inspect.isclass(thing) or inspect.isfunction(thing)
     return True if elsewhere and FIRST.get(id(thing), room) != room else None
 

@@ -28,8 +28,8 @@ class DictionaryTransformer(TransformerMixin, BaseEstimator):
 
     Args:
         dictionary: a `Dictionary`, the path of one, or None for the packaged piano.
-        n_components, max_steps, penalty, sparsity, preset, precision, backend, device,
-            random_state: of the search, see `dds_fast.decompose`.
+        n_components, max_steps, penalty, sparsity: of the search, see `dds_fast.decompose`.
+        preset, precision, backend, device, random_state: likewise.
 
     Attributes:
         dictionary_: the `Dictionary`, after `fit`.
