@@ -35,7 +35,7 @@ extensions = [
 ]
 root_doc = "docs/index"
 include_patterns = [
-    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "dds_fast/models/*.md"),
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "dds_fast/models/*.md"),
     *("benchmarks/README.md", "benchmarks/results/**/README.md"),
     *("docs/*.md", "docs/api/*.rst", "docs/gallery/**.rst"),
 ]
