@@ -125,8 +125,8 @@ def write(
             **chosen,
         )
     if wanted.page:
-        by = "hand" if all(isinstance(source, int) for source in result.sources) else "track"
-        mixed = by == "track" and any(isinstance(source, int) for source in result.sources)
-        groups = groups_of(result, None, "source" if mixed else by)
+        keys = {isinstance(source, int) for source in result.sources}
+        by = "source" if len(keys) > 1 else "hand" if keys == {True} else "track"
+        groups = groups_of(result, None, by)
         result.to_html(folder / PAGE, groups, title=title, overwrite=overwrite)
     return result.notes(**chosen)

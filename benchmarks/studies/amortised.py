@@ -21,7 +21,7 @@ import store
 import torch
 from safetensors.torch import load_file, save_file
 from studies.exact_toy_prior import ExactToyPrior
-from studies.langevin_piano import CONFIG, TEST, TRAINING, mixtures, stems
+from studies.langevin_piano import CONFIG, TEST, TRAINING, mixtures, stems, summed_up
 from torch import nn
 
 from dds_fast import audio, metrics
@@ -175,14 +175,7 @@ def on_piano(prior: BankPrior, folder: Path, way: str, seed: int) -> dict[str, A
         estimates = stems([part.T for part in posterior.mean], mixture)
         values.append(metrics.si_sdr(sources, estimates).tolist())
         elbos.append(bound(posterior.elbo, 2 * CONFIG.n_features)["elbo"])
-    means = np.mean(values, axis=1)
-    return {
-        "pairs": PAIRS,
-        "si_sdr": float(means.mean()),
-        "si_sdr_standard_error": float(means.std(ddof=1) / len(means) ** 0.5),
-        "si_sdr_by_pair": values,
-        "elbo": float(np.mean(elbos)),
-    }
+    return {"pairs": PAIRS, **summed_up(values), "elbo": float(np.mean(elbos))}
 
 
 def guarded(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:

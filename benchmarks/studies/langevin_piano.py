@@ -129,9 +129,13 @@ def scored(
             values.append(metrics.si_sdr(sources, estimates).tolist())
     except FloatingPointError as error:
         return {"diverged": str(error)}
+    return {"pairs": PAIRS, **summed_up(values)}
+
+
+def summed_up(values: list[list[float]]) -> dict[str, Any]:
+    """Of the SI-SDR of both notes of each pair: mean and standard error over pairs."""
     means = np.mean(values, axis=1)
     return {
-        "pairs": PAIRS,
         "si_sdr": float(means.mean()),
         "si_sdr_standard_error": float(means.std(ddof=1) / len(means) ** 0.5),
         "si_sdr_by_pair": values,
