@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -32,6 +33,7 @@ from dds_fast.search import (
     engines,
     staged,
 )
+from dds_fast.search.cpu.weights import PackedFlow
 
 
 def weights(H: Tensor, W: Tensor, labels: Tensor, settings: SearchSettings) -> Tensor:
@@ -273,6 +275,28 @@ def test_other_threads_same_bits() -> None:
         torch.set_num_threads(n_threads)
     assert found[0].controller.history == found[1].controller.history
     assert torch.equal(found[0].state().W, found[1].state().W)
+
+
+@pytest.mark.parametrize("kind", ["dds2", "dds3"])
+def test_codes_are_decoded_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second search begins with the entries of the first, and leaves them as they were."""
+    decoded = []
+    forward = PackedFlow.forward
+
+    def counted(flow: PackedFlow, rows: Tensor, keep: bool) -> Any:
+        decoded.append(rows)
+        return forward(flow, rows, keep)
+
+    monkeypatch.setattr(PackedFlow, "forward", counted)
+    problem = in_float32(make(kind))
+    first, second = (finished(problem, backend="cpu") for _ in range(2))
+    assert len(decoded) == 1
+    assert second.controller.history == first.controller.history
+    assert torch.equal(second.state().W, first.state().W)
+    assert problem.Z is not None
+    problem.Z.mul_(2)
+    assert finished(problem, backend="cpu").controller.history != first.controller.history
+    assert len(decoded) == 2
 
 
 def test_several_recordings_are_searched_each_by_itself() -> None:

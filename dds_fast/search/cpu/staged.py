@@ -43,12 +43,13 @@ class StagedSearch(Stages):
 
     def _decode(self, Z: Tensor) -> tuple[Tensor, Tensor]:
         """Entries ``(J, F)`` and their log-likelihoods from ``(G, R, F)`` codes."""
-        x, log_det, _ = self.flow.forward(Z, keep=False)
-        log_det += self.flow.constants[:, None]
+        x, log_det = self.flow.decoded(Z)
         log_likelihoods = log_likelihoods_of(
-            Z[..., self.problem.n_fixed :], log_det, self.problem.likelihood
+            Z[..., self.problem.n_fixed :],
+            log_det + self.flow.constants[:, None],
+            self.problem.likelihood,
         )
-        return x.clamp_min_(0).flatten(0, 1), log_likelihoods.flatten()
+        return x.clamp_min(0).flatten(0, 1), log_likelihoods.flatten()
 
     def _lay_out(self, D: Tensor, log_likelihoods: Tensor, H: Tensor, labels: Tensor) -> None:
         """The tensors of a stage with such entries; the native stages leave out some of them."""

@@ -89,6 +89,7 @@ class PackedFlow:
         )
         self.n_features, self.precision = flow.n_features, precision
         self.constants = flow.log_det.detach().float()
+        self.kept: tuple[Tensor, Tensor, Tensor] | None = None
         steps = flow.steps if direction == "encode" else flow.steps[::-1]
         # The kernels hold addresses: the tensors must live as long as they.
         self.tensors = [self._step(step, direction) for step in steps]
@@ -167,6 +168,15 @@ class PackedFlow:
             n_threads,
         )
         return out, log_det, None if stash is None else Stash(stash, self.precision)
+
+    def decoded(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Output and log-determinant of `forward`, kept for when the same rows are asked for again.
+
+        So they are by every recording, and by every window of a long one: a dictionary's own codes.
+        """
+        if self.kept is None or not torch.equal(self.kept[0], rows):
+            self.kept = (rows.detach().clone(), *self.forward(rows, keep=False)[:2])
+        return self.kept[1:]
 
     def backward(self, stash: Stash, grad_out: Tensor, grad_log_det: Tensor | None) -> Tensor:
         """Gradient to the rows of `forward`."""
