@@ -134,6 +134,17 @@ if {recordings[3]!r} in recordings and not os.path.exists({str(mark)!r}):
     assert same(contents(out), undisturbed)
 
 
+def test_a_worker_that_a_recording_kills(cluster: str, tmp_path: Path) -> None:
+    """It is named in the end, and the others are done."""
+    paths = [recording(tmp_path / "in" / f"{name}.wav") for name in ("bad", "good")]
+    model = tmp_path / "m.safetensors"
+    dictionary("nmf", search={"nmf": {"max_steps": 1}}).save(model)
+    rows = f"if {paths[0]!r} in recordings: os._exit(1)"
+    told = f"inputs={paths}, output={str(tmp_path / 'out')!r}, dictionary={str(model)!r}, workers=1"
+    assert run_with(rows, cluster, told).startswith("1 1 its worker died")
+    assert [row["error"] is None for row in contents(tmp_path / "out")[0]] == [False, True]
+
+
 def same(found: tuple[Any, Any], expected: tuple[Any, Any]) -> bool:
     """But for the dictionary's hash, which is another one of a file."""
     for row in (*found[0], *expected[0]):
@@ -175,12 +186,16 @@ def test_bad_recordings_are_named_summed_up_and_tried_again(
     recording(folder / "good.wav")
     (folder / "broken.wav").write_text("these are not samples")
     (folder / "empty.wav").touch()
-    arguments = ["corpus", str(folder), "-o", str(out), "-d", str(model)]
+    arguments = ["corpus", str(folder), "-o", str(out), "-d", str(model), "--files"]
     assert main(arguments) == 1
     said = capsys.readouterr().err
     assert "1 of 3 recordings are in" in said and "2 of 3 recordings failed" in said
-    errors = {Path(row["recording"]).name: row["error"] for row in contents(out)[0]}
-    assert errors["good.wav"] is None
+    described_rows, notes = contents(out)
+    errors = {Path(row["recording"]).name: row["error"] for row in described_rows}
+    (good,) = (row for row in described_rows if row["error"] is None)
+    written = (out / "files" / good["folder"] / "notes.csv").read_text().splitlines()
+    assert Path(good["recording"]).name == "good.wav" and len(written) == 1 + len(notes)
+    assert errors.keys() == {"broken.wav", "empty.wav", "good.wav"}
     for name in ("broken.wav", "empty.wav"):
         assert name in errors[name] and errors[name] in said
     recording(folder / "broken.wav")
