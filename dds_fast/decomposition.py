@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dds_fast import audio, scalars
+from dds_fast import audio, decomposition_file, scalars
 from dds_fast.arrays import as_numpy, concatenated, isolated, zeros_like
 from dds_fast.audio import SpectrogramConfig, frequency_ratio, windows
 from dds_fast.audio.windows import Window
-from dds_fast.files import writing
 from dds_fast.notes import found
 from dds_fast.notes.found import Detection
 from dds_fast.notes.general_midi import Numbers, numbers
@@ -33,23 +31,6 @@ if TYPE_CHECKING:
     from dds_fast.notes.score import Labels
 
     Groups = Mapping[str, Labels | Iterable[int | str]]
-
-_OF_A_WINDOW = ("components", "activations", "labels", "log_likelihoods")
-
-
-def _suffix(index: int) -> str:
-    """What follows the names of a window's arrays in a file."""
-    return f"_{index}" if index else ""
-
-
-def _window(file: Any, suffix: str, first: int) -> Window:
-    """A window as it was saved."""
-    W, H, labels, log_likelihoods = (
-        file[name + suffix] if name + suffix in file else None for name in _OF_A_WINDOW
-    )
-    if H is None or labels is None:
-        raise KeyError(f"activations{suffix} or labels{suffix}")
-    return Window(W, H, labels, log_likelihoods, first)
 
 
 @dataclass(eq=False)
@@ -489,22 +470,10 @@ class Decomposition:
         self, groups: Groups | None, only: str | None = None
     ) -> tuple[list[Any], list[Share]]:
         from dds_fast.audio import masks
-        from dds_fast.notes.score import Labels
 
-        given: Mapping[Any, Labels | Iterable[int | str]] = (
-            {source: [source] for source in self.sources} if groups is None else groups
-        )
-        if not given:
-            raise ValueError("separate() was given no groups")
-        of_notes = {name: g for name, g in given.items() if isinstance(g, Labels)}
-        of_sources = {name: g for name, g in given.items() if not isinstance(g, Labels)}
-        if of_sources and of_notes:
-            raise ValueError("groups must all be notes (Labels) or all be sources, not a mixture")
-        if of_sources:
-            names, shares = masks.source_shares(of_sources, self.sources)
-        else:
-            lead = 0.5 * self.config.n_fft / self.config.sr
-            names, shares = masks.note_shares(of_notes, self.sources, self.times, lead)
+        given = {source: [source] for source in self.sources} if groups is None else groups
+        lead = 0.5 * self.config.n_fft / self.config.sr
+        names, shares = masks.stem_shares(given, self.sources, self.times, lead)
         return (names, shares) if only is None else masks.only(only, names, shares)
 
     def _notes_of_stems(
@@ -533,37 +502,8 @@ class Decomposition:
         Raises:
             FileExistsError: the file exists and `overwrite` is false.
         """
-        header = {
-            "sources": self.sources,
-            "kind": self.kind,
-            "config": asdict(self.config),
-            "stop_reason": self.stop_reason,
-            "detection": None if self.detection is None else asdict(self.detection),
-            "settings": self.settings,
-            "gain": self.gain,
-            "tuning": self.tuning,
-            "n_samples": self.n_samples,
-            "windows": [window.first for window in self.windows],
-        }
-        arrays: dict[str, Any] = {
-            name + _suffix(index): as_numpy(value)
-            for index, window in enumerate(self.windows)
-            for name in _OF_A_WINDOW
-            if (value := getattr(window, name)) is not None
-        }
-        if self.evidence is not None:
-            told = vars(self.evidence).items()
-            arrays |= {name: value.astype(np.float16) for name, value in told}
-        with writing(path, overwrite) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(
-                file,
-                source_activations=as_numpy(self.source_activations),
-                history=self.history,
-                times=self.times,
-                frequencies=self.frequencies,
-                header=np.array(json.dumps(header)),
-                **arrays,
-            )
+        told = {"times": self.times, "frequencies": self.frequencies}
+        decomposition_file.save(vars(self) | told, path, overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> Decomposition:
@@ -573,37 +513,7 @@ class Decomposition:
             FileNotFoundError: no such file.
             ValueError: the file is truncated or is not a saved decomposition.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"no such file: {path}")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                header = json.loads(str(file["header"]))
-                detection = found.stored_detection(
-                    header.pop("detection", None), header.pop("threshold", None)
-                )
-                evidence = None
-                if "sounding" in file:
-                    evidence = Evidence(
-                        *(file[one.name].astype(np.float32) for one in fields(Evidence))
-                    )
-                return cls(
-                    tuple(
-                        _window(file, _suffix(index), first)
-                        for index, first in enumerate(header.pop("windows", [0]))
-                    ),
-                    file["source_activations"],
-                    history=file["history"],
-                    **{
-                        **header,
-                        "sources": tuple(header["sources"]),
-                        "config": SpectrogramConfig(**header["config"]),
-                        "detection": detection,
-                        "evidence": evidence,
-                    },
-                )
-        except Exception as error:  # zip, zlib, npy and JSON readers each raise their own
-            raise ValueError(f"{path} is not a saved decomposition: {error}") from error
+        return cls(**decomposition_file.load(path))
 
 
 def source_activations(components: Any, activations: Any, labels: Any, n_sources: int) -> Any:

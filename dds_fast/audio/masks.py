@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -100,6 +100,41 @@ def stem_magnitudes(
             yield total
 
     return magnitudes
+
+
+def stem_shares(
+    groups: Mapping[Any, Labels | Iterable[int | str]],
+    sources: Sequence[int | str],
+    times: np.ndarray,
+    lead: float,
+) -> tuple[list[Any], list[Share]]:
+    """Names of the stems, and what belongs to each: by `source_shares` or `note_shares`.
+
+    Args:
+        groups: sources, or notes, by name of the stem.
+        sources: the S sources of the decomposition.
+        times: ``(T,)`` seconds.
+        lead: as of `note_shares`.
+
+    Raises:
+        ValueError: no groups, or both kinds of them; as of the two.
+
+    Example:
+        >>> names, shares = stem_shares({"low": [60]}, [60, 64], np.arange(3.0), lead=0.0)
+        >>> names, [share.rows.tolist() for share in shares]
+        (['low', 'rest'], [[0], [1]])
+    """
+    from dds_fast.notes.score import Labels
+
+    if not groups:
+        raise ValueError("separate() was given no groups")
+    of_notes = {name: group for name, group in groups.items() if isinstance(group, Labels)}
+    of_sources = {name: group for name, group in groups.items() if not isinstance(group, Labels)}
+    if of_sources and of_notes:
+        raise ValueError("groups must all be notes (Labels) or all be sources, not a mixture")
+    if of_sources:
+        return source_shares(of_sources, sources)
+    return note_shares(of_notes, sources, times, lead)
 
 
 def source_shares(
