@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from dds_fast.temporal.features import N_FEATURES, NAMES
@@ -99,10 +100,17 @@ class NoteNetwork(nn.Module):
 
     def members(self, features: Tensor) -> Tensor:
         """``(L, MEMBERS, 2, T)``: what each says, without the offset."""
-        x = ((features - self.mean) / self.scale).repeat(1, MEMBERS, 1)
-        for layer in self.layers[:-1]:
-            x = layer(x).relu()
-        return self.layers[-1](x).unflatten(1, (MEMBERS, 2))
+        x = (features - self.mean) / self.scale
+        return torch.stack([self._member(index, x) for index in range(MEMBERS)], dim=1)
+
+    def _member(self, index: int, x: Tensor) -> Tensor:
+        # One after the other: on a CPU faster than a convolution by groups.
+        for layer, (_, n_out, taps, dilation) in zip(self.layers, LAYERS, strict=True):
+            weight, bias = (one.unflatten(0, (MEMBERS, n_out))[index] for one in layer.parameters())
+            padding = dilation * (taps // 2)
+            x = functional.conv1d(x, weight, bias, padding=padding, dilation=dilation)
+            x = x if layer is self.layers[-1] else x.relu()
+        return x
 
     def forward(self, features: Tensor) -> Tensor:
         """``(L, 2, T)``: logits of sounding and of being struck."""
