@@ -56,6 +56,8 @@ class Choice:
     n_steps: int = 8
     n_codes: int = 40
     equalizer_db: float = 5.0
+    learning_rate: float | None = None
+    """At the preset's, spectra of F = 1024 diverge."""
 
 
 def in_a_room(waveform: np.ndarray, seed: int) -> np.ndarray:
@@ -83,7 +85,7 @@ CHOICES = {
     "in a room too": Choice(sound=in_a_room),
     "with noise too": Choice(sound=noisy),
     "fewer frames of the decay": Choice(spread=1.3),
-    "F = 1024": Choice(n_fft=2048),
+    "F = 1024": Choice(n_fft=2048, learning_rate=1e-4),
     "12 steps": Choice(n_steps=12),
     "20 codes": Choice(n_codes=20),
     "80 codes": Choice(n_codes=80),
@@ -132,6 +134,7 @@ def learned(data: Path, name: str, seed: int, epochs: int) -> dds_fast.Dictionar
             spectrogram=dds_fast.SpectrogramConfig(n_fft=choice.n_fft, hop=512),
             max_epochs=max(1, round(epochs * plain / len(notes.frames))),
             n_steps=choice.n_steps,
+            learning_rate=choice.learning_rate,
             random_state=seed,
         )
     add_codes(made, notes, choice.n_codes, random_state=seed)

@@ -35,6 +35,14 @@ TINY = 1e-9
 LAST_STEP = 0.1
 """The step size falls linearly to this share of the initial one."""
 
+LOST = 0.1
+"""The adapted stage is lost where a cost lies above the lowest before it by more than this share of
+the search's first: codes went to where the flow decodes to no spectrum. A flow of few frames has
+such places near its codes."""
+
+SMALLER, MOST_RESTARTS = 0.25, 4
+"""A lost stage begins again, with steps of so much the size, so many times at most."""
+
 
 class Stages(Search):
     """One recording's way through the stages.
@@ -52,6 +60,8 @@ class Stages(Search):
         self.n_fixed = min(-(-problem.settings.fixed_updates // LOOK_EVERY), self.most_steps)
         self.n_adapted = self.most_steps - self.n_fixed
         self.adapts = problem.flow is not None and problem.settings.adapt
+        self.step_size, self.n_restarts = schedule.step_size, 0
+        self.chosen: Chosen | None = None
 
     @arrays.isolated()
     def advance(self, n_steps: int = 1) -> None:
@@ -78,25 +88,50 @@ class Stages(Search):
         if not self.adapts:
             controller.stage = "reweighted"
             return self._steps_fixed([LOOK_EVERY] * n, reweighted=True)
-        if first == 0:
-            controller.stage = "adapted"
-            self._choose()
+        controller.stage = "adapted"
+        if self.chosen is None:
+            self.chosen = self._choose()
+            self._adapt(*self.chosen)
         falling = [1 - (1 - LAST_STEP) * step / self.n_adapted for step in range(first, first + n)]
-        step_sizes = [self.schedule.step_size * share for share in falling]
+        step_sizes = [self.step_size * share for share in falling]
         controller.step_size = step_sizes[-1]
-        return self._steps_adapted(first, step_sizes)
+        costs = self._steps_adapted(first, step_sizes)
+        if self.n_restarts < MOST_RESTARTS and self._is_lost(costs):
+            self.n_restarts += 1
+            self.step_size *= SMALLER
+            del controller.history[self.n_fixed + 1 :]
+            self._adapt(*self.chosen)
+            return []
+        return costs
+
+    def _is_lost(self, costs: list[float]) -> bool:
+        history = self.controller.history
+        lowest, rise = min(history[self.n_fixed :]), LOST * abs(history[0])
+        for cost in costs:
+            if not cost <= lowest + rise:  # nor is it a number
+                return True
+            lowest = min(lowest, cost)
+        return False
 
     @abstractmethod
     def _steps_fixed(self, n_updates: list[int], reweighted: bool) -> list[float]:
         """So many updates of the activations in each step; its cost."""
 
     @abstractmethod
-    def _choose(self) -> None:
-        """From the fixed to the adapted stage."""
+    def _choose(self) -> Chosen:
+        """What of the fixed stage the adapted one begins with."""
+
+    @abstractmethod
+    def _adapt(self, codes: Tensor, H: Tensor, labels: Tensor) -> None:
+        """Begin the adapted stage, with copies: it may have to begin again."""
 
     @abstractmethod
     def _steps_adapted(self, first: int, step_sizes: list[float]) -> list[float]:
         """A step with the codes, and updates of the activations, for each step size; its cost."""
+
+
+Chosen = tuple[Tensor, Tensor, Tensor]
+"""Codes ``(J, F)`` of the entries that go on, their activations ``(J, T)`` and sources ``(J,)``."""
 
 
 def initial_activations(X: Tensor, D: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ from dds_fast.search import (
     staged,
 )
 from dds_fast.search.cpu.weights import PackedFlow
+from dds_fast.search.staged import Stages
 
 
 def weights(H: Tensor, W: Tensor, labels: Tensor, settings: SearchSettings) -> Tensor:
@@ -240,6 +241,34 @@ def test_steps_may_be_asked_for_in_any_portions(kind: str) -> None:
     n = len(whole.controller.history) - 1
     assert stages == ["fixed"] * 4 + [last] * (n - 3)
     assert parts.most_steps == n
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("kind", ["dds2", "dds3"])
+def test_a_lost_stage_begins_again_with_smaller_steps(kind: str, backend: str) -> None:
+    """As if it had been asked to take the steps that are not lost."""
+    problem = in_float32(make(kind)) if backend == "cpu" else make(kind)
+    large = replace(problem, settings=replace(SETTINGS, step_size=30.0))
+    search = finished(large, backend=backend)
+    assert isinstance(search, Stages) and 0 < search.n_restarts < staged.MOST_RESTARTS
+    costs = search.controller.history
+    assert len(costs) == STEPS + 1 and max(costs[FIXED:]) < costs[FIXED] + costs[0]
+    step_size = 30.0 * staged.SMALLER**search.n_restarts
+    small = finished(
+        replace(large, settings=replace(SETTINGS, step_size=step_size)), backend=backend
+    )
+    assert isinstance(small, Stages) and small.n_restarts == 0
+    assert small.controller.history == costs
+    assert torch.equal(small.state().W, search.state().W)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_what_is_always_lost_goes_on(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staged, "LOST", -1.0)
+    problem = in_float32(make("dds3")) if backend == "cpu" else make("dds3")
+    search = finished(problem, backend=backend)
+    assert isinstance(search, Stages) and search.n_restarts == staged.MOST_RESTARTS
+    assert len(search.controller.history) == STEPS + 1
 
 
 def test_the_step_size_falls_to_a_tenth() -> None:

@@ -235,8 +235,11 @@ def test_silence_stays_silent_and_nan_stops(triton_device: torch.device, kind: s
 
 
 @pytest.mark.parametrize("kind", ["nmf", "dds3"])
-def test_costs_end_with_one_that_is_not_finite(triton_device: torch.device, kind: str) -> None:
+def test_costs_end_with_one_that_is_not_finite(
+    triton_device: torch.device, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever else was done before the host looked."""
+    monkeypatch.setattr(staged, "MOST_RESTARTS", 0)
     problem = on_device(make(kind), triton_device)
     search = start(problem, Schedule(SHORT.step_size, SHORT.max_steps), backend="triton")
     search.advance(FIXED + 1)
@@ -245,6 +248,24 @@ def test_costs_end_with_one_that_is_not_finite(triton_device: torch.device, kind
     search.advance(3)
     assert search.controller.stop_reason == "non-finite"
     assert len(search.controller.history) == FIXED + 3
+
+
+@pytest.mark.parametrize("kind", ["dds2", "dds3"])
+def test_a_lost_stage_begins_again_with_smaller_steps(
+    triton_device: torch.device, kind: str
+) -> None:
+    problem = on_device(make(kind, max_steps=FIXED + 4), triton_device)
+    search = start(problem, Schedule(0.01, FIXED + 4), backend="triton")
+    search.advance(FIXED + 2)
+    assert isinstance(search, StagedSearch)
+    search.activations.H[0, 0] = torch.inf
+    search.advance(1)
+    assert search.n_restarts == 1 and len(search.controller.history) == FIXED + 1
+    search.advance(100)
+    smaller = start(problem, Schedule(0.01 * staged.SMALLER, FIXED + 4), backend="triton")
+    smaller.advance(100)
+    assert search.controller.history == smaller.controller.history
+    assert torch.equal(search.state().H, smaller.state().H)
 
 
 @pytest.mark.parametrize("kind", ["nmf", "dds3"])

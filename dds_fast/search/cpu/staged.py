@@ -12,7 +12,7 @@ from dds_fast.search import staged
 from dds_fast.search.cpu.weights import code_arguments, packed_flow, state_format
 from dds_fast.search.problem import StagedProblem, State, log_likelihoods_of
 from dds_fast.search.schedule import Schedule
-from dds_fast.search.staged import LOOK_EVERY, Stages
+from dds_fast.search.staged import LOOK_EVERY, Chosen, Stages
 from dds_fast.search.survivors import DROP_SHARE
 
 
@@ -89,21 +89,24 @@ class StagedSearch(Stages):
     def _steps_fixed(self, n_updates: list[int], reweighted: bool) -> list[float]:
         return self.native.steps(n_updates, reweighted, self.n_threads)
 
-    def _choose(self) -> None:
+    def _choose(self) -> Chosen:
         problem = self.problem
-        assert problem.flow is not None and problem.Z is not None
+        assert problem.Z is not None
         D, H, labels = self._alive("entries"), self._alive("activations"), self._alive("labels")
         kept, H = staged.chosen(D, H, labels.long(), problem.n_sources, problem.settings)
-        rows, labels = self._alive("rows")[kept], labels[kept]
-        codes = problem.Z.flatten(0, 1)[rows]
+        codes = problem.Z.flatten(0, 1)[self._alive("rows")[kept]]
+        return codes, H, labels[kept].long()
+
+    def _adapt(self, codes: Tensor, H: Tensor, labels: Tensor) -> None:
+        codes = codes.clone()
         del self.native  # and its memory
-        # The native stage decodes them again, with what their gradient needs.
-        self._lay_out(torch.empty_like(codes), codes.new_empty(len(codes)), H, labels)
+        # The native stage decodes the codes again, with what their gradient needs.
+        self._lay_out(torch.empty_like(codes), codes.new_empty(len(codes)), H.clone(), labels)
         self.native = _native.cpu().AdaptedStage(
             self.flow.native,
             self.n_threads,
             **self._arguments(),
-            **code_arguments(problem, self.flow, codes),
+            **code_arguments(self.problem, self.flow, codes),
         )
 
     def _steps_adapted(self, first: int, step_sizes: list[float]) -> list[float]:

@@ -37,6 +37,11 @@ class Costs:
         place = kernels("search").N_COSTS.value
         return self.counters[place : place + 1]
 
+    def go_back(self, n: int) -> None:
+        """Forget all costs but the first n."""
+        self.counters.zero_()
+        self.n_costs.fill_(n)
+
     def evaluate(self, D: Tensor, H: Tensor, log_likelihoods: Tensor, record: bool) -> None:
         """The objective; after a step its cost is recorded."""
         objective.residual(self.Xt, D, H, self.precision, self.residual, self.squares)

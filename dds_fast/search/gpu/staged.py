@@ -29,7 +29,7 @@ from dds_fast.search.gpu.weights import kernels, on_device_of
 from dds_fast.search.problem import StagedProblem, State, log_likelihoods_of
 from dds_fast.search.schedule import Schedule
 from dds_fast.search.search import Search, together
-from dds_fast.search.staged import LOOK_EVERY, Stages
+from dds_fast.search.staged import LOOK_EVERY, Chosen, Stages
 
 WARM_UP = 1
 """Steps before a capture, in which the kernels are loaded."""
@@ -108,17 +108,20 @@ class StagedSearch(Stages):
 
     # ---- with the codes --------------------------------------------------------------------------
 
-    def _choose(self) -> None:
+    def _choose(self) -> Chosen:
         problem = self.problem
         assert problem.Z is not None
         # Once, and on the CPU: there sources are added up in an order that does not vary.
         D, H, labels = self.D.cpu(), self.activations.H.cpu(), self.activations.labels
         kept, H = staged.chosen(D, H, labels.cpu(), problem.n_sources, problem.settings)
         kept, H = kept.to(self.device), H.to(self.device)
-        codes = problem.Z.flatten(0, 1)[self.rows[kept]]
-        self.codes = Codes(problem, codes, labels[kept], self.precision, self.flow_ops)
+        return problem.Z.flatten(0, 1)[self.rows[kept]], H, labels[kept]
+
+    def _adapt(self, codes: Tensor, H: Tensor, labels: Tensor) -> None:
+        self.codes = Codes(self.problem, codes, labels, self.precision, self.flow_ops)
         self.rates = self.D.new_zeros(self.most_steps + 1, 4)
         self.numbers = self.D.new_zeros(1, 4)
+        self.costs.go_back(len(self.controller.history))
         self._place(H)
         self._evaluate(record=False)
         self._find_gradients()

@@ -31,7 +31,7 @@ from dds_fast.search.problem import StagedProblem, State
 from dds_fast.search.reference import objective
 from dds_fast.search.reference.decoder import Decoder
 from dds_fast.search.schedule import Schedule
-from dds_fast.search.staged import LOOK_EVERY, TINY, Stages
+from dds_fast.search.staged import LOOK_EVERY, TINY, Chosen, Stages
 from dds_fast.search.survivors import worth_dropping
 
 
@@ -109,15 +109,16 @@ class StagedSearch(Stages):
             costs.append(self._evaluate())
         return costs
 
-    def _choose(self) -> None:
+    def _choose(self) -> Chosen:
         problem = self.problem
-        assert problem.flow is not None and problem.Z is not None
-        kept, self.H = staged.chosen(
-            self.D, self.H, self.labels, problem.n_sources, problem.settings
-        )
-        self.labels = self.labels[kept]
-        codes = problem.Z.flatten(0, 1)[self.rows[kept]]
-        flow, Z, self.rows = staged.gathered(problem.flow, codes, self.labels)
+        assert problem.Z is not None
+        kept, H = staged.chosen(self.D, self.H, self.labels, problem.n_sources, problem.settings)
+        return problem.Z.flatten(0, 1)[self.rows[kept]], H, self.labels[kept]
+
+    def _adapt(self, codes: Tensor, H: Tensor, labels: Tensor) -> None:
+        assert self.problem.flow is not None
+        self.H, self.labels = H, labels
+        flow, Z, self.rows = staged.gathered(self.problem.flow, codes, labels)
         self._decode_from(flow, Z)
         self.D, self.log_likelihoods = self.D[self.rows], self.log_likelihoods[self.rows]
         self.moments = [torch.zeros_like(self.decoder.free) for _ in range(2)]
