@@ -145,7 +145,7 @@ def settings(record: Row) -> str:
     (entries,) = {
         row["n_entries"]
         for row in record["rows"]
-        if (row["method"], row["n_features"]) == ("NMF", F)
+        if (row["method"], row["n_features"], row.get("search", "paper")) == ("NMF", F, "paper")
     } or {0}
     search = f"the paper's settings at {budget['max_steps']} steps"
     for kind, size in budget["step_size"].items():
