@@ -7,7 +7,7 @@ and chords of the second, which last two seconds. Every worker searches with one
 "one by one", `dds_fast.decompose` in this process; all must find the same notes. ``span_s`` is from
 the first worker's beginning its first search to the last one's ending its last; ``whole_s`` has the
 start of the workers too. Two processes with half of the recordings each, without Ray, tell what the
-machine gives. Memory is that of links to the chords.
+machine gives. Memory is that of links to the chords, by the preset "fast".
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def repeated(recordings: list[str], n: int) -> store.Record:
         links = [Path(folder) / f"{index}.flac" for index in range(n)]
         for index, link in enumerate(links):
             link.symlink_to(recordings[index % len(recordings)])
-        return searched([str(link) for link in links], [2])
+        return searched([str(link) for link in links], [2], preset="fast")
 
 
 def main() -> None:
