@@ -102,7 +102,7 @@ DRUMS: dict[str, Any] = {"sr": 44100, "hop": 441}
 """Cymbals sound above 8 kHz, and sixteenths are 0.1 s apart."""
 
 DRUM_SEARCH = {"floor": 0.2, "smoothing": 29}
-DRUM_FLOW_SEARCH = {"n_components": 24, "step_size": 3e-3}
+DRUM_FLOW_SEARCH = {"n_components": 24, "step_size": 1e-3}
 """Drums sound together, soft ones beside loud ones, which a weaker penalty leaves there; a hit has
 many spectra, which entries that stay near their codes keep."""
 

@@ -26,7 +26,7 @@ LINK = "../benchmarks/results"
 SOURCES = {
     "pianos": "dds-fast bench {command} --out DIR --preset pianos --notes isol/real_c3close "
     "isol/real_oldbacon isol/real_steinway --every 3 --held-out isol/real_c5 "
-    "--mixtures rand/real_kawai_mix/P2 real/ENSTDkAm@0.05{only}",
+    "--mixtures rand/real_kawai_mix/P2 real/ENSTDkAm@0.05 --seeds 14{only}",
     "recorded": "dds-fast bench {command} --out DIR --notes isol/* "
     "--mixtures real_kawai_mix/P2 ENSTDkAm@0.05 real_kawai_mix/P3 real_kawai_mix/P5 "
     "--model dds2=FILE dds3=FILE --files 2 --seconds 2 --steps 200 --components 1 5 10{only}",

@@ -16,7 +16,7 @@ from dds_fast.corpus.table import Table, needs_extra
 from dds_fast.decompose import decompose, resolve_dictionary, resolve_settings
 from dds_fast.dictionary import PIANO, Dictionary
 
-PER_RECORDING = 0.7
+PER_RECORDING = 0.25
 """Core-seconds that a recording takes beside those of its sound; see docs/scale.md."""
 
 PER_SECOND = 0.31
