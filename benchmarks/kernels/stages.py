@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -147,26 +148,31 @@ class Watch:
     def _adapted(self, search: StagedSearch) -> None:
         self.alive: list[int] = []
         search._choose = self._around(search._choose)  # type: ignore[method-assign]
+        search._adapt = self._around(search._adapt)  # type: ignore[method-assign]
+        self.choice_seconds = 0.0
         for _ in range(search.n_adapted):
             before = None if not self.alive else search.native.n_entries
             start = time.perf_counter()
             search.advance()
             seconds = time.perf_counter() - start
             if before is None:
-                before = self.n_chosen
+                assert search.chosen is not None
+                before = len(search.chosen[0])
                 seconds -= self.choice_seconds
+                began = self._passes(before, 1) + self._explained(before)
+                self.stages[CHOICE].multiply_adds += began
             self._count_adapted(seconds, before, search.native.n_entries)
         self._time_flow(search)
 
-    def _around(self, choose: Callable[[], None]) -> Callable[[], None]:
-        def timed() -> None:
+    def _around(self, part: Callable[..., Any]) -> Callable[..., Any]:
+        """A part of the choice, timed."""
+
+        def timed(*chosen: torch.Tensor) -> Any:
             start = time.perf_counter()
-            with self._timed(CHOICE) as stage:
-                choose()
-            self.choice_seconds = time.perf_counter() - start
-            search = choose.__self__  # type: ignore[attr-defined]
-            self.n_chosen = search.native.n_entries
-            stage.multiply_adds += self._passes(self.n_chosen, 1) + self._explained(self.n_chosen)
+            with self._timed(CHOICE):
+                found = part(*chosen)
+            self.choice_seconds += time.perf_counter() - start
+            return found
 
         return timed
 

@@ -35,7 +35,7 @@ TINY = 1e-9
 LAST_STEP = 0.1
 """The step size falls linearly to this share of the initial one."""
 
-LOST = 0.1
+LOST = 0.3
 """The adapted stage is lost where a cost lies above the lowest before it by more than this share of
 the search's first: codes went to where the flow decodes to no spectrum. A flow of few frames has
 such places near its codes."""
@@ -96,22 +96,14 @@ class Stages(Search):
         step_sizes = [self.step_size * share for share in falling]
         controller.step_size = step_sizes[-1]
         costs = self._steps_adapted(first, step_sizes)
-        if self.n_restarts < MOST_RESTARTS and self._is_lost(costs):
+        known = controller.history
+        if self.n_restarts < MOST_RESTARTS and is_lost(known[0], known[self.n_fixed :], costs):
             self.n_restarts += 1
             self.step_size *= SMALLER
-            del controller.history[self.n_fixed + 1 :]
+            del known[self.n_fixed + 1 :]
             self._adapt(*self.chosen)
             return []
         return costs
-
-    def _is_lost(self, costs: list[float]) -> bool:
-        history = self.controller.history
-        lowest, rise = min(history[self.n_fixed :]), LOST * abs(history[0])
-        for cost in costs:
-            if not cost <= lowest + rise:  # nor is it a number
-                return True
-            lowest = min(lowest, cost)
-        return False
 
     @abstractmethod
     def _steps_fixed(self, n_updates: list[int], reweighted: bool) -> list[float]:
@@ -132,6 +124,16 @@ class Stages(Search):
 
 Chosen = tuple[Tensor, Tensor, Tensor]
 """Codes ``(J, F)`` of the entries that go on, their activations ``(J, T)`` and sources ``(J,)``."""
+
+
+def is_lost(first: float, before: list[float], costs: list[float]) -> bool:
+    """Whether one of the costs lies too far above those before it; see `LOST`."""
+    lowest = min(before)
+    for cost in costs:
+        if not cost <= lowest + LOST * abs(first):  # nor is it a number
+            return True
+        lowest = min(lowest, cost)
+    return False
 
 
 def initial_activations(X: Tensor, D: Tensor) -> Tensor:

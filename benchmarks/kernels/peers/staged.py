@@ -30,26 +30,38 @@ def search(problem: StagedProblem, schedule: Schedule) -> tuple[list[float], Sta
             H = _updated(problem.X, D, H, settings.fixed_sparsity, n_updates, power=1.5)
             costs.append(float(_cost(problem, D, H, likelihoods)))
         kept, H = staged.chosen(D, H, problem.labels, problem.n_sources, settings)
-    labels = problem.labels[kept]
-    flow, Z, rows = staged.gathered(problem.flow, problem.Z.flatten(0, 1)[kept], labels)
-    decode = batched.decoder(flow)
-    held, codes = Z.tensor_split([problem.n_fixed], dim=-1)
-    codes = codes.clone().requires_grad_()
-    adam = torch.optim.Adam([codes], lr=schedule.step_size)
+    codes, labels = problem.Z.flatten(0, 1)[kept], problem.labels[kept]
     n_steps = schedule.max_steps - len(costs) + 1
+    for attempt in range(staged.MOST_RESTARTS + 1):
+        step_size = schedule.step_size * staged.SMALLER**attempt
+        adapted, state = _adapted(problem, codes, H, labels, step_size, n_steps)
+        if not staged.is_lost(costs[0], costs[-1:], adapted):
+            break
+    return costs + adapted, state
+
+
+def _adapted(
+    problem: StagedProblem, codes: Tensor, H: Tensor, labels: Tensor, step_size: float, n_steps: int
+) -> tuple[list[float], State]:
+    """The stage in which the codes move: its costs, and where it ends."""
+    assert problem.flow is not None
+    flow, Z, rows = staged.gathered(problem.flow, codes, labels)
+    decode, costs = batched.decoder(flow), []
+    held, free = Z.tensor_split([problem.n_fixed], dim=-1)
+    free = free.clone().requires_grad_()
+    adam = torch.optim.Adam([free], lr=step_size)
     for step in range(n_steps):
-        share = 1 - (1 - staged.LAST_STEP) * step / n_steps
-        adam.param_groups[0]["lr"] = schedule.step_size * share
+        adam.param_groups[0]["lr"] = step_size * (1 - (1 - staged.LAST_STEP) * step / n_steps)
         adam.zero_grad()
-        D, likelihoods = _entries(problem, decode, torch.cat([held, codes], -1))
+        D, likelihoods = _entries(problem, decode, torch.cat([held, free], -1))
         _cost(problem, D[rows], H, likelihoods[rows]).backward()
         adam.step()
         with torch.no_grad():
-            D, likelihoods = _entries(problem, decode, torch.cat([held, codes], -1))
+            D, likelihoods = _entries(problem, decode, torch.cat([held, free], -1))
             D, likelihoods = D[rows], likelihoods[rows]
             if step % staged.LOOK_EVERY == 0:
                 weights = _weights(problem, D, H, labels)
-            H = _updated(problem.X, D, H, weights, settings.updates_per_step)
+            H = _updated(problem.X, D, H, weights, problem.settings.updates_per_step)
             costs.append(float(_cost(problem, D, H, likelihoods)))
     return costs, State(D.T, H, likelihoods, labels)
 
