@@ -35,7 +35,7 @@ TINY = 1e-9
 LAST_STEP = 0.1
 """The step size falls linearly to this share of the initial one."""
 
-LOST = 0.3
+LOST = 0.1
 """The adapted stage is lost where a cost lies above the lowest before it by more than this share of
 the search's first: codes went to where the flow decodes to no spectrum. A flow of few frames has
 such places near its codes."""
@@ -62,6 +62,7 @@ class Stages(Search):
         self.adapts = problem.flow is not None and problem.settings.adapt
         self.step_size, self.n_restarts = schedule.step_size, 0
         self.chosen: Chosen | None = None
+        self.by_choice = 0.0
 
     @arrays.isolated()
     def advance(self, n_steps: int = 1) -> None:
@@ -97,7 +98,8 @@ class Stages(Search):
         controller.step_size = step_sizes[-1]
         costs = self._steps_adapted(first, step_sizes)
         known = controller.history
-        if self.n_restarts < MOST_RESTARTS and is_lost(known[0], known[self.n_fixed :], costs):
+        before = [known[self.n_fixed] + self.by_choice, *known[self.n_fixed + 1 :]]
+        if self.n_restarts < MOST_RESTARTS and is_lost(known[0], before, costs):
             self.n_restarts += 1
             self.step_size *= SMALLER
             del known[self.n_fixed + 1 :]
@@ -111,7 +113,7 @@ class Stages(Search):
 
     @abstractmethod
     def _choose(self) -> Chosen:
-        """What of the fixed stage the adapted one begins with."""
+        """What of the fixed stage the adapted one begins with; `by_choice` is what it costs."""
 
     @abstractmethod
     def _adapt(self, codes: Tensor, H: Tensor, labels: Tensor) -> None:
@@ -124,6 +126,11 @@ class Stages(Search):
 
 Chosen = tuple[Tensor, Tensor, Tensor]
 """Codes ``(J, F)`` of the entries that go on, their activations ``(J, T)`` and sources ``(J,)``."""
+
+
+def error(X: Tensor, D: Tensor, H: Tensor) -> float:
+    """Of the reconstruction from entries ``(J, F)``."""
+    return float(torch.linalg.norm(X - D.T @ H))
 
 
 def is_lost(first: float, before: list[float], costs: list[float]) -> bool:
