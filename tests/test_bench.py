@@ -117,9 +117,9 @@ def test_quick_sound_to_notes(tmp_path: Path) -> None:
     info = {row["contender"]: row["info"] for row in rows if "refusal" not in row}
     assert {row["contender"] for row in rows if "refusal" in row} <= {"basic-pitch"}
     assert info["PyTorch, autograd"]["errors"]["history"] < 1e-4
-    residuals = [info[name]["residual"] for name in ("dds_fast, float32", "PyTorch, autograd")]
-    # The plain program keeps dead entries: 1.2e-3 was measured.
-    assert residuals[0] == pytest.approx(residuals[1], rel=5e-3)
+    assert (
+        info["dds_fast, float32"]["residual"] < info["dds_fast, preset fast, float32"]["residual"]
+    )
     report = (folder / "README.md").read_text()
     assert "## W7-30s notes" in report and "## W7-30s stages" in report
 

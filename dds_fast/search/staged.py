@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 
 import torch
@@ -35,10 +36,10 @@ TINY = 1e-9
 LAST_STEP = 0.1
 """The step size falls linearly to this share of the initial one."""
 
-LOST = 0.1
-"""The adapted stage is lost where a cost lies above the lowest before it by more than this share of
-the search's first: codes went to where the flow decodes to no spectrum. A flow of few frames has
-such places near its codes."""
+LOST = 0.03
+"""An adapted stage is lost that ends above the cost of the fixed one by more than this share of the
+search's first: codes went to where the flow decodes to no spectrum. A flow of few frames has such
+places near its codes."""
 
 SMALLER, MOST_RESTARTS = 0.25, 4
 """A lost stage begins again, with steps of so much the size, so many times at most."""
@@ -62,7 +63,6 @@ class Stages(Search):
         self.adapts = problem.flow is not None and problem.settings.adapt
         self.step_size, self.n_restarts = schedule.step_size, 0
         self.chosen: Chosen | None = None
-        self.by_choice = 0.0
 
     @arrays.isolated()
     def advance(self, n_steps: int = 1) -> None:
@@ -97,15 +97,19 @@ class Stages(Search):
         step_sizes = [self.step_size * share for share in falling]
         controller.step_size = step_sizes[-1]
         costs = self._steps_adapted(first, step_sizes)
-        known = controller.history
-        before = [known[self.n_fixed] + self.by_choice, *known[self.n_fixed + 1 :]]
-        if self.n_restarts < MOST_RESTARTS and is_lost(known[0], before, costs):
+        if self.n_restarts < MOST_RESTARTS and self._is_lost(first + len(costs), costs[-1]):
             self.n_restarts += 1
             self.step_size *= SMALLER
-            del known[self.n_fixed + 1 :]
+            del controller.history[self.n_fixed + 1 :]
             self._adapt(*self.chosen)
             return []
         return costs
+
+    def _is_lost(self, n_steps: int, cost: float) -> bool:
+        """Whether the adapted stage is, that after so many steps has such a cost."""
+        history = self.controller.history
+        most = history[self.n_fixed] + LOST * abs(history[0])
+        return not math.isfinite(cost) or (n_steps == self.n_adapted and cost > most)
 
     @abstractmethod
     def _steps_fixed(self, n_updates: list[int], reweighted: bool) -> list[float]:
@@ -113,7 +117,7 @@ class Stages(Search):
 
     @abstractmethod
     def _choose(self) -> Chosen:
-        """What of the fixed stage the adapted one begins with; `by_choice` is what it costs."""
+        """What of the fixed stage the adapted one begins with."""
 
     @abstractmethod
     def _adapt(self, codes: Tensor, H: Tensor, labels: Tensor) -> None:
@@ -126,21 +130,6 @@ class Stages(Search):
 
 Chosen = tuple[Tensor, Tensor, Tensor]
 """Codes ``(J, F)`` of the entries that go on, their activations ``(J, T)`` and sources ``(J,)``."""
-
-
-def error(X: Tensor, D: Tensor, H: Tensor) -> float:
-    """Of the reconstruction from entries ``(J, F)``."""
-    return float(torch.linalg.norm(X - D.T @ H))
-
-
-def is_lost(first: float, before: list[float], costs: list[float]) -> bool:
-    """Whether one of the costs lies too far above those before it; see `LOST`."""
-    lowest = min(before)
-    for cost in costs:
-        if not cost <= lowest + LOST * abs(first):  # nor is it a number
-            return True
-        lowest = min(lowest, cost)
-    return False
 
 
 def initial_activations(X: Tensor, D: Tensor) -> Tensor:

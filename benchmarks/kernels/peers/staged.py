@@ -29,15 +29,13 @@ def search(problem: StagedProblem, schedule: Schedule) -> tuple[list[float], Sta
             n_updates = min(staged.LOOK_EVERY, settings.fixed_updates - done)
             H = _updated(problem.X, D, H, settings.fixed_sparsity, n_updates, power=1.5)
             costs.append(float(_cost(problem, D, H, likelihoods)))
-        before = costs[-1] - staged.error(problem.X, D, H)
         kept, H = staged.chosen(D, H, problem.labels, problem.n_sources, settings)
-        before += staged.error(problem.X, D[kept], H)
     codes, labels = problem.Z.flatten(0, 1)[kept], problem.labels[kept]
     n_steps = schedule.max_steps - len(costs) + 1
     for attempt in range(staged.MOST_RESTARTS + 1):
         step_size = schedule.step_size * staged.SMALLER**attempt
         adapted, state = _adapted(problem, codes, H, labels, step_size, n_steps)
-        if not staged.is_lost(costs[0], [before], adapted):
+        if adapted[-1] <= costs[-1] + staged.LOST * abs(costs[0]):
             break
     return costs + adapted, state
 

@@ -93,9 +93,7 @@ class StagedSearch(Stages):
         problem = self.problem
         assert problem.Z is not None
         D, H, labels = self._alive("entries"), self._alive("activations"), self._alive("labels")
-        before = staged.error(problem.X, D, H)
         kept, H = staged.chosen(D, H, labels.long(), problem.n_sources, problem.settings)
-        self.by_choice = staged.error(problem.X, D[kept], H) - before
         codes = problem.Z.flatten(0, 1)[self._alive("rows")[kept]]
         return codes, H, labels[kept].long()
 

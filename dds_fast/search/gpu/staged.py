@@ -113,10 +113,7 @@ class StagedSearch(Stages):
         assert problem.Z is not None
         # Once, and on the CPU: there sources are added up in an order that does not vary.
         D, H, labels = self.D.cpu(), self.activations.H.cpu(), self.activations.labels
-        X = problem.X.cpu()
-        before = staged.error(X, D, H)
         kept, H = staged.chosen(D, H, labels.cpu(), problem.n_sources, problem.settings)
-        self.by_choice = staged.error(X, D[kept], H) - before
         kept, H = kept.to(self.device), H.to(self.device)
         return problem.Z.flatten(0, 1)[self.rows[kept]], H, labels[kept]
 

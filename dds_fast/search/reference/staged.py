@@ -112,9 +112,7 @@ class StagedSearch(Stages):
     def _choose(self) -> Chosen:
         problem = self.problem
         assert problem.Z is not None
-        before = staged.error(problem.X, self.D, self.H)
         kept, H = staged.chosen(self.D, self.H, self.labels, problem.n_sources, problem.settings)
-        self.by_choice = staged.error(problem.X, self.D[kept], H) - before
         return problem.Z.flatten(0, 1)[self.rows[kept]], H, self.labels[kept]
 
     def _adapt(self, codes: Tensor, H: Tensor, labels: Tensor) -> None:
