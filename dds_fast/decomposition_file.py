@@ -22,6 +22,9 @@ OF_A_WINDOW = ("components", "activations", "labels", "log_likelihoods")
 AS_THEY_ARE = ("sources", "kind", "stop_reason", "settings", "gain", "tuning", "n_samples")
 """Fields that JSON holds."""
 
+LATER = ("settings", "gain", "tuning", "n_samples")
+"""Such of them as files of earlier versions may lack."""
+
 ARRAYS = ("source_activations", "history", "times", "frequencies")
 
 
@@ -74,7 +77,7 @@ def _fields(file: Mapping[str, Any]) -> dict[str, Any]:
     if "sounding" in file:
         evidence = Evidence(*(file[one.name].astype(np.float32) for one in fields_of(Evidence)))
     return {
-        **{name: header[name] for name in AS_THEY_ARE if name in header},
+        **{name: header[name] for name in AS_THEY_ARE if name in header or name not in LATER},
         "windows": tuple(
             _window(file, _suffix(index), first)
             for index, first in enumerate(header.get("windows", [0]))

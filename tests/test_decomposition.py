@@ -356,6 +356,18 @@ class TestFile:
         with pytest.raises(ValueError, match=name):
             Decomposition.load(path)
 
+    @pytest.mark.parametrize("name", ["sources", "kind", "config", "stop_reason"])
+    def test_missing_fields_are_named(self, tmp_path: Path, name: str) -> None:
+        path = tmp_path / "r.npz"
+        searched().save(path)
+        with np.load(path) as file:
+            arrays = dict(file)
+        header = json.loads(str(arrays["header"]))
+        del header[name]
+        np.savez(path, **(arrays | {"header": np.array(json.dumps(header))}))
+        with pytest.raises(ValueError, match=f"not a saved decomposition: '{name}'"):
+            Decomposition.load(path)
+
     def test_pickled_arrays_are_never_run(self, tmp_path: Path) -> None:
         trace, path = tmp_path / "code-was-run", tmp_path / "r.npz"
 

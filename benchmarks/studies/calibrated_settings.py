@@ -19,11 +19,7 @@ from typing import Any
 import numpy as np
 import store
 from report import markdown
-from studies.own_notes import CONFIG, Case, cases, measure
-
-import dds_fast
-from dds_fast.calibration import calibrate, instruments
-from dds_fast.datasets import load_notes
+from studies.own_notes import Case, cases, learned, measure
 
 SETTINGS: dict[str, dict[str, float]] = {
     "as they are": {},
@@ -38,21 +34,11 @@ POLYPHONIES = (2, 3, 5)
 SCORES = ("frame_f1", "note_onset_f1")
 
 
-def learned(case: Callable[[], Case], name: str, n: int, seed: int) -> dds_fast.Dictionary:
-    """Of the frames as they are, searched and calibrated with some settings."""
-    heard = case().heard
-    dictionary = dds_fast.fit(load_notes(heard, CONFIG), "nmf")
-    dictionary.metadata["search"] = {"nmf": SETTINGS[name]}
-    takes = instruments(heard, CONFIG.sr)
-    calibrate(dictionary, takes, n_mixtures=n, random_state=seed, progress=True)
-    return dictionary
-
-
 def tried(
     case: Callable[[], Case], name: str, n_mixtures: int, n_chords: int, seed: int
 ) -> dict[str, Any]:
     """A row."""
-    dictionary = learned(case, name, n_mixtures, seed)
+    dictionary = learned(case, n_mixtures, seed, SETTINGS[name])
     own = dictionary.metadata["calibration"]["nmf"]
     chords = [measure(lambda: dictionary, case, k, n_chords) for k in POLYPHONIES]
     return {

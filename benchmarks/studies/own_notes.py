@@ -12,7 +12,7 @@ chords.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -75,10 +75,17 @@ def cases(data: Path, fluid: Path, folder: Path) -> dict[str, Callable[[], Case]
     }
 
 
-def learned(case: Callable[[], Case], n_mixtures: int, random_state: int) -> dds_fast.Dictionary:
-    """Of the frames as they are, calibrated."""
+def learned(
+    case: Callable[[], Case],
+    n_mixtures: int,
+    random_state: int,
+    search: Mapping[str, float] | None = None,
+) -> dds_fast.Dictionary:
+    """Of the frames as they are, calibrated; perhaps with other settings of the search."""
     heard = case().heard
     dictionary = dds_fast.fit(load_notes(heard, CONFIG), "nmf")
+    if search:
+        dictionary.metadata["search"] = {"nmf": dict(search)}
     takes = instruments(heard, CONFIG.sr)
     calibrate(dictionary, takes, n_mixtures=n_mixtures, random_state=random_state, progress=True)
     return dictionary
