@@ -117,7 +117,8 @@ def decompose(
         random_state: seed of what is drawn: the initial activations of the paper's search, the
             codes of a dictionary that holds none.
         callback: called after each step with ``{"stage", "step", "cost", "step_size"}``; returning
-            False stops the recording.
+            False stops the recording. A staged search that lost its way (docs/method.md) goes back
+            and reports its steps again.
         progress: show a progress bar, in seconds of sound.
         keep_components: whether the result holds the components (large for "dds1").
 

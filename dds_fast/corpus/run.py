@@ -231,7 +231,9 @@ def _rows(
         groups = manifest.batches(names, [lengths[name] for name in names], longest)
         if not together:
             groups = [[name] for name in names]
-        for rows in _searched(groups, worker, n_workers, gpus) if groups else ():
+        # Alone, so that none is lost with the worker of another.
+        in_flight = 2 if together else 1
+        for rows in _searched(groups, worker, n_workers, gpus, in_flight) if groups else ():
             for recording in rows["recording"].to_pylist():
                 del left[recording]
             yield rows
@@ -258,7 +260,11 @@ def _room(gpus: float) -> int:
 
 
 def _searched(
-    groups: Sequence[Sequence[str]], worker: dict[str, Any], n_workers: int, gpus: float
+    groups: Sequence[Sequence[str]],
+    worker: dict[str, Any],
+    n_workers: int,
+    gpus: float,
+    in_flight: int,
 ) -> Iterator[pyarrow.Table]:
     """Rows of all batches but those whose worker died `RETRIES` times and once more."""
     import pyarrow as pa
@@ -279,7 +285,7 @@ def _searched(
             fn_constructor_kwargs=worker,
             batch_size=None,  # a block, which is a batch of ours
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=n_workers, max_tasks_in_flight_per_actor=2),
+            compute=ActorPoolStrategy(size=n_workers, max_tasks_in_flight_per_actor=in_flight),
             num_cpus=1,
             num_gpus=gpus or None,
             max_task_retries=RETRIES,

@@ -109,7 +109,9 @@ class Stages(Search):
         """Whether the adapted stage is, that after so many steps has such a cost."""
         history = self.controller.history
         most = history[self.n_fixed] + LOST * abs(history[0])
-        return not math.isfinite(cost) or (n_steps == self.n_adapted and cost > most)
+        # Fewer steps need not make up for what the choice costs.
+        is_judged = n_steps == self.n_adapted >= LOOK_EVERY
+        return not math.isfinite(cost) or (is_judged and cost > most)
 
     @abstractmethod
     def _steps_fixed(self, n_updates: list[int], reweighted: bool) -> list[float]:

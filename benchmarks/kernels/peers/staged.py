@@ -35,7 +35,8 @@ def search(problem: StagedProblem, schedule: Schedule) -> tuple[list[float], Sta
     for attempt in range(staged.MOST_RESTARTS + 1):
         step_size = schedule.step_size * staged.SMALLER**attempt
         adapted, state = _adapted(problem, codes, H, labels, step_size, n_steps)
-        if adapted[-1] <= costs[-1] + staged.LOST * abs(costs[0]):
+        most = costs[-1] + staged.LOST * abs(costs[0])
+        if n_steps < staged.LOOK_EVERY or adapted[-1] <= most:
             break
     return costs + adapted, state
 
