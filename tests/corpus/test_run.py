@@ -171,7 +171,7 @@ corpus.decompose({recordings}, {str(out)!r}, {str(model)!r}, address={cluster!r}
     assert driver.wait() == -signal.SIGKILL
     before = described(out)
     assert 0 < len(before) < N
-    parts = {path: path.stat().st_mtime_ns for path in (out / "recordings").iterdir()}
+    parts = {path: path.stat().st_mtime_ns for path in (out / "recordings").glob("part-*")}
     done = corpus.decompose(recordings, out, model)
     assert (done.done, done.failed) == (N, 0)
     assert all(path.stat().st_mtime_ns == then for path, then in parts.items())
