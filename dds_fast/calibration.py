@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from dds_fast.metrics import note_scores
 from dds_fast.pieces import features_of
 from dds_fast.progress import bar
 from dds_fast.temporal import states
-from dds_fast.temporal.learning import EPOCHS, Example, example, learn
+from dds_fast.temporal.learning import Example, epochs, example, learn
 from dds_fast.temporal.network import Evidence, NoteNetwork
 
 N_MIXTURES = 40
@@ -32,7 +32,7 @@ SECONDS = 10.0
 HELD_OUT = 0.25
 """Share of the mixtures that thresholds are chosen, and the quality is measured, on."""
 
-SOUNDING = (0.4, 0.0, -0.4, -0.8, -1.2)
+SOUNDING = (1.6, 1.2, 0.8, 0.4, 0.0, -0.4, -0.8, -1.2)
 STRUCK = (-0.5, 0.0, 0.5, 1.0, 1.5)
 """Offsets of the logits that are tried."""
 
@@ -138,7 +138,8 @@ def calibrate(
     if not any(len(one.features) for one in examples):
         raise ValueError("nothing was found in mixtures of these takes: are they the sources'?")
     losses: list[float] = []
-    with bar(total=EPOCHS, shown=progress, desc="calibration", unit="epoch") as shown:
+    n_epochs = epochs(len(examples))
+    with bar(total=n_epochs, shown=progress, desc="calibration", unit="epoch") as shown:
 
         def report(epoch: int, loss: float) -> None:
             losses.append(round(loss, 5))
@@ -327,15 +328,20 @@ def _set_thresholds(
 ) -> dict[str, Any]:
     """Choose the offsets that find most notes, frames and onsets counting alike; the quality."""
     n_sources, rate = len(dictionary.sources), dictionary.spectrogram.frame_rate
+    said = [(network.evidence(one.rows, one.features, n_sources), one.played) for one in heard]
 
     def counted(offset: tuple[float, float], sensitivity: float = 0.0) -> _Counts:
-        network.offset.copy_(torch.tensor(offset)[:, None])
-        found = [(network.evidence(one.rows, one.features, n_sources), one.played) for one in heard]
-        return _counted(found, sensitivity, n_sources, rate)
+        sounding, struck = offset
+        moved = [
+            (replace(one, sounding=one.sounding + sounding, struck=one.struck + struck), played)
+            for one, played in said
+        ]
+        return _counted(moved, sensitivity, n_sources, rate)
 
     offsets = [(sounding, struck) for sounding in SOUNDING for struck in STRUCK]
     tried = {offset: counted(offset) for offset in offsets}
     best = max(tried, key=lambda offset: tried[offset].f1 + float(tried[offset].scores[0]))
+    network.offset.copy_(torch.tensor(best)[:, None])
     chosen = tried[best]
     curve = [(value, _rates(counted(best, value).frames.sum(0))) for value in CURVE]
     pairs = chosen.velocities

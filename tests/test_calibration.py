@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 
 import dds_fast
 from dds_fast import audio, calibration, metrics
-from dds_fast.calibration import CURVE, MOST_TOLD, calibrate, instruments
+from dds_fast.calibration import CURVE, MOST_TOLD, SOUNDING, STRUCK, calibrate, instruments
 from dds_fast.datasets import Labels, find_notes
 from dds_fast.datasets.mixtures import Take, random_mixture
 from dds_fast.notes.found import Detection
+from dds_fast.temporal.learning import learn
 from dds_fast.temporal.network import NoteNetwork
 
 SR, PITCHES = 16000, (57, 60, 64, 69)
@@ -84,6 +86,32 @@ def test_a_quarter_of_the_mixtures_is_held_out(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(calibration, "learn", learned)
     calibrate(frames_of_takes(), TAKES, n_mixtures=8, seconds=1.0)
     assert n_examples == [6]
+
+
+def test_the_offsets_are_those_that_find_most() -> None:
+    """Of every pair that is tried, counted by a network that has it; the record tells its own."""
+    plain = frames_of_takes()
+    takes = calibration._takes(plain, TAKES)
+    heard = [calibration._heard(plain, *random_mixture(takes, 4.0, SR, seed)) for seed in range(3)]
+    network = learn([calibration._example(one, CONFIG) for one in heard[1:]])
+    record = calibration._set_thresholds(network, heard, plain)
+
+    def counted(offset: tuple[float, float]) -> calibration._Counts:
+        network.offset.copy_(torch.tensor(offset)[:, None])
+        said = [network.evidence(one.rows, one.features, len(PITCHES)) for one in heard]
+        played = [one.played for one in heard]
+        return calibration._counted(
+            list(zip(said, played, strict=True)), 0.0, len(PITCHES), CONFIG.frame_rate
+        )
+
+    assert network.offset[:, 0].tolist() == pytest.approx(record["offset"])
+    tried = {pair: counted(pair) for pair in itertools.product(SOUNDING, STRUCK)}
+    chosen = tried[tuple(record["offset"])]
+    assert record["frames"]["f1"] == pytest.approx(chosen.f1)
+    assert record["onset_f1"] == pytest.approx(chosen.scores[0])
+    quality = {pair: counts.f1 + counts.scores[0] for pair, counts in tried.items()}
+    assert max(quality.values()) == pytest.approx(quality[tuple(record["offset"])])
+    assert min(quality.values()) < max(quality.values()) - 0.01
 
 
 def test_notes_of_music_that_it_never_heard(calibrated: dds_fast.Dictionary) -> None:

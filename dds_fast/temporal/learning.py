@@ -13,7 +13,9 @@ from torch import Tensor
 from dds_fast import arrays, scalars
 from dds_fast.temporal.network import NoteNetwork
 
-EPOCHS = 25
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2400, 25, 80
+"""How long a network learns: steps of one example each, within bounds on how often it sees each."""
+
 LEARNING_RATE = 4e-3
 WEIGHT_DECAY = 1e-3
 
@@ -75,6 +77,16 @@ def example(
     return Example(torch.from_numpy(features), *own)
 
 
+def epochs(n_examples: int) -> int:
+    """How often `learn` goes through so many examples.
+
+    Example:
+        >>> epochs(4), epochs(40), epochs(400)
+        (80, 60, 25)
+    """
+    return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(STEPS / n_examples)))
+
+
 @arrays.isolated()
 def learn(
     examples: Sequence[Example],
@@ -88,6 +100,7 @@ def learn(
         random_state: seed of weights and order.
         report: called after each epoch with its number, from 1, and the mean loss.
     """
+    n_epochs = epochs(len(examples))
     examples = [one for one in examples if len(one.features)]
     network = NoteNetwork(random_state)
     values = torch.cat([one.features.transpose(0, 1).flatten(1) for one in examples], dim=1)
@@ -95,10 +108,10 @@ def learn(
     network.scale.copy_(values.std(1, keepdim=True).clamp_min(1e-3))
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, LEARNING_RATE, total_steps=EPOCHS * len(examples)
+        optimizer, LEARNING_RATE, total_steps=n_epochs * len(examples)
     )
     rng = np.random.default_rng(scalars.integer("random_state", random_state, least=0))
-    for epoch in range(1, EPOCHS + 1):
+    for epoch in range(1, n_epochs + 1):
         losses = []
         for index in rng.permutation(len(examples)):
             loss = _loss(network, examples[index])

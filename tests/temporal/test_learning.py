@@ -68,7 +68,7 @@ def made(seed: int) -> learning.Example:
 def test_what_can_be_told_is_learned() -> None:
     losses: list[float] = []
     network = learn([made(seed) for seed in range(8)], report=lambda _, loss: losses.append(loss))
-    assert len(losses) == learning.EPOCHS
+    assert len(losses) == learning.epochs(8) == learning.MOST_EPOCHS
     assert losses[-1] < 0.3 * losses[0]
     unheard = made(99)
     sounding, struck = network(unheard.features).unbind(1)
