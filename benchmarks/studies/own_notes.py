@@ -34,7 +34,7 @@ from dds_fast.datasets import (
 )
 from dds_fast.datasets.note_files import Recording
 
-CONFIG = dds_fast.SpectrogramConfig(n_fft=1024)
+CONFIG = dds_fast.SpectrogramConfig()
 KEYS = range(36, 96)
 SCORES = ("psa", "frame_f1", "frame_f1_at_best_threshold", "note_onset_f1", "note_onset_offset_f1")
 
