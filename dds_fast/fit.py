@@ -38,14 +38,14 @@ class Preset:
     """How dictionaries are learned, by kind.
 
     Attributes:
-        n_fft: window of the spectrogram, 2 F, by kind.
+        n_fft: window of the spectrogram, 2 F.
         drums: window of the spectrogram of drums.
         training: settings of the training by kind.
         sizes: steps, width and depth of the flow by kind, from F.
         fewest_steps: training steps by kind, where frames are too few for as many in the epochs.
     """
 
-    n_fft: Mapping[str, int]
+    n_fft: int
     drums: int
     training: Mapping[str, TrainingConfig]
     sizes: Mapping[str, Callable[[int], tuple[int, int, int]]]
@@ -69,7 +69,7 @@ _PAPER_TRAINING = {
 _PAPER_SIZES = {"dds2": lambda F: (16, F // 4, 4), "dds3": lambda F: (32, 2 * F, 3)}
 
 _SMALL = Preset(
-    {"nmf": 2048, "dds2": 1024, "dds3": 1024},
+    1024,
     2048,
     {
         "dds2": TrainingConfig(
@@ -83,8 +83,7 @@ _SMALL = Preset(
     {"dds2": 150, "dds3": 300},
 )
 _PAPER_512, _PAPER_1024 = (
-    Preset(dict.fromkeys(KINDS_LEARNED, n_fft), n_fft, _PAPER_TRAINING, _PAPER_SIZES)
-    for n_fft in (1024, 2048)
+    Preset(n_fft, n_fft, _PAPER_TRAINING, _PAPER_SIZES) for n_fft in (1024, 2048)
 )
 PRESETS = dict(zip(FIT_PRESETS, (_SMALL, _PAPER_512, _PAPER_1024), strict=True))
 """Minutes on two cores for a few ten thousand frames; or the DDS paper's training (section IV-B)
@@ -152,8 +151,8 @@ def fit(
         kind: "dds2" (a flow per source; serves dds1 too), "dds3" (one conditional flow) or "nmf"
             (the frames themselves).
         preset: "small" (minutes on a CPU), "paper-512" or "paper-1024" (F and flows of the paper).
-        spectrogram: by default the preset's F at 16 kHz ("small": 1024 for "nmf", 512 for flows),
-            at 44.1 kHz for drums; for arrays, F decides.
+        spectrogram: by default the preset's F at 16 kHz, at 44.1 kHz for drums; for arrays, F
+            decides.
         max_epochs, learning_rate, batch_size, precision: override the preset's; precision is
             that of the couplings' products, "float32", "tf32" or "bfloat16".
         n_codes: codes per source that are chosen among the training frames once the flow is
@@ -204,7 +203,7 @@ def fit(
     random_state = scalars.integer("random_state", random_state, least=0)
     sizes = {name: scalars.integer(name, size, least=0) for name, size in sizes.items()}
     recipe = PRESETS[preset]
-    frames, spectrogram, provenance, recordings = _frames(notes, sources, spectrogram, recipe, kind)
+    frames, spectrogram, provenance, recordings = _frames(notes, sources, spectrogram, recipe)
     n_mixtures = _n_mixtures(n_mixtures, kind, recordings, provenance)
     names.check_case(frames.sources)
     logger.info("%d frames of %d sources", len(frames.frames), len(frames.sources))
@@ -304,11 +303,7 @@ def _n_parameters(kind: str, S: int, F: int, sizes: Mapping[str, int]) -> int:
 
 
 def _frames(
-    notes: Any,
-    sources: str | None,
-    spectrogram: SpectrogramConfig | None,
-    recipe: Preset,
-    kind: str,
+    notes: Any, sources: str | None, spectrogram: SpectrogramConfig | None, recipe: Preset
 ) -> tuple[NoteFrames, SpectrogramConfig, dict[str, Any], list[Recording]]:
     """Spectra, their config, where they come from, and their files."""
     if isinstance(notes, NoteFrames | Mapping):
@@ -328,7 +323,7 @@ def _frames(
     if drums:
         logger.info("they sound like drums: notes are found as hits")
         spectrogram = spectrogram or SpectrogramConfig(n_fft=recipe.drums, **DRUMS)
-    spectrogram = spectrogram or SpectrogramConfig(n_fft=recipe.n_fft[kind])
+    spectrogram = spectrogram or SpectrogramConfig(n_fft=recipe.n_fft)
     spread = SPREAD if drums else 1.0
     frames = load_notes(recordings, spectrogram, spread=spread, normalise=drums, problems=problems)
     provenance = {**_provenance(frames), "sources": told_by, "drums": drums}
