@@ -11,10 +11,12 @@ chords.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,10 @@ from dds_fast.datasets import (
 )
 from dds_fast.datasets.note_files import Recording
 
-CONFIG = dds_fast.SpectrogramConfig()
+WINDOWS = {512: 1024, 1024: 2048}
+"""In samples, by F."""
+
+SR = dds_fast.SpectrogramConfig.sr
 KEYS = range(36, 96)
 SCORES = ("psa", "frame_f1", "frame_f1_at_best_threshold", "note_onset_f1", "note_onset_offset_f1")
 
@@ -77,16 +82,18 @@ def cases(data: Path, fluid: Path, folder: Path) -> dict[str, Callable[[], Case]
 
 def learned(
     case: Callable[[], Case],
+    F: int,
     n_mixtures: int,
     random_state: int,
     search: Mapping[str, float] | None = None,
 ) -> dds_fast.Dictionary:
     """Of the frames as they are, calibrated; perhaps with other settings of the search."""
     heard = case().heard
-    dictionary = dds_fast.fit(load_notes(heard, CONFIG), "nmf")
+    config = dds_fast.SpectrogramConfig(n_fft=WINDOWS[F])
+    dictionary = dds_fast.fit(load_notes(heard, config), "nmf")
     if search:
         dictionary.metadata["search"] = {"nmf": dict(search)}
-    takes = instruments(heard, CONFIG.sr)
+    takes = instruments(heard, SR)
     calibrate(dictionary, takes, n_mixtures=n_mixtures, random_state=random_state, progress=True)
     return dictionary
 
@@ -98,20 +105,21 @@ def measure(
     rows = []
     chords = random_chords(case().played, polyphony=polyphony, n_chords=n, random_state=polyphony)
     for waveform, labels in chords:
-        result = dds_fast.decompose(waveform, dictionary(), sr=CONFIG.sr)
+        result = dds_fast.decompose(waveform, dictionary(), sr=SR)
         rows.append(metrics.evaluate(result, labels))
     return {score: float(np.mean([row[score] for row in rows])) for score in SCORES}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: a row per case and polyphony, means over the seeds of the calibration."""
+    """Markdown: a row per case, F and polyphony, means over the seeds of the calibration."""
     lines = []
-    for case, polyphony in dict.fromkeys((row["case"], row["polyphony"]) for row in rows):
-        own = [row for row in rows if (row["case"], row["polyphony"]) == (case, polyphony)]
+    key = itemgetter("case", "F", "polyphony")
+    for case, F, polyphony in dict.fromkeys(map(key, rows)):
+        own = [row for row in rows if key(row) == (case, F, polyphony)]
         means = (f"{np.mean([row[score] for row in own]):.3f}" for score in SCORES)
-        lines.append([case, str(polyphony), *means])
+        lines.append([case, str(F), str(polyphony), *means])
     titles = ["PSA", "frame F1", "best-threshold F1", "onset F1", "with offsets"]
-    return markdown(["dictionary of", "notes", *titles], lines)
+    return markdown(["dictionary of", "F", "notes", *titles], lines)
 
 
 def main() -> None:
@@ -121,10 +129,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="of the calibration")
     parser.add_argument("--polyphonies", type=int, nargs="+", default=[2, 3, 5])
     parser.add_argument("--cases", nargs="+", help="default: all")
+    parser.add_argument("--features", type=int, nargs="+", choices=WINDOWS, default=list(WINDOWS))
     options = parser.parse_args()
     study = store.Study(
         options.output,
-        ("case", "seed", "polyphony"),
+        ("case", "F", "seed", "polyphony"),
         trial=options.trial,
         about={"chords": options.chords, "mixtures": options.mixtures},
         more=("tinysoundfont",),
@@ -134,9 +143,9 @@ def main() -> None:
         every = cases(options.data, options.fluid, Path(folder))
         for name in options.cases or every:
             case = cache(every[name])
-            for seed in range(options.seeds):
-                dictionary = cache(partial(learned, case, options.mixtures, seed))
+            for F, seed in itertools.product(options.features, range(options.seeds)):
+                dictionary = cache(partial(learned, case, F, options.mixtures, seed))
                 for polyphony in options.polyphonies:
                     row = partial(measure, dictionary, case, polyphony, options.chords)
-                    study.add(name, seed, polyphony, measure=row)
+                    study.add(name, F, seed, polyphony, measure=row)
     print(table(study.rows))
