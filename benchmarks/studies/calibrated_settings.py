@@ -30,7 +30,7 @@ SETTINGS: dict[str, dict[str, float]] = {
     "smoothing 7": {"smoothing": 7},
     "smoothing 31": {"smoothing": 31},
 }
-F = 512
+BY = "F = 512"
 POLYPHONIES = (2, 3, 5)
 SCORES = ("frame_f1", "note_onset_f1")
 
@@ -39,7 +39,7 @@ def tried(
     case: Callable[[], Case], name: str, n_mixtures: int, n_chords: int, seed: int
 ) -> dict[str, Any]:
     """A row."""
-    dictionary = learned(case, F, n_mixtures, seed, SETTINGS[name])
+    dictionary = learned(case, BY, n_mixtures, seed, SETTINGS[name])
     own = dictionary.metadata["calibration"]["nmf"]
     chords = [measure(lambda: dictionary, case, k, n_chords) for k in POLYPHONIES]
     return {

@@ -1,6 +1,7 @@
 """What a user with an own instrument gets: notes found by a dictionary of its own isolated notes.
 
     python benchmarks own_notes DATA FLUID -o benchmarks/results/own_notes.json
+    ... --by basic-pitch
 
 DATA is as for `quality`; FLUID is FluidR3_GM.sf2 (Debian: fluid-soundfont-gm), the other SoundFont,
 TimGM6mb, comes with pretty_midi. A dictionary is made of some takes of each note, calibrates itself
@@ -11,6 +12,7 @@ chords.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import tempfile
 from collections.abc import Callable, Mapping
@@ -20,12 +22,14 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import librosa
 import numpy as np
+import scores
 import store
 from report import markdown
 
 import dds_fast
-from dds_fast import metrics
+from dds_fast import audio, metrics
 from dds_fast.calibration import calibrate, instruments
 from dds_fast.datasets import (
     find_notes,
@@ -36,9 +40,11 @@ from dds_fast.datasets import (
 )
 from dds_fast.datasets.note_files import Recording
 
-WINDOWS = {512: 1024, 1024: 2048}
-"""In samples, by F."""
+WINDOWS = {"F = 512": 1024, "F = 1024": 2048}
+"""In samples, by what a dictionary is called."""
 
+BASIC_PITCH = "basic-pitch"
+PEER = (BASIC_PITCH, "onnxruntime", "resampy")
 SR = dds_fast.SpectrogramConfig.sr
 KEYS = range(36, 96)
 SCORES = ("psa", "frame_f1", "frame_f1_at_best_threshold", "note_onset_f1", "note_onset_offset_f1")
@@ -82,14 +88,14 @@ def cases(data: Path, fluid: Path, folder: Path) -> dict[str, Callable[[], Case]
 
 def learned(
     case: Callable[[], Case],
-    F: int,
+    name: str,
     n_mixtures: int,
     random_state: int,
     search: Mapping[str, float] | None = None,
 ) -> dds_fast.Dictionary:
     """Of the frames as they are, calibrated; perhaps with other settings of the search."""
     heard = case().heard
-    config = dds_fast.SpectrogramConfig(n_fft=WINDOWS[F])
+    config = dds_fast.SpectrogramConfig(n_fft=WINDOWS[name])
     dictionary = dds_fast.fit(load_notes(heard, config), "nmf")
     if search:
         dictionary.metadata["search"] = {"nmf": dict(search)}
@@ -110,16 +116,34 @@ def measure(
     return {score: float(np.mean([row[score] for row in rows])) for score in SCORES}
 
 
+def by_basic_pitch(case: Callable[[], Case], polyphony: int, n: int) -> dict[str, Any]:
+    """Likewise, of what the network finds among the case's keys."""
+    peer = importlib.import_module("studies.quality_basic_pitch")
+    model, rows = peer.BasicPitch(), []
+    sources = sorted({one.pitch for one in case().played if one.pitch is not None})
+    chords = random_chords(case().played, polyphony=polyphony, n_chords=n, random_state=polyphony)
+    for waveform, labels in chords:
+        X = audio.spectrogram(waveform, dds_fast.SpectrogramConfig())
+        chord = scores.Recording(X, labels, 0.0, ((Path(), labels),))
+        at_its_rate = librosa.resample(waveform, orig_sr=SR, target_sr=peer.SR)
+        found = peer.heard(model, at_its_rate, sources)
+        own = scores.measure_heard("", BASIC_PITCH, chord, sources, lambda *_, found=found: found)
+        rows.append(own["scores"])
+    return {
+        name: float(np.mean([row[name.removeprefix("note_")] for row in rows])) for name in SCORES
+    }
+
+
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: a row per case, F and polyphony, means over the seeds of the calibration."""
+    """Markdown: a row per case, polyphony and who finds the notes, means over the seeds."""
     lines = []
-    key = itemgetter("case", "F", "polyphony")
-    for case, F, polyphony in dict.fromkeys(map(key, rows)):
-        own = [row for row in rows if key(row) == (case, F, polyphony)]
+    key = itemgetter("case", "by", "polyphony")
+    for case, by, polyphony in dict.fromkeys(map(key, rows)):
+        own = [row for row in rows if key(row) == (case, by, polyphony)]
         means = (f"{np.mean([row[score] for row in own]):.3f}" for score in SCORES)
-        lines.append([case, str(F), str(polyphony), *means])
+        lines.append([case, by, str(polyphony), *means])
     titles = ["PSA", "frame F1", "best-threshold F1", "onset F1", "with offsets"]
-    return markdown(["dictionary of", "F", "notes", *titles], lines)
+    return markdown(["chords of", "found by", "notes", *titles], lines)
 
 
 def main() -> None:
@@ -129,23 +153,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="of the calibration")
     parser.add_argument("--polyphonies", type=int, nargs="+", default=[2, 3, 5])
     parser.add_argument("--cases", nargs="+", help="default: all")
-    parser.add_argument("--features", type=int, nargs="+", choices=WINDOWS, default=list(WINDOWS))
+    parser.add_argument("--by", nargs="+", choices=(*WINDOWS, BASIC_PITCH), default=list(WINDOWS))
     options = parser.parse_args()
     study = store.Study(
         options.output,
-        ("case", "F", "seed", "polyphony"),
+        ("case", "by", "seed", "polyphony"),
         trial=options.trial,
         about={"chords": options.chords, "mixtures": options.mixtures},
-        more=("tinysoundfont",),
+        more=("tinysoundfont", *(PEER if BASIC_PITCH in options.by else ())),
         seed=None,
     )
     with tempfile.TemporaryDirectory() as folder:
         every = cases(options.data, options.fluid, Path(folder))
         for name in options.cases or every:
             case = cache(every[name])
-            for F, seed in itertools.product(options.features, range(options.seeds)):
-                dictionary = cache(partial(learned, case, F, options.mixtures, seed))
+            for by, seed in itertools.product(options.by, range(options.seeds)):
+                dictionary = cache(partial(learned, case, by, options.mixtures, seed))
                 for polyphony in options.polyphonies:
                     row = partial(measure, dictionary, case, polyphony, options.chords)
-                    study.add(name, F, seed, polyphony, measure=row)
+                    if by == BASIC_PITCH:
+                        row = partial(by_basic_pitch, case, polyphony, options.chords)
+                    study.add(name, by, 0 if by == BASIC_PITCH else seed, polyphony, measure=row)
     print(table(study.rows))

@@ -7,10 +7,11 @@ creation with its default thresholds.
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from kernels.peers.basic_pitch import LOWEST, SR, BasicPitch, notes_of, times
 from scores import Heard, Recording, measure_heard
 
@@ -19,18 +20,20 @@ from dds_fast import audio
 SOURCES = range(36, 96)
 
 
-def heard(model: BasicPitch, path: Path, seconds: float | None) -> Heard:
-    """Posteriorgram and notes of a file."""
-    waveform = audio.load(path, SR)
-    if seconds is not None:
-        waveform = waveform[: int(seconds * SR)]
+def heard(model: BasicPitch, waveform: np.ndarray, sources: Sequence[int] = SOURCES) -> Heard:
+    """Posteriorgram and notes of a waveform at `SR`."""
     output = model.posteriorgrams(waveform)
     posteriorgram = output["note"]
-    own = posteriorgram[:, [pitch - LOWEST for pitch in SOURCES]].T
-    return Heard(times(len(posteriorgram)), own, notes_of(output).only(SOURCES))
+    own = posteriorgram[:, [pitch - LOWEST for pitch in sources]].T
+    return Heard(times(len(posteriorgram)), own, notes_of(output).only(sources))
 
 
 def measure(name: str, recording: Recording) -> dict[str, Any]:
     """A row of the table."""
     model = BasicPitch()
-    return measure_heard(name, "basic-pitch", recording, SOURCES, partial(heard, model))
+
+    def hear(path: Path, seconds: float | None) -> Heard:
+        waveform = audio.load(path, SR)
+        return heard(model, waveform if seconds is None else waveform[: int(seconds * SR)])
+
+    return measure_heard(name, "basic-pitch", recording, SOURCES, hear)
