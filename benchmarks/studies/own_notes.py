@@ -15,23 +15,24 @@ from __future__ import annotations
 import importlib
 import itertools
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 import scores
 import store
 from report import markdown
+from studies.quality import BASIC_PITCH
 
 import dds_fast
 from dds_fast import audio, metrics
 from dds_fast.calibration import calibrate, instruments
 from dds_fast.datasets import (
+    Labels,
     find_notes,
     load_notes,
     random_chords,
@@ -43,8 +44,7 @@ from dds_fast.datasets.note_files import Recording
 WINDOWS = {"F = 512": 1024, "F = 1024": 2048}
 """In samples, by what a dictionary is called."""
 
-BASIC_PITCH = "basic-pitch"
-PEER = (BASIC_PITCH, "onnxruntime", "resampy")
+NETWORK = BASIC_PITCH[0]
 SR = dds_fast.SpectrogramConfig.sr
 KEYS = range(36, 96)
 SCORES = ("psa", "frame_f1", "frame_f1_at_best_threshold", "note_onset_f1", "note_onset_offset_f1")
@@ -104,13 +104,17 @@ def learned(
     return dictionary
 
 
+def chords(case: Case, polyphony: int, n: int) -> Iterator[tuple[np.ndarray, Labels]]:
+    """The same for all who are tried."""
+    return random_chords(case.played, polyphony=polyphony, n_chords=n, random_state=polyphony)
+
+
 def measure(
     dictionary: Callable[[], dds_fast.Dictionary], case: Callable[[], Case], polyphony: int, n: int
 ) -> dict[str, Any]:
     """Means over chords."""
     rows = []
-    chords = random_chords(case().played, polyphony=polyphony, n_chords=n, random_state=polyphony)
-    for waveform, labels in chords:
+    for waveform, labels in chords(case(), polyphony, n):
         result = dds_fast.decompose(waveform, dictionary(), sr=SR)
         rows.append(metrics.evaluate(result, labels))
     return {score: float(np.mean([row[score] for row in rows])) for score in SCORES}
@@ -121,13 +125,12 @@ def by_basic_pitch(case: Callable[[], Case], polyphony: int, n: int) -> dict[str
     peer = importlib.import_module("studies.quality_basic_pitch")
     model, rows = peer.BasicPitch(), []
     sources = sorted({one.pitch for one in case().played if one.pitch is not None})
-    chords = random_chords(case().played, polyphony=polyphony, n_chords=n, random_state=polyphony)
-    for waveform, labels in chords:
+    for waveform, labels in chords(case(), polyphony, n):
         X = audio.spectrogram(waveform, dds_fast.SpectrogramConfig())
         chord = scores.Recording(X, labels, 0.0, ((Path(), labels),))
-        at_its_rate = librosa.resample(waveform, orig_sr=SR, target_sr=peer.SR)
+        at_its_rate = audio.resample(waveform, sr=SR, target_sr=peer.SR)
         found = peer.heard(model, at_its_rate, sources)
-        own = scores.measure_heard("", BASIC_PITCH, chord, sources, lambda *_, found=found: found)
+        own = scores.measure_heard("", NETWORK, chord, sources, lambda *_, found=found: found)
         rows.append(own["scores"])
     return {
         name: float(np.mean([row[name.removeprefix("note_")] for row in rows])) for name in SCORES
@@ -153,14 +156,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="of the calibration")
     parser.add_argument("--polyphonies", type=int, nargs="+", default=[2, 3, 5])
     parser.add_argument("--cases", nargs="+", help="default: all")
-    parser.add_argument("--by", nargs="+", choices=(*WINDOWS, BASIC_PITCH), default=list(WINDOWS))
+    parser.add_argument("--by", nargs="+", choices=(*WINDOWS, NETWORK), default=list(WINDOWS))
     options = parser.parse_args()
     study = store.Study(
         options.output,
         ("case", "by", "seed", "polyphony"),
         trial=options.trial,
         about={"chords": options.chords, "mixtures": options.mixtures},
-        more=("tinysoundfont", *(PEER if BASIC_PITCH in options.by else ())),
+        more=("tinysoundfont", *(BASIC_PITCH if NETWORK in options.by else ())),
         seed=None,
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -168,10 +171,13 @@ def main() -> None:
         for name in options.cases or every:
             case = cache(every[name])
             for by, seed in itertools.product(options.by, range(options.seeds)):
-                dictionary = cache(partial(learned, case, by, options.mixtures, seed))
+                found_by = partial(by_basic_pitch, case)
+                if by != NETWORK:
+                    dictionary = cache(partial(learned, case, by, options.mixtures, seed))
+                    found_by = partial(measure, dictionary, case)
+                elif seed > 0:
+                    continue
                 for polyphony in options.polyphonies:
-                    row = partial(measure, dictionary, case, polyphony, options.chords)
-                    if by == BASIC_PITCH:
-                        row = partial(by_basic_pitch, case, polyphony, options.chords)
-                    study.add(name, by, 0 if by == BASIC_PITCH else seed, polyphony, measure=row)
+                    row = partial(found_by, polyphony, options.chords)
+                    study.add(name, by, seed, polyphony, measure=row)
     print(table(study.rows))
